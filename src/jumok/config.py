@@ -1,0 +1,435 @@
+"""All settings of jumok: typed, documented under each field, refused with a sentence when impossible.
+
+A configuration is one tree of sections (``text data model train search evaluation``). It is made
+from the defaults below, then the presets in the order given, then ``key=value`` settings::
+
+    config = resolve(presets=["g2p", "luong2015"], settings=["train.max_epochs=3"])
+
+Presets are YAML files in ``jumok/presets`` that set the same keys and nothing else.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import resources
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from jumok.errors import ConfigError
+
+Cell = Literal["lstm", "gru", "rnn"]
+Score = Literal["none", "peek", "dot", "scaled_dot", "general", "concat", "additive"]
+Metric = Literal["exact_match", "wer", "per", "cer", "bleu", "chrf", "ter", "perplexity"]
+
+LOWER_IS_BETTER: frozenset[Metric] = frozenset({"wer", "per", "cer", "ter", "perplexity"})
+
+
+class Section(BaseModel):
+    """A frozen section that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class TokenizerConfig(Section):
+    """How one side of a pair is cut into tokens."""
+
+    kind: Literal["auto", "char", "jamo", "word", "bpe", "unigram", "split"] = "auto"
+    """`auto` is `jamo` where most letters are Hangul syllables and `char` elsewhere. `char`: one
+    token per character. `jamo`: Hangul syllables as their letters (NFD in, NFC out). `word`: split
+    at white space. `bpe`, `unigram`: subwords. `split`: divided by `separator`, as phones are."""
+    separator: str = Field(default=" ", min_length=1)
+    """What divides the tokens of kind `split`."""
+    vocab_size: int = Field(default=8000, ge=8)
+    """The most tokens a vocabulary may hold, special tokens included."""
+    min_count: int = Field(default=1, ge=1)
+    """Rarer tokens become unknown (for `bpe` and `unigram`: are not made)."""
+    lowercase: bool = False
+    """Lower-case the text first. A lower-cased target is also written in lower case."""
+
+
+class TextConfig(Section):
+    """Tokenizers: source and target each have their own."""
+
+    source: TokenizerConfig = TokenizerConfig()
+    """The side that is read."""
+    target: TokenizerConfig = TokenizerConfig()
+    """The side that is written."""
+
+
+class DataConfig(Section):
+    """Where pairs are found in files, and what is kept of them."""
+
+    format: Literal["auto", "tsv", "csv", "jsonl", "parallel"] = "auto"
+    """`auto` goes by the file name (.tsv .txt .csv .jsonl, each also .gz); two files given
+    together as SOURCE,TARGET are `parallel`: plain text, line by line."""
+    source_column: str = ""
+    """The source's column: a number from 1 (TSV), a column name (CSV), a field name, dotted where
+    nested (JSONL). Empty: 1, or `source`."""
+    target_column: str = ""
+    """The target's column, in the same way. Empty: 2, or `target`."""
+    encoding: str = "utf-8"
+    """Text encoding of the files. A byte-order mark is dropped."""
+    skip_bad_lines: bool = False
+    """Count and report lines that cannot be read, instead of stopping at the first."""
+    dev_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Hold out this share of the pairs for validation, where no dev file is given."""
+    dev_seed: int = 1
+    """Seed of that choice."""
+    reverse_source: bool = False
+    """Read the source backwards (Sutskever et al. 2014, section 3.3)."""
+    max_source_length: int = Field(default=1000, ge=1)
+    """Training pairs with more source tokens are left out and counted."""
+    max_target_length: int = Field(default=1000, ge=1)
+    """Training pairs with more target tokens are left out and counted."""
+
+
+class EncoderConfig(Section):
+    """The network that reads the source and keeps every hidden state."""
+
+    cell: Cell = "lstm"
+    """Kind of recurrent cell."""
+    embedding: int = Field(default=256, ge=1)
+    """Size of a source token's vector."""
+    hidden: int = Field(default=256, ge=1)
+    """Size of a hidden state, per direction."""
+    layers: int = Field(default=1, ge=1)
+    """Number of stacked layers."""
+    bidirectional: bool = True
+    """Read the source in both directions and join the two states."""
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of values dropped from embeddings, between layers, and from the last layer."""
+
+    @property
+    def memory(self) -> int:
+        """Size of a hidden state handed to attention: both directions joined."""
+        return self.hidden * (2 if self.bidirectional else 1)
+
+
+class DecoderConfig(Section):
+    """The network that writes the target."""
+
+    cell: Cell = "lstm"
+    """Kind of recurrent cell."""
+    embedding: int = Field(default=256, ge=1)
+    """Size of a target token's vector."""
+    hidden: int = Field(default=512, ge=1)
+    """Size of a hidden state."""
+    layers: int = Field(default=1, ge=1)
+    """Number of stacked layers."""
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of values dropped from embeddings, between layers, and before the readout."""
+    bridge: Literal["zero", "last", "learned"] = "learned"
+    """First decoder state: zeros; the encoder's last state as it is (`last`, needs equal sizes);
+    or tanh of a learned projection of it (`learned`, Bahdanau et al. 2015, A.2.2)."""
+    readout: Literal["linear", "maxout"] = "linear"
+    """From features to scores over the vocabulary: one linear map, or the deep output with a
+    maxout layer of Cho et al. 2014 and Bahdanau et al. 2015."""
+
+
+class AttentionConfig(Section):
+    """How the decoder looks back at the source. Every field is one independent axis."""
+
+    score: Score = "general"
+    """Score of a query against a key. `none`: no attention, the encoder's last state starts the
+    decoder and that is all. `peek`: no attention, but that state is seen at every step."""
+    timing: Literal["previous", "current"] = "current"
+    """Ask with the state before (`previous`, Bahdanau) or after (`current`, Luong) the RNN step."""
+    context: Literal["rnn_input", "concat", "attentional"] = "attentional"
+    """Where the context goes: into the RNN's input; joined to the state before the readout; or
+    into tanh(W_c[c;s]) (Luong et al. 2015, eq. 5)."""
+    input_feeding: bool = True
+    """Hand the last step's attentional state (or context) to the next step's RNN input."""
+    hidden: int = Field(default=256, ge=1)
+    """Inner size of the `concat` and `additive` scores."""
+
+    @property
+    def attends(self) -> bool:
+        """Whether there are attention weights at all."""
+        return self.score not in ("none", "peek")
+
+
+class ModelConfig(Section):
+    """Sizes and mechanisms of one encoder-decoder."""
+
+    encoder: EncoderConfig = EncoderConfig()
+    """The source side."""
+    decoder: DecoderConfig = DecoderConfig()
+    """The target side."""
+    attention: AttentionConfig = AttentionConfig()
+    """What joins them."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> ModelConfig:
+        enc, dec, att = self.encoder, self.decoder, self.attention
+        if att.score in ("dot", "scaled_dot") and dec.hidden != enc.memory:
+            raise ValueError(
+                f"model.attention.score={att.score} multiplies a decoder state with an encoder "
+                f"state, so both need one size, but model.decoder.hidden is {dec.hidden} and the "
+                f"encoder's states have {enc.memory}. Set model.decoder.hidden={enc.memory}, or "
+                "use score general, concat or additive"
+            )
+        if att.context == "rnn_input" and att.attends and att.timing == "current":
+            raise ValueError(
+                "model.attention.context=rnn_input needs the context before the RNN step, but "
+                "model.attention.timing=current makes it after. Set timing=previous, or use "
+                "context concat or attentional"
+            )
+        if not att.attends and att.input_feeding:
+            raise ValueError(
+                f"model.attention.input_feeding=true hands on an attentional state, but "
+                f"score={att.score} has none. Set model.attention.input_feeding=false"
+            )
+        if dec.bridge == "last" and (dec.hidden, dec.layers) != (enc.memory, enc.layers):
+            raise ValueError(
+                f"model.decoder.bridge=last copies the encoder's last state, so sizes and layers "
+                f"must agree, but the encoder ends with {enc.layers} x {enc.memory} and the "
+                f"decoder starts with {dec.layers} x {dec.hidden}. Make them equal, or set "
+                "model.decoder.bridge=learned"
+            )
+        return self
+
+
+class TrainConfig(Section):
+    """One training run."""
+
+    max_epochs: int = Field(default=30, ge=1)
+    """Stop after this many passes over the pairs."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Stop after this many updates."""
+    max_minutes: float | None = Field(default=None, gt=0)
+    """Stop after this much time."""
+    batch_size: int = Field(default=64, ge=1)
+    """Pairs in a batch."""
+    batch_tokens: int | None = Field(default=None, ge=1)
+    """If set, fill batches up to this many tokens (longest side, padding counted) instead."""
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """`adamw` is Adam with decoupled weight decay."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Highest learning rate."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Weight decay."""
+    schedule: Literal["constant", "linear", "cosine", "inverse_sqrt", "plateau"] = "constant"
+    """What the learning rate does after `warmup_steps`: stays; falls to zero by the last step in a
+    line or a cosine; falls with the root of the step; or is multiplied by `plateau_factor` at
+    every validation that is not better."""
+    warmup_steps: int = Field(default=0, ge=0)
+    """Updates over which the learning rate rises from zero."""
+    plateau_factor: float = Field(default=0.5, gt=0, lt=1)
+    """See `schedule`."""
+    clip_norm: float = Field(default=5.0, gt=0)
+    """Gradients longer than this are shortened to it (Pascanu et al. 2013)."""
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the probability spread evenly over the vocabulary (Szegedy et al. 2016)."""
+    validate_every: int | None = Field(default=None, ge=1)
+    """Updates between validations. Empty: every epoch."""
+    validate_pairs: int | None = Field(default=None, ge=1)
+    """Validate on the first so many dev pairs. Empty: on all."""
+    patience: int = Field(default=5, ge=1)
+    """Stop after this many validations without a better one."""
+    seed: int = 1
+    """Seed of weights, order and dropout."""
+    device: str = "cpu"
+    """`cpu`, `cuda` or `cuda:1`."""
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads. Empty: as many as there are cores."""
+
+
+class SearchConfig(Section):
+    """How outputs are looked for."""
+
+    beam: int = Field(default=1, ge=1)
+    """Hypotheses kept at each step; 1 is greedy search."""
+    n_best: int = Field(default=1, ge=1)
+    """Hypotheses returned (at most `beam`)."""
+    length_penalty: Literal["none", "average", "gnmt"] = "none"
+    """Divide a hypothesis's log-probability by 1, by its length to the power `length_alpha`, or by
+    ((5 + length) / 6) to that power (Wu et al. 2016, eq. 14)."""
+    length_alpha: float = Field(default=1.0, ge=0)
+    """See `length_penalty`."""
+    max_length_ratio: float = Field(default=2.0, ge=0)
+    """An output has at most `max_length_ratio` x source tokens + `max_length_offset` tokens."""
+    max_length_offset: int = Field(default=10, ge=1)
+    """See `max_length_ratio`."""
+    batch_size: int = Field(default=64, ge=1)
+    """Sources searched together. Changes the speed, never the result."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> SearchConfig:
+        if self.n_best > self.beam:
+            raise ValueError(
+                f"search.n_best={self.n_best} asks for more hypotheses than search.beam="
+                f"{self.beam} keeps. Set search.beam to at least {self.n_best}"
+            )
+        return self
+
+
+class EvaluationConfig(Section):
+    """What an output is judged by."""
+
+    metric: Metric = "exact_match"
+    """The figure that selects the best model and stops the training. All but `perplexity` are
+    measured on outputs that the model wrote by itself."""
+    bleu_tokenize: Literal["13a", "none", "intl", "char", "zh", "ja-mecab", "ko-mecab"] = "13a"
+    """sacrebleu's tokenizer for BLEU."""
+
+
+class Config(Section):
+    """Everything that defines a run."""
+
+    presets: tuple[str, ...] = ()
+    """The presets this configuration was made from, in order."""
+    text: TextConfig = TextConfig()
+    """Tokenizers."""
+    data: DataConfig = DataConfig()
+    """Files of pairs."""
+    model: ModelConfig = ModelConfig()
+    """Network."""
+    train: TrainConfig = TrainConfig()
+    """Training."""
+    search: SearchConfig = SearchConfig()
+    """Decoding."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """Metrics."""
+
+    def to_yaml(self) -> str:
+        """The whole configuration as YAML text."""
+        return yaml.safe_dump(
+            self.model_dump(mode="json"), allow_unicode=True, sort_keys=False, width=100
+        )
+
+
+# --- presets and settings ------------------------------------------------------------------------
+
+
+def preset_names() -> list[str]:
+    """Names of all presets, sorted."""
+    folder = resources.files("jumok") / "presets"
+    return sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def load_preset(name: str) -> dict[str, Any]:
+    """The keys that preset ``name`` sets. Raises `ConfigError` for an unknown name."""
+    if name not in preset_names():
+        raise ConfigError(
+            f"There is no preset '{name}'.{_did_you_mean(name, preset_names())} "
+            f"Presets: {', '.join(preset_names())}"
+        )
+    text = (resources.files("jumok") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text) or {}
+
+
+def resolve(
+    presets: Sequence[str] = (),
+    settings: Iterable[str] | Mapping[str, Any] = (),
+    base: Mapping[str, Any] | None = None,
+) -> Config:
+    """Build a `Config` from defaults, ``base``, presets in order, then settings.
+
+    ``settings`` are ``section.field=value`` strings (values read as YAML) or a mapping of dotted
+    keys to values. Raises `ConfigError` with every mistake at once.
+    """
+    tree: dict[str, Any] = _merge({}, base or {})
+    for name in presets:
+        tree = _merge(tree, load_preset(name))
+    tree["presets"] = list(tree.get("presets", ())) + list(presets)
+    pairs = (
+        list(settings.items())
+        if isinstance(settings, Mapping)
+        else [_split_setting(text) for text in settings]
+    )
+    for key, value in pairs:
+        _assign(tree, key, value)
+    return from_tree(tree)
+
+
+def from_tree(tree: Mapping[str, Any]) -> Config:
+    """Validate nested plain data, turning pydantic's report into sentences."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentences(error))) from None
+
+
+def dotted_keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
+    """Every key that can be set, as ``section.field``."""
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from dotted_keys(kind, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(low)
+    for key, value in high.items():
+        old = out.get(key)
+        out[key] = (
+            _merge(old if isinstance(old, Mapping) else {}, value)
+            if isinstance(value, Mapping)
+            else value
+        )
+    return out
+
+
+def _split_setting(text: str) -> tuple[str, Any]:
+    key, sep, value = text.partition("=")
+    if not sep or not key.strip():
+        raise ConfigError(
+            f"A setting is written section.field=value, as in train.max_epochs=3, but '{text}' came"
+        )
+    try:
+        # a lone separator such as '|' or ' ' is YAML syntax, not a YAML value
+        return key.strip(), yaml.safe_load(value) if value.strip() else value
+    except yaml.YAMLError:
+        return key.strip(), value
+
+
+def _assign(tree: dict[str, Any], key: str, value: Any) -> None:
+    known = [k for k in dotted_keys() if k != "presets"]
+    if key not in known:
+        raise ConfigError(
+            f"There is no setting '{key}'.{_did_you_mean(key, known)} "
+            "`jumok config --print` shows them all"
+        )
+    *sections, field = key.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+    tree[field] = value
+
+
+def _did_you_mean(word: str, known: Sequence[str]) -> str:
+    last = {k.rsplit(".", 1)[-1]: k for k in reversed(known)}
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6) or [
+        last[k] for k in difflib.get_close_matches(word.rsplit(".", 1)[-1], list(last), n=1)
+    ]
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        given = item["input"]
+        if item["type"] == "extra_forbidden":
+            known = [k for k in dotted_keys() if k != "presets"]
+            yield f"There is no setting '{key}'.{_did_you_mean(key, known)}"
+        elif item["type"] == "literal_error":
+            choices = _choices(key)
+            yield (
+                f"{key} must be one of {', '.join(choices)}, but '{given}' came."
+                f"{_did_you_mean(str(given), choices)}"
+            )
+        elif item["type"] == "value_error":
+            yield f"{item['ctx']['error']}."
+        else:
+            yield f"{key}: {item['msg'][0].lower()}{item['msg'][1:]}, but {given!r} came."
+
+
+def _choices(key: str) -> list[str]:
+    kind: Any = Config
+    for part in key.split("."):
+        kind = kind.model_fields[part].annotation
+    return [str(choice) for choice in get_args(kind)]
