@@ -1,0 +1,47 @@
+"""jumok (주목): RNN encoder-decoder models with attention, trained, explained, evaluated, served.
+
+    import jumok
+
+    model = jumok.train("pairs.tsv", preset="g2p", output="run")
+    model = jumok.load("run")
+    result = model.predict("text")
+    result.text, result.score, result.attention
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jumok.evaluation import evaluate
+    from jumok.prediction import Prediction
+    from jumok.predictor import Predictor, load
+    from jumok.training.run import resume, train
+
+__version__ = "0.1.0"
+__all__ = ["Prediction", "Predictor", "__version__", "evaluate", "load", "resume", "train"]
+
+_HOMES = {
+    "Prediction": "jumok.prediction",
+    "Predictor": "jumok.predictor",
+    "evaluate": "jumok.evaluation",
+    "load": "jumok.predictor",
+    "resume": "jumok.training.run",
+    "train": "jumok.training.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that `import jumok` is instant and needs no torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'jumok' has no attribute '{name}'")
+    from importlib import import_module
+
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        from jumok.errors import MissingExtra
+
+        raise MissingExtra("train", "torch") from None

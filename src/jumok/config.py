@@ -1,11 +1,13 @@
 """All settings of jumok: typed, documented under each field, refused with a sentence when impossible.
 
 A configuration is one tree of sections (``text data model train search evaluation``). It is made
-from the defaults below, then the presets in the order given, then ``key=value`` settings::
+from the defaults below, then presets, then ``key=value`` settings::
 
     config = resolve(presets=["g2p", "luong2015"], settings=["train.max_epochs=3"])
 
-Presets are YAML files in ``jumok/presets`` that set the same keys and nothing else.
+Presets are YAML files in ``jumok/presets`` that set the same keys, and say of which ``kind`` they
+are. Presets of one kind apply in the order given. Where both kinds meet, the order does not
+matter: the architecture has the last word on ``model`` and ``data``, the task on all else.
 """
 
 from __future__ import annotations
@@ -62,6 +64,10 @@ class TextConfig(Section):
 class DataConfig(Section):
     """Where pairs are found in files, and what is kept of them."""
 
+    train: tuple[str, ...] = ()
+    """Files of training pairs."""
+    dev: tuple[str, ...] = ()
+    """Files of validation pairs."""
     format: Literal["auto", "tsv", "csv", "jsonl", "parallel"] = "auto"
     """`auto` goes by the file name (.tsv .txt .csv .jsonl, each also .gz); two files given
     together as SOURCE,TARGET are `parallel`: plain text, line by line."""
@@ -311,14 +317,26 @@ def preset_names() -> list[str]:
 
 
 def load_preset(name: str) -> dict[str, Any]:
-    """The keys that preset ``name`` sets. Raises `ConfigError` for an unknown name."""
+    """The content of preset ``name``. Raises `ConfigError` for an unknown name."""
     if name not in preset_names():
         raise ConfigError(
             f"There is no preset '{name}'.{_did_you_mean(name, preset_names())} "
             f"Presets: {', '.join(preset_names())}"
         )
     text = (resources.files("jumok") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
-    return yaml.safe_load(text) or {}
+    return yaml.safe_load(text)
+
+
+def _combine_presets(names: Sequence[str]) -> dict[str, Any]:
+    loaded = [load_preset(name) for name in names]
+    kinds = [preset.pop("kind") for preset in loaded]
+    architectures = [p for p, kind in zip(loaded, kinds, strict=True) if kind == "architecture"]
+    tasks = [p for p, kind in zip(loaded, kinds, strict=True) if kind == "task"]
+    again = [{k: p[k] for k in ("model", "data") if k in p} for p in architectures]
+    tree: dict[str, Any] = {}
+    for preset in [*architectures, *tasks, *again]:
+        tree = _merge(tree, preset)
+    return tree
 
 
 def resolve(
@@ -326,23 +344,24 @@ def resolve(
     settings: Iterable[str] | Mapping[str, Any] = (),
     base: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Build a `Config` from defaults, ``base``, presets in order, then settings.
+    """Build a `Config` from defaults, ``base``, presets, then settings.
 
     ``settings`` are ``section.field=value`` strings (values read as YAML) or a mapping of dotted
     keys to values. Raises `ConfigError` with every mistake at once.
     """
     tree: dict[str, Any] = _merge({}, base or {})
-    for name in presets:
-        tree = _merge(tree, load_preset(name))
+    tree = _merge(tree, _combine_presets(presets))
     tree["presets"] = list(tree.get("presets", ())) + list(presets)
-    pairs = (
-        list(settings.items())
-        if isinstance(settings, Mapping)
-        else [_split_setting(text) for text in settings]
-    )
-    for key, value in pairs:
+    for key, value in parse_settings(settings).items():
         _assign(tree, key, value)
     return from_tree(tree)
+
+
+def parse_settings(settings: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """``section.field=value`` strings as a mapping; later ones win."""
+    if isinstance(settings, Mapping):
+        return dict(settings)
+    return dict(_split_setting(text) for text in settings)
 
 
 def from_tree(tree: Mapping[str, Any]) -> Config:

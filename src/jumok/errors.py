@@ -6,7 +6,8 @@
     ├── BundleError      a model directory is missing, damaged, or not one of ours
     ├── InputError       a text handed to a trained model cannot be used
     ├── MissingExtra     an optional part of jumok is not installed
-    └── StorageError     the disk refused a write (full, read-only, no permission)
+    ├── StorageError     the disk refused a write (full, read-only, no permission)
+    └── Interrupted      the user stopped a run; it can go on from where it was
 
 A message is a sentence: what was expected, what came, what to do. Front ends print it and exit
 with ``exit_code``, or answer with ``http_status``; they never show a traceback for these.
@@ -86,3 +87,10 @@ class StorageError(JumokError):
 
     exit_code = 8
     http_status = 507
+
+
+class Interrupted(JumokError):  # noqa: N818 - not a failure
+    """The user stopped a run (Ctrl-C, SIGTERM); the message says how to go on."""
+
+    exit_code = 130
+    http_status = 503

@@ -1,0 +1,30 @@
+"""Files of pairs -> batches of ids, in NumPy.
+
+    files ─ lines ─ readers ─ [Pair] ─ dataset ─ sampler ─ batch
+
+``lines`` opens files and finds broken lines, ``readers`` knows the formats, ``dataset`` encodes,
+``sampler`` decides who stands beside whom, ``batch`` pads.
+"""
+
+from jumok.data.batch import Batch, collate, pad
+from jumok.data.dataset import Dataset, encode_pairs, source_ids, source_order
+from jumok.data.readers import Pair, PairFile, read_pairs, read_sources
+from jumok.data.sampler import BucketSampler, sorted_batches
+from jumok.data.split import split_off_dev
+
+__all__ = [
+    "Batch",
+    "BucketSampler",
+    "Dataset",
+    "Pair",
+    "PairFile",
+    "collate",
+    "encode_pairs",
+    "pad",
+    "read_pairs",
+    "read_sources",
+    "sorted_batches",
+    "source_ids",
+    "source_order",
+    "split_off_dev",
+]

@@ -1,0 +1,27 @@
+"""Strings <-> ids: one tokenizer layer over Hugging Face `tokenizers`.
+
+    tokenizer = train_tokenizer(texts, TokenizerConfig(kind="jamo"))
+    tokenizer.encode("주목").ids        # no <s>, no </s>
+    tokenizer.decode(ids)               # "주목"
+
+``normal`` brings a text to one form, ``tokenizer`` encodes and decodes, ``train`` makes a
+vocabulary, ``hangul`` shows tokens to people.
+"""
+
+from jumok.text.hangul import display_tokens
+from jumok.text.tokenizer import BOS, EOS, PAD, SPECIALS, UNK, Encoding, Tokenizer, unknown_rate
+from jumok.text.train import resolve_kind, train_tokenizer
+
+__all__ = [
+    "BOS",
+    "EOS",
+    "PAD",
+    "SPECIALS",
+    "UNK",
+    "Encoding",
+    "Tokenizer",
+    "display_tokens",
+    "resolve_kind",
+    "train_tokenizer",
+    "unknown_rate",
+]

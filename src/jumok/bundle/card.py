@@ -1,0 +1,69 @@
+"""The model card: README.md of a bundle, with the YAML head that the Hugging Face hub reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from jumok.config import Config
+from jumok.text import Tokenizer
+
+
+def model_card(
+    config: Config,
+    source_tokenizer: Tokenizer,
+    target_tokenizer: Tokenizer,
+    metrics: Mapping[str, Any],
+) -> str:
+    """Markdown with what the model is, how it scored and how to use it."""
+    enc, dec, att = config.model.encoder, config.model.decoder, config.model.attention
+    head = yaml.safe_dump(
+        {
+            "library_name": "jumok",
+            "tags": ["jumok", "seq2seq", "rnn", "attention", *config.presets],
+        },
+        sort_keys=False,
+    )
+    attention = att.score
+    if att.attends:
+        feeding = ", input feeding" if att.input_feeding else ""
+        attention += f", {att.timing} timing, context into {att.context}{feeding}"
+    direction = "bidirectional " if enc.bidirectional else ""
+    scores = "\n".join(
+        f"| {name} | {value:.4g} |" for name, value in metrics.items() if _is_number(value)
+    )
+    return f"""---
+{head}---
+
+# An RNN encoder-decoder made with jumok
+
+| | |
+|---|---|
+| source | {source_tokenizer.kind} tokens, vocabulary {source_tokenizer.vocab_size} |
+| target | {target_tokenizer.kind} tokens, vocabulary {target_tokenizer.vocab_size} |
+| encoder | {direction}{enc.cell}, {enc.layers} x {enc.hidden} |
+| decoder | {dec.cell}, {dec.layers} x {dec.hidden} |
+| attention | {attention} |
+| presets | {", ".join(config.presets) or "none"} |
+
+## Scores when it was saved (on the validation pairs)
+
+| | |
+|---|---|
+{scores}
+
+## Use
+
+```python
+import jumok
+
+result = jumok.load("this directory").predict("a text of the kind it was trained on")
+print(result.text, result.score, result.attention)
+```
+"""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,191 @@
+"""Reading and writing a bundle: one directory in the Hugging Face hub's layout.
+
+    config.json             format version, configuration, SHA-256 of the files below
+    model.safetensors       weights
+    source.tokenizer.json   target.tokenizer.json
+    metrics.json            how it scored when it was saved
+    README.md               model card (free to edit; not hashed)
+
+Nothing here is a pickle. Reading checks names and hashes before any weight is allocated; the
+engine then checks tensor names and shapes against the configuration, still without allocating.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from jumok.bundle.card import model_card
+from jumok.config import Config, from_tree
+from jumok.errors import BundleError, ConfigError
+from jumok.storage import find_directory, replace_directory
+from jumok.text import Tokenizer
+
+FORMAT_VERSION = 1
+WEIGHTS = "model.safetensors"
+SOURCE_TOKENIZER = "source.tokenizer.json"
+TARGET_TOKENIZER = "target.tokenizer.json"
+_HASHED = (WEIGHTS, SOURCE_TOKENIZER, TARGET_TOKENIZER)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model directory that was read and checked; the weights still lie on the disk."""
+
+    path: Path
+    config: Config
+    source_tokenizer: Tokenizer
+    target_tokenizer: Tokenizer
+    metrics: Mapping[str, Any]
+
+    @property
+    def weights(self) -> Path:
+        """The file of weights."""
+        return self.path / WEIGHTS
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the stored tensors, from the file's header alone."""
+        try:
+            with safe_open(self.weights, framework="np") as file:
+                return {k: tuple(file.get_slice(k).get_shape()) for k in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise BundleError(f"{self.weights} is not a readable safetensors file: {error}") from None
+
+    def check_shapes(self, expected: Mapping[str, tuple[int, ...]]) -> None:
+        """Raise `BundleError` unless exactly the ``expected`` tensors are there."""
+        stored = self.shapes()
+        for name in sorted(expected.keys() | stored.keys()):
+            if stored.get(name) != expected.get(name):
+                raise BundleError(
+                    f"{self.weights} does not fit its config.json: tensor '{name}' should be "
+                    f"{_shape(expected.get(name))}, but is {_shape(stored.get(name))}. The files "
+                    "are of two different models; copy the whole directory again"
+                )
+
+
+def write_bundle(
+    path: Path,
+    config: Config,
+    source_tokenizer: Tokenizer,
+    target_tokenizer: Tokenizer,
+    tensors: Mapping[str, np.ndarray],
+    metrics: Mapping[str, Any],
+    also: Callable[[Path], None] = lambda folder: None,
+) -> None:
+    """Write a bundle in one piece: ``path`` is the whole new one or the whole old one.
+
+    ``also`` may put more files into the directory before it appears. The paths of the training
+    files are somebody's own business and do not travel with a model.
+    """
+    data = config.data.model_copy(update={"train": (), "dev": ()})
+    config = config.model_copy(update={"data": data})
+    with replace_directory(path) as folder:
+        save_file(dict(tensors), folder / WEIGHTS)
+        source_tokenizer.save(folder / SOURCE_TOKENIZER)
+        target_tokenizer.save(folder / TARGET_TOKENIZER)
+        head = {
+            "format_version": FORMAT_VERSION,
+            "library_name": "jumok",
+            "sha256": {name: _sha256(folder / name) for name in _HASHED},
+            "config": config.model_dump(mode="json"),
+        }
+        _write_json(folder / "config.json", head)
+        _write_json(folder / "metrics.json", metrics)
+        card = model_card(config, source_tokenizer, target_tokenizer, metrics)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+        also(folder)
+
+
+def read_bundle(path: str | Path) -> Bundle:
+    """Read and check a bundle. A run directory stands for its ``best`` model.
+
+    Raises `BundleError` with a sentence for anything missing, damaged, edited or foreign.
+    """
+    folder = _locate(Path(path))
+    head = _read_json(folder / "config.json")
+    version = head.get("format_version")
+    if head.get("library_name") != "jumok" or not isinstance(version, int):
+        raise BundleError(f"{folder / 'config.json'} was not written by jumok")
+    if version > FORMAT_VERSION:
+        raise BundleError(
+            f"{folder} has format version {version}, and this jumok reads up to {FORMAT_VERSION}. "
+            "Upgrade with: pip install -U jumok"
+        )
+    hashes = head.get("sha256")
+    if not isinstance(hashes, dict):
+        raise BundleError(f"{folder / 'config.json'} lacks the hashes of its files")
+    for name in _HASHED:
+        _check_hash(folder / name, hashes.get(name))
+    try:
+        config = from_tree(head.get("config") or {})
+    except ConfigError as error:
+        raise BundleError(f"{folder / 'config.json'} was edited into nonsense: {error}") from None
+    return Bundle(
+        folder,
+        config,
+        Tokenizer.load(folder / SOURCE_TOKENIZER),
+        Tokenizer.load(folder / TARGET_TOKENIZER),
+        _read_json(folder / "metrics.json"),
+    )
+
+
+def _locate(path: Path) -> Path:
+    folder = find_directory(path)
+    if not (folder / "config.json").exists():
+        best = find_directory(folder / "best")
+        if (best / "config.json").exists():
+            return best
+        last = find_directory(folder / "last")
+        if (last / "config.json").exists():
+            return last
+    if not folder.exists():
+        raise BundleError(f"There is no model directory {path}. `jumok train` makes one")
+    if not (folder / "config.json").exists():
+        raise BundleError(
+            f"{path} is not a model directory: it should hold config.json, {WEIGHTS} and two "
+            "tokenizer files. Give the directory that `jumok train --output` made"
+        )
+    return folder
+
+
+def _check_hash(path: Path, expected: object) -> None:
+    if not path.exists():
+        raise BundleError(f"{path} is missing; copy the whole model directory again")
+    if _sha256(path) != expected:
+        raise BundleError(
+            f"{path} has changed since it was written (its SHA-256 is another): it was cut short "
+            "or edited. Copy the whole model directory again"
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleError(f"{path} is missing; copy the whole model directory again") from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} is not readable JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise BundleError(f"{path} should hold a JSON object, but holds a {type(value).__name__}")
+    return value
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "absent" if shape is None else " x ".join(map(str, shape)) or "a single number"

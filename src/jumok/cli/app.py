@@ -1,0 +1,225 @@
+"""The commands of `jumok`: thin, each one call into the library."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+app = typer.Typer(
+    name="jumok",
+    help="Train, explain and evaluate RNN encoder-decoder models with attention (주목).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Model = Annotated[Path, typer.Argument(help="Model directory, or a run's directory.", show_default=False)]
+Presets = Annotated[
+    Optional[list[str]],  # noqa: UP045 - typer reads it
+    typer.Option("--preset", help="Preset; may be given again (task and architecture combine)."),
+]
+Settings = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting, as in train.max_epochs=3."),
+]
+Beam = Annotated[Optional[int], typer.Option("--beam", min=1, help="Beam size; 1 is greedy.")]  # noqa: UP045
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")]
+
+
+class PredictFormat(str, Enum):
+    """Output of `jumok predict`."""
+
+    text = "text"
+    tsv = "tsv"
+    jsonl = "jsonl"
+
+
+class EvaluateFormat(str, Enum):
+    """Output of `jumok evaluate`."""
+
+    table = "table"
+    json = "json"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from jumok import __version__
+
+        print(f"jumok {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def train(
+    data: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(
+            metavar="DATA...",
+            help="Files of pairs (.tsv .csv .jsonl, .gz), or SOURCE,TARGET for two text files.",
+        ),
+    ] = None,
+    dev: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--dev", help="File of validation pairs; else a part is held out."),
+    ] = None,
+    preset: Presets = None,
+    set_: Settings = None,
+    output: Annotated[Optional[Path], typer.Option("--output", help="New directory for the run.")] = None,  # noqa: UP045
+    resume: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--resume", help="Go on with the run in this directory."),
+    ] = None,
+    skip_bad_lines: Annotated[
+        bool, typer.Option("--skip-bad-lines", help="Count and report bad lines, and go on.")
+    ] = False,
+) -> None:
+    """Train a model on files of pairs."""
+    import jumok
+    from jumok.errors import ConfigError
+
+    settings = list(set_ or [])
+    if skip_bad_lines:
+        settings.append("data.skip_bad_lines=true")
+    if resume is not None:
+        if data or output or preset or dev:
+            raise ConfigError("--resume goes on with a run as it was begun: give only --set train.*")
+        jumok.resume(resume, settings)
+        return
+    if not data:
+        raise ConfigError("There is nothing to train on: give a file of pairs, jumok train FILE ...")
+    if output is None:
+        raise ConfigError("Say where the model should go: --output DIRECTORY")
+    jumok.train(data, dev=dev or (), preset=preset or (), settings=settings, output=output)
+
+
+@app.command()
+def predict(
+    model: Model,
+    file: Annotated[str, typer.Argument(help="Text file, one source a line; - is stdin.")] = "-",
+    beam: Beam = None,
+    n_best: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--n-best", min=1, help="Outputs per source (a beam as wide, at least)."),
+    ] = None,
+    format_: Annotated[PredictFormat, typer.Option("--format", help="Form of the output.")] = PredictFormat.text,
+    set_: Settings = None,
+    device: Device = "cpu",
+) -> None:
+    """Write the model's outputs for a file or for stdin, line by line as they come."""
+    from jumok.cli.output import render
+    from jumok.cli.streams import source_lines, windows
+    from jumok.predictor import load
+
+    predictor = load(model, device)
+    search = _search(predictor.config.search.beam, beam, n_best, set_)
+    for window in windows(source_lines(file), size=1024):
+        for prediction in predictor.predict(window, **search):
+            sys.stdout.write(render(prediction, format_.value))
+        sys.stdout.flush()
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    data: Annotated[list[str], typer.Argument(help="Files of pairs the model has not seen.")],
+    format_: Annotated[EvaluateFormat, typer.Option("--format", help="Form of the output.")] = EvaluateFormat.table,
+    beam: Beam = None,
+    set_: Settings = None,
+    device: Device = "cpu",
+) -> None:
+    """Judge a model's outputs on pairs, with every metric."""
+    from jumok.cli.output import render_scores
+    from jumok.config import resolve
+    from jumok.data import read_pairs
+    from jumok.evaluation import evaluate_report
+    from jumok.predictor import load
+
+    predictor = load(model, device)
+    here = [s for s in set_ or [] if not s.startswith("search.")]
+    config = resolve(base=predictor.config.model_dump(), settings=here)
+    predictor.config = config
+    search = _search(config.search.beam, beam, None, [s for s in set_ or [] if s not in here])
+    pairs = read_pairs(data, config.data).pairs
+    print(render_scores(evaluate_report(predictor, pairs, **search), format_.value))
+
+
+@app.command()
+def explain(
+    model: Model,
+    text: Annotated[str, typer.Argument(help="A source text.")],
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", help="Draw to a file instead: .svg .html .png or .json."),
+    ] = None,
+    beam: Beam = None,
+    device: Device = "cpu",
+) -> None:
+    """Show where the model looked: source across, output down, weights as shades."""
+    from jumok.cli.output import show_attention
+    from jumok.explain import write
+    from jumok.predictor import load
+
+    predictor = load(model, device)
+    prediction = predictor.predict(text, **_search(predictor.config.search.beam, beam, None, None))
+    if output is None:
+        print(show_attention(prediction))
+    else:
+        write(prediction.attention_map(), output)
+        print(f"{prediction.text}\nwritten to {output}")
+
+
+@app.command()
+def config(
+    print_: Annotated[bool, typer.Option("--print", help="Show every setting and its value.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Show the JSON Schema.")] = False,
+    preset: Presets = None,
+    set_: Settings = None,
+) -> None:
+    """Show settings, with presets and --set applied."""
+    import json
+
+    from jumok.config import Config, preset_names, resolve
+
+    resolved = resolve(preset or (), set_ or ())
+    if schema:
+        print(json.dumps(Config.model_json_schema(), ensure_ascii=False, indent=2))
+    elif print_:
+        print(resolved.to_yaml(), end="")
+    else:
+        print(f"Presets: {', '.join(preset_names())}")
+        print("jumok config --print --preset NAME shows what a preset sets; --schema, what may be set")
+
+
+def _search(
+    default_beam: int, beam: int | None, n_best: int | None, settings: list[str] | None
+) -> dict[str, Any]:
+    """Search settings of a command line. More outputs than the beam holds widen the beam."""
+    from jumok.config import parse_settings
+    from jumok.errors import ConfigError
+
+    search: dict[str, Any] = {}
+    for key, value in parse_settings(settings or ()).items():
+        section, _, field = key.partition(".")
+        if section != "search":
+            raise ConfigError(f"A trained model's {key} is fixed; here only search.* can be set")
+        search[field] = value
+    if beam is not None:
+        search["beam"] = beam
+    if n_best is not None:
+        search["n_best"] = n_best
+        if beam is None:
+            search["beam"] = max(n_best, search.get("beam", default_beam))
+    return search

@@ -1,0 +1,46 @@
+"""Reading sources as they come: many at a time from a file, one by one from a person."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections.abc import Iterator
+
+from jumok.data import read_sources
+
+
+def source_lines(file: str) -> Iterator[str]:
+    """Lines of a file, or of stdin for ``-``."""
+    return read_sources(sys.stdin.buffer if file == "-" else file)
+
+
+def windows(lines: Iterator[str], size: int) -> Iterator[list[str]]:
+    """Everything that has arrived, up to ``size`` lines at once; waits only for the first.
+
+    So a file is read in large batches, and someone typing gets an answer to every line.
+    """
+    arrived: queue.Queue[str | BaseException | None] = queue.Queue(maxsize=4 * size)
+
+    def read() -> None:
+        try:
+            for line in lines:
+                arrived.put(line)
+            arrived.put(None)
+        except BaseException as error:  # handed to the main thread
+            arrived.put(error)
+
+    threading.Thread(target=read, daemon=True).start()
+    last: str | BaseException | None = ""
+    while isinstance(last, str):
+        window: list[str] = []
+        last = arrived.get()
+        while isinstance(last, str):
+            window.append(last)
+            if len(window) == size or arrived.empty():
+                break
+            last = arrived.get()
+        if window:
+            yield window
+    if last is not None:
+        raise last

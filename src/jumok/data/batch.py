@@ -1,0 +1,49 @@
+"""Pad what stands together. Padding is always on the right and always id 0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
+
+from jumok.data.dataset import Dataset, source_ids
+from jumok.text import BOS, EOS, PAD
+
+
+class Batch(NamedTuple):
+    """Pairs for one step of training. Lengths count real tokens, eos included."""
+
+    source: Int64[np.ndarray, "batch src_len"]
+    """As the encoder reads it, see `source_ids`."""
+    source_lengths: Int64[np.ndarray, "batch"]
+    target_in: Int64[np.ndarray, "batch tgt_len"]
+    """What the decoder is fed: bos, then the target."""
+    target_out: Int64[np.ndarray, "batch tgt_len"]
+    """What it should answer: the target, then eos."""
+    target_lengths: Int64[np.ndarray, "batch"]
+    indices: Int64[np.ndarray, "batch"]
+    """Which pairs of the dataset these are."""
+
+
+def pad(
+    sequences: Sequence[Sequence[int]],
+) -> tuple[Int64[np.ndarray, "batch longest"], Int64[np.ndarray, "batch"]]:
+    """Stack ``sequences`` as rows, with `PAD` to the right. Returns the ids and the lengths."""
+    lengths = np.array([len(row) for row in sequences], dtype=np.int64)
+    ids = np.full((len(sequences), lengths.max(initial=0)), PAD, dtype=np.int64)
+    for row, sequence in zip(ids, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return ids, lengths
+
+
+def collate(
+    dataset: Dataset, indices: Sequence[int] | Int64[np.ndarray, "batch"], reverse: bool
+) -> Batch:
+    """The pairs at ``indices`` as one `Batch`, in that order."""
+    source, source_lengths = pad([source_ids(dataset.source[i], reverse) for i in indices])
+    target_in, target_lengths = pad([[BOS, *dataset.target[i].tolist()] for i in indices])
+    target_out, _ = pad([[*dataset.target[i].tolist(), EOS] for i in indices])
+    chosen = np.asarray(indices, dtype=np.int64)
+    return Batch(source, source_lengths, target_in, target_out, target_lengths, chosen)

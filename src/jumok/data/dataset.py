@@ -1,0 +1,81 @@
+"""Pairs as ids, and the one place that knows what the encoder reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Int, Int32
+
+from jumok.config import DataConfig
+from jumok.data.readers import Pair
+from jumok.text import EOS, Tokenizer
+
+_CHUNK = 10_000
+"""Pairs encoded in one call: enough for all cores, little memory."""
+
+
+@dataclass
+class Dataset:
+    """Encoded pairs. Ids are in text order, without bos and eos."""
+
+    source: list[Int32[np.ndarray, "src_len"]] = field(default_factory=list)
+    target: list[Int32[np.ndarray, "tgt_len"]] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
+    """The texts, in the same order."""
+    dropped: int = 0
+    """Pairs left out: a side was too long, or gave no token."""
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def source_lengths(self) -> Int[np.ndarray, "pairs"]:
+        """Tokens that the encoder reads of each pair, eos counted."""
+        return np.array([len(ids) + 1 for ids in self.source], dtype=np.int64)
+
+    @property
+    def target_lengths(self) -> Int[np.ndarray, "pairs"]:
+        """Tokens that the decoder writes of each pair, eos counted."""
+        return np.array([len(ids) + 1 for ids in self.target], dtype=np.int64)
+
+
+def encode_pairs(
+    pairs: Sequence[Pair], source_tok: Tokenizer, target_tok: Tokenizer, config: DataConfig
+) -> Dataset:
+    """Encode ``pairs``, leaving out and counting those over ``config``'s lengths (in tokens)."""
+    out = Dataset()
+    for start in range(0, len(pairs), _CHUNK):
+        chunk = pairs[start : start + _CHUNK]
+        sources = source_tok.encode_ids([pair.source for pair in chunk])
+        targets = target_tok.encode_ids([pair.target for pair in chunk])
+        for pair, source, target in zip(chunk, sources, targets, strict=True):
+            fits = (
+                0 < len(source) <= config.max_source_length
+                and 0 < len(target) <= config.max_target_length
+            )
+            if not fits:
+                out.dropped += 1
+                continue
+            out.source.append(np.array(source, dtype=np.int32))
+            out.target.append(np.array(target, dtype=np.int32))
+            out.pairs.append(pair)
+    return out
+
+
+def source_ids(ids: Sequence[int] | Int[np.ndarray, "src_len"], reverse: bool) -> list[int]:
+    """What the encoder reads for a source of ``ids``: the ids, reversed if asked, then eos.
+
+    Even an empty text gives one token, so an encoder always has something to read.
+    """
+    return [*(int(i) for i in (ids[::-1] if reverse else ids)), EOS]
+
+
+def source_order(length: int, reverse: bool) -> Int[np.ndarray, "src_len"]:
+    """Columns of attention back in text order: ``weights[:, source_order(n, reverse)]``.
+
+    ``length`` is the number of source tokens without eos; eos stays the last column.
+    """
+    tokens = np.arange(length, dtype=np.int64)
+    return np.append(tokens[::-1] if reverse else tokens, length)

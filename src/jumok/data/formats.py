@@ -1,0 +1,219 @@
+"""The four file formats: each turns files into pairs and bad lines, in the order of the file."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import json
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jumok.config import DataConfig
+from jumok.data.lines import MAX_LINE, OR_SKIP, BadLine, Line, read_lines
+from jumok.errors import ConfigError, DataError
+
+
+class Pair(NamedTuple):
+    """One training example: two texts, as the file has them."""
+
+    source: str
+    target: str
+
+
+def read_tsv(path: Path, config: DataConfig) -> Iterator[Pair | BadLine]:
+    """Columns divided by tabs, chosen by number from 1. More columns than needed are fine."""
+    source = _number("source_column", config.source_column, 1)
+    target = _number("target_column", config.target_column, 2)
+    wanted = max(source, target)
+    for line in read_lines(path, config.encoding):
+        if isinstance(line, BadLine):
+            yield line
+            continue
+        columns = line.text.split("\t")
+        if len(columns) >= wanted:
+            yield _pair(columns[source - 1], columns[target - 1], path, line.number)
+            continue
+        came = f"{len(columns)} came" if line.text.strip() else "the line is empty"
+        yield BadLine(
+            f"{wanted} columns divided by tabs were expected, but {came}. "
+            f"Correct the line, {OR_SKIP}",
+            path=path,
+            line=line.number,
+        )
+
+
+def read_csv(path: Path, config: DataConfig) -> Iterator[Pair | BadLine]:
+    """Comma-separated values with a header. A quoted field may hold commas and line ends.
+
+    A bad row is reported at the line where it starts. Empty lines are not rows.
+    """
+    rows = _csv_rows(path, config.encoding)
+    first = next(rows, None)
+    if first is None:
+        return
+    if isinstance(first, BadLine):
+        raise DataError(first.reason, path=first.path, line=first.line)
+    header = first[1]
+    source = _index("source_column", config.source_column or "source", header, path)
+    target = _index("target_column", config.target_column or "target", header, path)
+    for row in rows:
+        if isinstance(row, BadLine):
+            yield row
+            continue
+        number, fields = row
+        if len(fields) > max(source, target):
+            yield _pair(fields[source], fields[target], path, number)
+            continue
+        yield BadLine(
+            f"{len(header)} columns were expected, as in the header, but {len(fields)} came. "
+            f"Correct the line, {OR_SKIP}",
+            path=path,
+            line=number,
+        )
+
+
+def read_jsonl(path: Path, config: DataConfig) -> Iterator[Pair | BadLine]:
+    """One JSON object a line, fields chosen by name, dotted where nested. Empty lines are fine."""
+    for line in read_lines(path, config.encoding):
+        if isinstance(line, BadLine):
+            yield line
+        elif line.text.strip():
+            try:
+                record = _json_object(line.text)
+                source = _field(record, "source_column", config.source_column or "source")
+                target = _field(record, "target_column", config.target_column or "target")
+            except ValueError as error:
+                yield BadLine(f"{error}, {OR_SKIP}", path=path, line=line.number)
+            else:
+                yield _pair(source, target, path, line.number)
+
+
+def read_parallel(source: Path, target: Path, encoding: str) -> Iterator[Pair | BadLine]:
+    """Line n of ``source`` beside line n of ``target``. Both need the same number of lines."""
+    both = zip_longest(read_lines(source, encoding), read_lines(target, encoding))
+    for number, (left, right) in enumerate(both, start=1):
+        if left is None or right is None:
+            longer, shorter = (target, source) if left is None else (source, target)
+            total = number + sum(1 for _ in both)
+            raise DataError(
+                f"this line has no partner: the file has {total} lines, but {shorter} has "
+                f"{number - 1}. Give two files with as many lines",
+                path=longer,
+                line=number,
+            )
+        if isinstance(left, BadLine) or isinstance(right, BadLine):
+            yield from [side for side in (left, right) if isinstance(side, BadLine)][:1]
+            continue
+        path = source if not left.text.strip() else target
+        yield _pair(left.text, right.text, path, number)
+
+
+# --- what they share -----------------------------------------------------------------------------
+
+
+def _pair(source: str, target: str, path: Path, number: int) -> Pair | BadLine:
+    for side, text in (("source", source), ("target", target)):
+        if not text.strip():
+            reason = f"text was expected, but the {side} is empty. Fill it in, {OR_SKIP}"
+            return BadLine(reason, path=path, line=number)
+    return Pair(source, target)
+
+
+def _number(setting: str, value: str, default: int) -> int:
+    if value and not (value.isascii() and value.isdigit() and int(value) > 0):
+        raise ConfigError(
+            f"data.{setting} must be a column number from 1 for TSV files, but '{value}' came. "
+            "For files with column names set data.format=csv or data.format=jsonl"
+        )
+    return int(value or default)
+
+
+def _index(setting: str, name: str, header: Sequence[str], path: Path) -> int:
+    """Where column ``name`` is. Raises `DataError` unless the header has it exactly once."""
+    if header.count(name) == 1:
+        return header.index(name)
+    problem = "comes twice" if name in header else "is missing"
+    raise DataError(
+        f"column '{name}' {problem} in the header.{_close(name, header)} The columns are: "
+        f"{', '.join(header):.500}. Set data.{setting}",
+        path=path,
+        line=1,
+    )
+
+
+def _close(name: str, names: Sequence[str]) -> str:
+    close = [n for n in difflib.get_close_matches(name, names, n=1) if n != name]
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def _csv_rows(path: Path, encoding: str) -> Iterator[tuple[int, list[str]] | BadLine]:
+    """Rows with the number of their first line."""
+    held: list[BadLine] = []
+    numbers: list[int] = []
+
+    def texts() -> Iterator[str]:
+        for line in read_lines(path, encoding):
+            if isinstance(line, Line):
+                numbers.append(line.number)
+                yield f"{line.text}\n"
+            else:
+                held.append(line)  # csv.reader would stop for good at an exception
+
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
+    reader = csv.reader(texts(), strict=True)
+    more = True
+    while more:
+        problem, row = "", None
+        try:
+            row = next(reader, None)
+            more = row is not None
+        except csv.Error as error:
+            problem = (
+                f"the row is not valid CSV ({error}). Close every quotation mark, and double those "
+                f"inside a field, {OR_SKIP}"
+            )
+        yield from held
+        held.clear()
+        start = numbers[0] if numbers else None
+        numbers.clear()
+        if problem:
+            yield BadLine(problem, path=path, line=start)
+        elif row and start is not None:
+            yield start, row
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    """The object in ``text``. Raises `ValueError` with a sentence."""
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"a JSON object was expected, but this is not valid JSON ({error}). Correct the line"
+        ) from None
+    if not isinstance(record, dict):
+        raise ValueError(f"a JSON object was expected, but {text:.60} came. Correct the line")
+    return record
+
+
+def _field(record: dict[str, Any], setting: str, name: str) -> str:
+    """The text at dotted ``name``. Raises `ValueError` with a sentence."""
+    value: Any = record
+    for key in [name] if name in record else name.split("."):
+        if not isinstance(value, dict) or key not in value:
+            fields = list(value) if isinstance(value, dict) else []
+            raise ValueError(
+                f"field '{name}' is missing.{_close(key, fields)} The fields are: "
+                f"{', '.join(fields) or 'none'}. Set data.{setting}, correct the line"
+            )
+        value = value[key]
+    if not isinstance(value, str):
+        raise ValueError(
+            f"field '{name}' should hold text, but {json.dumps(value):.60} came. Correct the line"
+        )
+    if any("\ud800" <= char <= "\udfff" for char in value) or "\0" in value:
+        raise ValueError(
+            f"field '{name}' holds half of a surrogate pair or a NUL character. Correct the line"
+        )
+    return value

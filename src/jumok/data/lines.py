@@ -1,0 +1,194 @@
+"""Numbered lines of a text file, plain or gzip, with every way a line can be broken found here.
+
+Two kinds of trouble: a **bad line** is yielded as `BadLine` in its place, and reading goes on; a
+**bad file** (missing, binary, cut off) raises `DataError`. Lines end at LF or CRLF and at nothing
+else: U+2028, U+0085 and their like are text.
+"""
+
+from __future__ import annotations
+
+import codecs
+import difflib
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from jumok.errors import ConfigError, DataError
+from jumok.text.hangul import is_syllable
+
+MAX_LINE = 1_000_000
+"""Most characters in a line. A longer one is never read into memory as a whole."""
+OR_SKIP = "or set data.skip_bad_lines=true"
+
+_GZIP = b"\x1f\x8b"
+_OTHER_ENCODINGS = "(such as cp949, shift_jis or latin-1)"
+
+
+class Line(NamedTuple):
+    """One line without its end; ``number`` counts from 1."""
+
+    number: int
+    text: str
+
+
+class BadLine(DataError):  # noqa: N818 - one line is bad, the file need not be
+    """A line that cannot be used; the lines after it may be fine."""
+
+
+def read_lines(path: Path, encoding: str) -> Iterator[Line | BadLine]:
+    """Lines of ``path`` (gzip is found by its content). Raises `DataError` for a bad file."""
+    check_file(path)
+    check_encoding(encoding)
+    try:
+        with _opened(path) as stream:
+            _check_head(stream.peek(4096), path, encoding)
+            yield from stream_lines(stream, path, encoding)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(
+            f"the gzip file is cut off or damaged ({error}). Copy or download it again", path=path
+        ) from None
+    except OSError as error:
+        raise DataError(
+            f"the file cannot be read ({error.strerror or error}). Check its permissions",
+            path=path,
+        ) from None
+
+
+def stream_lines(stream: BinaryIO, path: Path, encoding: str) -> Iterator[Line | BadLine]:
+    """Lines of an open binary stream, which stays open. ``path`` is its name in messages."""
+    # undecodable bytes become surrogates, so one bad byte costs one line and not the file
+    text = io.TextIOWrapper(
+        stream, encoding=encoding, errors="surrogateescape", newline="\n", write_through=True
+    )
+    number = 0
+    try:
+        while raw := text.readline(MAX_LINE + 1):
+            number += 1
+            if len(raw) > MAX_LINE and not raw.endswith("\n"):
+                _skip_rest(text)
+                reason = f"the line is longer than {MAX_LINE} characters. Divide it, {OR_SKIP}"
+                yield BadLine(reason, path=path, line=number)
+                continue
+            if number == 1:
+                raw = raw.removeprefix("\ufeff")
+            line = raw.removesuffix("\n").rstrip("\r")
+            problem = _problem(line, encoding)
+            yield BadLine(problem, path=path, line=number) if problem else Line(number, line)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"the text is not valid {encoding} ({error.reason}) after line {number}. "
+            "Set data.encoding to the file's encoding",
+            path=path,
+        ) from None
+    finally:
+        text.detach()
+
+
+def check_file(path: Path) -> None:
+    """Raise `DataError` unless ``path`` is there to be read as a file."""
+    if path.is_dir():
+        raise DataError("a file was expected, but a directory came. Name a file in it", path=path)
+    if not path.exists():
+        names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        close = difflib.get_close_matches(path.name, names, n=1)
+        hint = f"Did you mean '{path.parent / close[0]}'?" if close else "Check the name"
+        raise DataError(f"there is no such file. {hint}", path=path)
+
+
+def check_encoding(encoding: str) -> None:
+    """Raise `ConfigError` unless Python has a text encoding of this name."""
+    try:
+        "".encode(encoding)
+    except (LookupError, ValueError):
+        raise ConfigError(
+            f"data.encoding={encoding} is not a known text encoding. Use utf-8, or the one the "
+            f"file was written in {_OTHER_ENCODINGS}"
+        ) from None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
+    with path.open("rb") as file:
+        if file.peek(2)[:2] == _GZIP:
+            with gzip.GzipFile(fileobj=file) as unzipped:
+                yield io.BufferedReader(unzipped)
+        elif path.name.lower().endswith(".gz"):
+            raise DataError(
+                "the name ends in .gz, but the content is not gzip. Compress it, or rename it",
+                path=path,
+            )
+        else:
+            yield file
+
+
+def _check_head(head: bytes, path: Path, encoding: str) -> None:
+    """Raise `DataError` where the first bytes show a binary file or UTF-16."""
+    if codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")):
+        return
+    half = max(len(head) // 2, 1)
+    little, big = head[1::2].count(0) / half, head[0::2].count(0) / half
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        guess = "utf-16"
+    elif max(little, big) > 0.3 and min(little, big) < 0.05:  # every other byte of ASCII is NUL
+        guess = "utf-16-le" if little > big else "utf-16-be"
+    else:
+        guess = ""
+    if guess:
+        raise DataError(
+            f"the text is not {encoding}; it looks like {guess}: set data.encoding={guess}",
+            path=path,
+        )
+    if 0 in head and not _decodes(head, encoding):
+        raise DataError(
+            "a text file was expected, but this looks like a binary file. Export it as text "
+            "(TSV, CSV or JSONL)",
+            path=path,
+        )
+
+
+def _decodes(head: bytes, encoding: str) -> bool:
+    try:
+        codecs.getincrementaldecoder(encoding)().decode(head)  # a last half character is fine
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _skip_rest(text: io.TextIOWrapper) -> None:
+    while chunk := text.readline(MAX_LINE):
+        if chunk.endswith("\n"):
+            return
+
+
+def _problem(line: str, encoding: str) -> str:
+    """What makes ``line`` unusable in any format; empty if nothing."""
+    if "\0" in line:
+        return (
+            "the line has a NUL character, as binary and UTF-16 files do. Remove it, set "
+            f"data.encoding, {OR_SKIP}"
+        )
+    if "\r" in line:
+        return (
+            "there is a carriage return inside the line. Save the file with LF or CRLF line ends, "
+            f"remove it, {OR_SKIP}"
+        )
+    if not line.isascii() and any("\ud800" <= char <= "\udfff" for char in line):
+        return f"the line is not valid {encoding}. {_guess(line, encoding)}, {OR_SKIP}"
+    return ""
+
+
+def _guess(line: str, encoding: str) -> str:
+    """Advice on the encoding that ``line`` seems to have been written in."""
+    raw = line.encode(encoding, "surrogateescape")
+    for other in ("utf-8", "cp949"):
+        try:
+            wide = [char for char in raw.decode(other) if not char.isascii()]
+        except UnicodeDecodeError:
+            continue
+        if other == "utf-8" or 2 * sum(map(is_syllable, wide)) > len(wide):
+            return f"It looks like {other}: set data.encoding={other}"
+    return f"Set data.encoding to the file's encoding {_OTHER_ENCODINGS}"

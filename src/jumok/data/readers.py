@@ -1,0 +1,131 @@
+"""Files to pairs: finds the format, collects or raises what is bad, refuses to return nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from jumok.config import DataConfig
+from jumok.data.formats import Pair, read_csv, read_jsonl, read_parallel, read_tsv
+from jumok.data.lines import (
+    OR_SKIP,
+    BadLine,
+    check_encoding,
+    check_file,
+    read_lines,
+    stream_lines,
+)
+from jumok.errors import DataError
+
+__all__ = ["Pair", "PairFile", "read_pairs", "read_sources"]
+
+_READERS = {"tsv": read_tsv, "csv": read_csv, "jsonl": read_jsonl}
+_ENDINGS = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".jsonl": "jsonl"}
+
+
+@dataclass(frozen=True)
+class PairFile:
+    """What was read: the pairs, and the lines that were not."""
+
+    pairs: list[Pair]
+    bad: list[DataError] = field(default_factory=list)
+    """One error for each line skipped (only with `skip_bad_lines`)."""
+
+
+def read_pairs(paths: Sequence[str | Path] | str | Path, config: DataConfig) -> PairFile:
+    """All pairs of all ``paths``, in order.
+
+    A path may be two, ``SOURCE,TARGET``: parallel text. Raises `DataError` for a bad line (unless
+    `skip_bad_lines`), a bad file, and a file that gives no pair at all.
+    """
+    read = PairFile([])
+    for path in [paths] if isinstance(paths, str | Path) else paths:
+        pairs: list[Pair] = []
+        bad: list[DataError] = []
+        for item in _items(path, config):
+            if isinstance(item, Pair):
+                pairs.append(item)
+            elif config.skip_bad_lines:
+                bad.append(item)
+            else:
+                raise item
+        if not pairs:
+            first = f"all {len(bad)} lines are bad, the first because {bad[0]}" if bad else ""
+            reason = f"pairs were expected, but {first or 'there are none'}. Check the file"
+            raise DataError(reason, path=path)
+        read.pairs.extend(pairs)
+        read.bad.extend(bad)
+    if not read.pairs:
+        raise DataError("files of pairs were expected, but none was named. Set data.train")
+    return read
+
+
+def read_sources(source: str | Path | BinaryIO, config: DataConfig) -> Iterator[str | DataError]:
+    """Texts to predict from, one a line, of a file or an open binary stream, while it comes.
+
+    Raises `DataError` at a bad or empty line. With `skip_bad_lines` the error is yielded in the
+    line's place instead, so that answers can stay beside their questions.
+    """
+    if isinstance(source, str | Path):
+        path = Path(source)
+        lines = read_lines(path, config.encoding)
+    else:
+        check_encoding(config.encoding)
+        path = Path(str(getattr(source, "name", "input")))
+        lines = stream_lines(source, path, config.encoding)
+    for line in lines:
+        if not isinstance(line, BadLine) and line.text.strip():
+            yield line.text
+            continue
+        error = (
+            line
+            if isinstance(line, BadLine)
+            else BadLine(
+                f"text was expected, but the line is empty. Remove it, {OR_SKIP}",
+                path=path,
+                line=line.number,
+            )
+        )
+        if not config.skip_bad_lines:
+            raise error
+        yield error
+
+
+def _items(path: str | Path, config: DataConfig) -> Iterator[Pair | BadLine]:
+    two = _two_files(path, config.format)
+    if two is not None:
+        return read_parallel(*two, config.encoding)
+    path = Path(path)
+    check_file(path)
+    return _READERS[_by_name(path) if config.format == "auto" else config.format](path, config)
+
+
+def _two_files(path: str | Path, form: str) -> tuple[Path, Path] | None:
+    """The two names in ``SOURCE,TARGET``; None where ``path`` is one file."""
+    name = str(path)
+    if form not in ("auto", "parallel") or (form == "auto" and Path(name).exists()):
+        return None
+    commas = [i for i, char in enumerate(name) if char == ","]
+    splits = [(Path(name[:i]), Path(name[i + 1 :])) for i in commas]
+    there = [two for two in splits if two[0].is_file() and two[1].is_file()]
+    if form == "parallel" and not splits:
+        raise DataError(
+            "data.format=parallel needs two files as SOURCE,TARGET, but one came. Name both, "
+            "with a comma between",
+            path=path,
+        )
+    return next(iter(there or splits), None)
+
+
+def _by_name(path: Path) -> str:
+    name = path.name.lower().removesuffix(".gz")
+    for ending, form in _ENDINGS.items():
+        if name.endswith(ending):
+            return form
+    raise DataError(
+        f"the format cannot be told from the name, which should end in {', '.join(_ENDINGS)} "
+        "(each also .gz). Rename it, or set data.format",
+        path=path,
+    )

@@ -1,0 +1,81 @@
+"""Who stands beside whom: batches of similar lengths, so that little is padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Int
+
+Indices = Int[np.ndarray, "batch"]
+
+_POOL = 100
+"""Batches sorted together: enough for similar lengths, few enough to stay well mixed."""
+
+
+class BucketSampler:
+    """Batches of one epoch as a pure function of (seed, epoch): no state to store or restore.
+
+    The pairs are shuffled, cut into pools of about 100 batches, sorted inside each pool by (target
+    length, source length), cut into batches, and the batches are shuffled. Every pair comes exactly
+    once an epoch. With ``batch_tokens`` a batch holds as many pairs as fit, counted as pairs x the
+    longest side of any of them; a pair that is too long by itself gets a batch of its own.
+    """
+
+    def __init__(
+        self,
+        source_lengths: Int[np.ndarray, "pairs"],
+        target_lengths: Int[np.ndarray, "pairs"],
+        batch_size: int,
+        batch_tokens: int | None = None,
+        seed: int = 1,
+    ) -> None:
+        self._source = np.asarray(source_lengths, dtype=np.int64)
+        self._target = np.asarray(target_lengths, dtype=np.int64)
+        self._longest = np.maximum(self._source, self._target)
+        self._batch_size = batch_size
+        self._batch_tokens = batch_tokens
+        self._seed = seed
+
+    def batches(self, epoch: int) -> list[Indices]:
+        """Indices of each batch of ``epoch`` (from 0), in order. `len` of it is the steps."""
+        random = np.random.default_rng([abs(self._seed), int(self._seed < 0), epoch])
+        order = random.permutation(len(self._source))
+        out: list[Indices] = []
+        size = self._pool_size()
+        for start in range(0, len(order), size):
+            pool = order[start : start + size]
+            pool = pool[np.lexsort((self._source[pool], self._target[pool]))]
+            out += self._cut(pool)
+        return [out[i] for i in random.permutation(len(out))]
+
+    def _pool_size(self) -> int:
+        per_batch = self._batch_size
+        if self._batch_tokens is not None and len(self._longest):
+            per_batch = int(self._batch_tokens / max(self._longest.mean(), 1))
+        return _POOL * max(per_batch, 1)
+
+    def _cut(self, pool: Indices) -> Iterator[Indices]:
+        if self._batch_tokens is None:
+            cuts = list(range(self._batch_size, len(pool), self._batch_size))
+        else:
+            cuts = _budget_cuts(self._longest[pool], self._batch_tokens)
+        return iter(np.split(pool, cuts))
+
+
+def sorted_batches(lengths: Int[np.ndarray, "texts"], batch_size: int) -> list[Indices]:
+    """Batches for inference: longest first, so that memory runs out at once or never."""
+    order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
+def _budget_cuts(longest: Int[np.ndarray, "pool"], budget: int) -> list[int]:
+    """Where to cut a pool so that (pairs x longest side) of every part keeps to ``budget``."""
+    cuts: list[int] = []
+    start, widest = 0, 0
+    for i, length in enumerate(longest.tolist()):
+        widest = max(widest, length)
+        if i > start and widest * (i - start + 1) > budget:
+            cuts.append(i)
+            start, widest = i, length
+    return cuts

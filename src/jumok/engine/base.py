@@ -1,0 +1,27 @@
+"""What an engine is: a loaded model that starts from sources and then makes steps."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Int
+
+from jumok.search import SearchState, Step
+
+
+class Engine(Protocol):
+    """Turns a batch of source ids into a search state, and a state into the next step."""
+
+    target_vocab: int
+    """Size of the target vocabulary."""
+
+    def start(
+        self, source: Int[np.ndarray, "batch src_len"], lengths: Int[np.ndarray, "batch"]
+    ) -> SearchState:
+        """Read the sources (right-padded)."""
+        ...
+
+    def step(self, tokens: Int[np.ndarray, "rows"], state: Any) -> Step:
+        """Make one decoding step."""
+        ...

@@ -1,0 +1,81 @@
+"""The torch engine: a `Seq2Seq` module as a step function over NumPy arrays."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from safetensors.torch import load_file
+
+from jumok.bundle import Bundle
+from jumok.config import ModelConfig
+from jumok.nn import DecoderState, Memory, Seq2Seq
+from jumok.search import Step
+
+
+class TorchState(NamedTuple):
+    """Decoder state and memory of some rows; ``source`` says which source each row reads."""
+
+    decoder: DecoderState
+    memory: Memory
+    source: Int[np.ndarray, "rows"]
+
+    def select(self, rows: Int[np.ndarray, "new_rows"]) -> TorchState:
+        """The given rows. The memory is copied only where rows change their source."""
+        index = torch.from_numpy(np.ascontiguousarray(rows)).to(self.memory.values.device)
+        source = self.source[rows]
+        same = np.array_equal(source, self.source)
+        memory = self.memory if same else self.memory.select(index)
+        return TorchState(self.decoder.select(index), memory, source)
+
+
+class TorchEngine:
+    """A model on a device. ``model`` is shared, not copied: training validates through it."""
+
+    def __init__(self, model: Seq2Seq, device: str | torch.device = "cpu") -> None:
+        self.model = model
+        self.device = torch.device(device)
+        self.target_vocab = model.decoder.embedding.num_embeddings
+
+    @torch.inference_mode()
+    def start(
+        self, source: Int[np.ndarray, "batch src_len"], lengths: Int[np.ndarray, "batch"]
+    ) -> TorchState:
+        """Read the sources (right-padded)."""
+        memory = self.model.encode(self._tensor(source), self._tensor(lengths))
+        return TorchState(self.model.decoder.init_state(memory), memory, np.arange(len(source)))
+
+    @torch.inference_mode()
+    def step(self, tokens: Int[np.ndarray, "rows"], state: TorchState) -> Step:
+        """Make one decoding step."""
+        result = self.model.decoder.step(self._tensor(tokens), state.decoder, state.memory)
+        log_probs = result.logits.float().log_softmax(dim=-1)
+        weights = result.weights
+        return Step(
+            log_probs.cpu().numpy(),
+            state._replace(decoder=result.state),
+            None if weights is None else weights.float().cpu().numpy(),
+        )
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)).to(self.device)
+
+
+def load_torch_engine(bundle: Bundle, device: str = "cpu") -> TorchEngine:
+    """The engine of a bundle. Shapes are compared before anything is allocated."""
+    model = empty_model(
+        bundle.config.model,
+        bundle.source_tokenizer.vocab_size,
+        bundle.target_tokenizer.vocab_size,
+    )
+    bundle.check_shapes({name: tuple(t.shape) for name, t in model.state_dict().items()})
+    model.load_state_dict(load_file(bundle.weights, device=device), assign=True)
+    return TorchEngine(model.eval(), device)
+
+
+def empty_model(config: ModelConfig, source_vocab: int, target_vocab: int) -> Seq2Seq:
+    """The module with shapes and no storage."""
+    with torch.device("meta"):
+        return Seq2Seq(config, source_vocab, target_vocab)

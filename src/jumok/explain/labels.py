@@ -1,0 +1,52 @@
+"""Tokens as people may safely see them, in a terminal, a page or a picture.
+
+A token is somebody else's text. It may hold a terminal escape, a character that XML forbids, or
+an override of the writing direction; none of these reaches a renderer.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+from rich.cells import cell_len, set_cell_size
+
+from jumok.text.hangul import display_tokens
+
+END_LABEL = "∎"
+"""What stands for the end-of-text token: narrow, so that letters keep narrow columns."""
+
+_JOINERS = "\u200c\u200d"  # they shape Persian, Indic scripts and emoji inside a token
+_SHORT_NAMES = {"<s>": "⊢", "</s>": END_LABEL, "<pad>": "·", "<unk>": "?"}
+_CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "␡"}
+
+
+def labels(tokens: Sequence[str]) -> list[str]:
+    """Return one label per token: Hangul letters that stand alone, space as ``␣``, no controls.
+
+    Special tokens have a sign of one cell, as ``∎`` for the end. No label is empty.
+    """
+    shown = zip(tokens, display_tokens(tokens), strict=True)
+    return [
+        _SHORT_NAMES.get(token) or visible(label).strip(_JOINERS) or "·" for token, label in shown
+    ]
+
+
+def visible(text: str) -> str:
+    """Replace what cannot or must not be shown: controls by their pictures, the rest by ``�``."""
+    return "".join(map(_visible_char, text.translate(_CONTROL_PICTURES)))
+
+
+def shorten(text: str, cells: int) -> str:
+    """Cut ``text`` to ``cells`` terminal cells, ending in ``…`` where something was cut off."""
+    if cell_len(text) <= cells:
+        return text
+    return set_cell_size(text, cells - 1).rstrip() + "…" if cells > 0 else ""
+
+
+def _visible_char(char: str) -> str:
+    if char in _JOINERS:
+        return char
+    # Cc control, Cf format (direction overrides), Cs lone surrogate, Cn unassigned, Zl Zp breaks
+    unsafe = unicodedata.category(char) in ("Cc", "Cf", "Cs", "Cn", "Zl", "Zp")
+    return "\N{REPLACEMENT CHARACTER}" if unsafe else char

@@ -1,0 +1,85 @@
+"""BLEU, chrF and TER, computed by sacrebleu and signed by it.
+
+Texts are handed over as they are, and the settings are sacrebleu's defaults, so that the
+signatures reproduce the figures with sacrebleu's own command. sacrebleu is imported inside the
+functions: it loads lxml, which takes longer than measuring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import TYPE_CHECKING, cast
+
+from jumok.errors import ConfigError, MissingExtra
+from jumok.metrics.references import check_lengths
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.base import Metric
+
+NGRAM_METRICS = ("bleu", "chrf", "ter")
+
+
+def ngram_metric(
+    name: str,
+    hypotheses: Sequence[str],
+    references: Sequence[Sequence[str]],
+    *,
+    bleu_tokenize: str,
+) -> float:
+    """Corpus score of ``bleu``, ``chrf`` or ``ter``, in per cent."""
+    metric = _make(name, bleu_tokenize)
+    return float(metric.corpus_score(list(hypotheses), _streams(references)).score)
+
+
+def bleu_signature(
+    references: Sequence[Sequence[str]], *, bleu_tokenize: str = "13a"
+) -> dict[str, str]:
+    """sacrebleu's signatures for ``bleu``, ``chrf`` and ``ter`` measured against ``references``.
+
+    A signature tells the number of references (``var`` where it differs between outputs), the
+    tokenizer and sacrebleu's version, and belongs beside every figure that is published.
+    """
+    check_lengths([""] * len(references), references)
+    # Only the number of references matters: blanks save tokenizing a whole test set again.
+    blanks = _streams([[""] * len(refs) for refs in references])
+    signatures = {}
+    for name in NGRAM_METRICS:
+        metric = _make(name, bleu_tokenize)
+        metric.corpus_score([""] * len(references), blanks)
+        signatures[name] = str(metric.get_signature())
+    return signatures
+
+
+def _make(name: str, bleu_tokenize: str) -> Metric:
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
+    from sacrebleu.metrics.ter import TER
+
+    if name == "chrf":
+        return CHRF()
+    if name == "ter":
+        return TER()
+    if bleu_tokenize not in BLEU.TOKENIZERS:
+        raise ConfigError(
+            f"sacrebleu has no tokenizer '{bleu_tokenize}'. It has: {', '.join(BLEU.TOKENIZERS)}"
+        )
+    try:
+        # force: outputs of a tokenized corpus end in " ." and sacrebleu would warn on stderr
+        return BLEU(tokenize=bleu_tokenize, force=True)
+    except RuntimeError as error:
+        if bleu_tokenize == "ko-mecab":
+            raise MissingExtra("ko", "mecab_ko") from error
+        raise ConfigError(
+            f"sacrebleu's tokenizer '{bleu_tokenize}' needs packages that are not installed. "
+            f"Install them with: pip install 'sacrebleu[{bleu_tokenize[:2]}]'"
+        ) from error
+
+
+def _streams(references: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Turn references per output into sacrebleu's reference streams, padded with None.
+
+    sacrebleu drops a ``None`` and takes ``""`` for a real, empty reference
+    (``Metric._cache_references``); its annotations leave the ``None`` out.
+    """
+    return cast("list[list[str]]", [list(stream) for stream in zip_longest(*references)])

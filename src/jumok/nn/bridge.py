@@ -1,0 +1,56 @@
+"""From the encoder's last state to the decoder's first."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from jumok.config import ModelConfig
+from jumok.nn.memory import RNNState
+
+
+class Bridge(nn.Module):
+    """``zero``, ``last`` (a copy) or ``learned``: ``s_0 = tanh(W h_n + b)``.
+
+    Bahdanau et al. 2015, A.2.2, use ``tanh(W_s h_1)`` of the backward encoder alone. Differs: we
+    project the last states of all layers and both directions joined, to all decoder layers, and
+    an LSTM's cell has a projection of its own.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.kind = config.decoder.bridge
+        self.layers, self.hidden = config.decoder.layers, config.decoder.hidden
+        self.has_cell = config.decoder.cell == "lstm"
+        if self.kind == "learned":
+            size_in = config.encoder.layers * config.encoder.memory
+            size_out = self.layers * self.hidden
+            self.hidden_projection = nn.Linear(size_in, size_out)
+            if self.has_cell:
+                self.cell_projection = nn.Linear(size_in, size_out)
+
+    def forward(self, final: RNNState) -> RNNState:
+        """The decoder's first state. Where only the decoder is an LSTM, its cell starts from the
+        encoder's hidden state (``learned``) or zeros (``last``)."""
+        if self.kind == "learned":
+            return self._project(final)
+        batch = final.hidden.shape[0]
+        zeros = final.hidden.new_zeros(batch, self.layers, self.hidden)
+        if self.kind == "zero":
+            return RNNState(zeros, zeros if self.has_cell else None)
+        if not self.has_cell:
+            return RNNState(final.hidden, None)
+        return RNNState(final.hidden, zeros if final.cell is None else final.cell)
+
+    def _project(self, final: RNNState) -> RNNState:
+        hidden = self._shape(self.hidden_projection(final.hidden.flatten(1)))
+        if not self.has_cell:
+            return RNNState(hidden, None)
+        cell_from = final.hidden if final.cell is None else final.cell
+        return RNNState(hidden, self._shape(self.cell_projection(cell_from.flatten(1))))
+
+    def _shape(
+        self, projected: Float[Tensor, "batch flat"]
+    ) -> Float[Tensor, "batch layers hidden"]:
+        return torch.tanh(projected).view(-1, self.layers, self.hidden)

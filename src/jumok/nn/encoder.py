@@ -1,0 +1,35 @@
+"""The encoder: reads the source and keeps every hidden state (Bahdanau et al. 2015, section 3.2)."""
+
+from __future__ import annotations
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from jumok.config import EncoderConfig
+from jumok.nn.memory import RNNState
+from jumok.nn.rnn import RNN
+
+
+class Encoder(nn.Module):
+    """Embedding and a recurrent stack; padding is packed away and never changes a result."""
+
+    def __init__(self, config: EncoderConfig, vocab: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab, config.embedding)
+        self.dropout = nn.Dropout(config.dropout)
+        self.rnn = RNN(
+            config.cell,
+            config.embedding,
+            config.hidden,
+            config.layers,
+            config.dropout,
+            config.bidirectional,
+        )
+
+    def forward(
+        self, source: Int[Tensor, "batch src_len"], lengths: Int[Tensor, "batch"]
+    ) -> tuple[Float[Tensor, "batch src_len memory"], RNNState]:
+        """All hidden states (zeros at padding) and the last state of every layer."""
+        embedded = self.dropout(self.embedding(source))
+        values, final = self.rnn(embedded, lengths=lengths)
+        return self.dropout(values), final

@@ -1,0 +1,42 @@
+"""First values of the weights."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from jumok.nn.attention import Attention
+from jumok.nn.rnn import RNN
+
+
+def initialise(model: nn.Module) -> None:
+    """Draw all weights from torch's global generator.
+
+    Matrices: uniform of Glorot & Bengio 2010, eq. 16; recurrent matrices: orthogonal per gate
+    (Saxe et al. 2014); embeddings: normal, standard deviation 0.1; biases: zero, but 1 for an
+    LSTM's forget gate (Jozefowicz et al. 2015, section 2.2), given once and not in both of
+    torch's bias vectors.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.1)
+        elif isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, RNN):
+            _initialise_rnn(module)
+        elif isinstance(module, Attention) and hasattr(module, "v"):
+            nn.init.uniform_(module.v, -0.1, 0.1)
+
+
+def _initialise_rnn(rnn: RNN) -> None:
+    hidden = rnn.stack.hidden_size
+    for name, weight in rnn.stack.named_parameters():
+        if name.startswith("bias"):
+            nn.init.zeros_(weight)
+            if rnn.cell == "lstm" and name.startswith("bias_ih"):
+                nn.init.ones_(weight[hidden : 2 * hidden])  # gates lie as i, f, g, o
+        else:
+            fill = nn.init.orthogonal_ if name.startswith("weight_hh") else nn.init.xavier_uniform_
+            for gate in weight.split(hidden):
+                fill(gate)

@@ -1,0 +1,32 @@
+"""From the decoder's features to scores over the target vocabulary."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class LinearReadout(nn.Linear):
+    """``logits = W_y features + b_y``."""
+
+
+class MaxoutReadout(nn.Module):
+    """Deep output with one maxout layer: Bahdanau et al. 2015, A.2.2; Cho et al. 2014, A.1.2.
+
+        t~     = U_o s + V_o E y_{t-1} + C_o c        (features are [s; E y; c])
+        t_j    = max(t~_{2j-1}, t~_{2j})
+        logits = W_o t
+
+    Differs: with the state after the step, s_t, as in eq. 4 of Bahdanau et al. and in Cho et al.;
+    the appendix of Bahdanau et al. writes s_{t-1}. Biases are added.
+    """
+
+    def __init__(self, features: int, hidden: int, vocab: int) -> None:
+        super().__init__()
+        self.deep = nn.Linear(features, 2 * hidden)
+        self.output = nn.Linear(hidden, vocab)
+
+    def forward(self, features: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows vocab"]:
+        """Scores before the softmax."""
+        pairs = self.deep(features).unflatten(-1, (-1, 2))
+        return self.output(pairs.amax(dim=-1))

@@ -1,0 +1,52 @@
+"""Encoder and decoder as one module: tensors in, tensors out; never a string or a file."""
+
+from __future__ import annotations
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from jumok.config import ModelConfig
+from jumok.nn.decoder import Decoder
+from jumok.nn.encoder import Encoder
+from jumok.nn.masks import length_mask
+from jumok.nn.memory import DecoderOutput, Memory
+
+
+class Seq2Seq(nn.Module):
+    """An RNN encoder-decoder with or without attention.
+
+    Args:
+        config: sizes and mechanisms.
+        source_vocab, target_vocab: sizes of the vocabularies, special tokens included.
+    """
+
+    def __init__(self, config: ModelConfig, source_vocab: int, target_vocab: int) -> None:
+        super().__init__()
+        self.encoder = Encoder(config.encoder, source_vocab)
+        self.decoder = Decoder(config, target_vocab)
+
+    def encode(
+        self, source: Int[Tensor, "batch src_len"], lengths: Int[Tensor, "batch"]
+    ) -> Memory:
+        """Read the source (right-padded, every length at least 1)."""
+        values, final = self.encoder(source, lengths)
+        return self.decoder.remember(values, length_mask(lengths, source.shape[1]), final)
+
+    def forward(
+        self,
+        source: Int[Tensor, "batch src_len"],
+        lengths: Int[Tensor, "batch"],
+        target_in: Int[Tensor, "batch tgt_len"],
+    ) -> DecoderOutput:
+        """Teacher-forced pass; ``decoder.logits`` turns its features into scores."""
+        return self.decoder(target_in, self.encode(source, lengths))
+
+    def log_probs(
+        self,
+        source: Int[Tensor, "batch src_len"],
+        lengths: Int[Tensor, "batch"],
+        target_in: Int[Tensor, "batch tgt_len"],
+    ) -> Float[Tensor, "batch tgt_len vocab"]:
+        """Log-probabilities of every next token under teacher forcing."""
+        output = self(source, lengths, target_in)
+        return self.decoder.logits(output.features).log_softmax(dim=-1)

@@ -1,0 +1,69 @@
+"""What a model answers: the text and how it came about."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from jumok.errors import InputError
+from jumok.explain import AttentionMap, render_fragment
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One output with its evidence.
+
+    ``tokens`` end with ``</s>`` unless the output was cut at the length limit;
+    ``token_log_probs`` and the rows of ``attention`` stand beside them. ``source_tokens`` also
+    end with ``</s>``, which the encoder reads and attention may rest on. Rows of ``attention``
+    sum to 1; it is None for a model without attention.
+    """
+
+    source: str
+    text: str
+    score: float
+    tokens: list[str]
+    token_log_probs: list[float]
+    source_tokens: list[str]
+    attention: Float[np.ndarray, "tgt_len src_len"] | None
+    alternatives: list[Prediction] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; each alternative has the same keys."""
+        return {
+            "source": self.source,
+            "text": self.text,
+            "score": self.score,
+            "tokens": self.tokens,
+            "token_log_probs": self.token_log_probs,
+            "source_tokens": self.source_tokens,
+            "attention": None if self.attention is None else self.attention.tolist(),
+            "alternatives": [other.to_dict() for other in self.alternatives],
+        }
+
+    def attention_map(self) -> AttentionMap:
+        """The attention as something to draw. Raises `InputError` where there is none."""
+        if self.attention is None:
+            raise InputError(
+                "There is no attention to show: this model was trained with "
+                "model.attention.score none or peek. Train one with score general, dot or additive"
+            )
+        return AttentionMap(
+            source_tokens=self.source_tokens,
+            target_tokens=self.tokens,
+            weights=self.attention,
+            source_text=self.source,
+            target_text=self.text,
+            token_log_probs=self.token_log_probs,
+            score=self.score,
+        )
+
+    def _repr_html_(self) -> str:
+        """The attention map in a Jupyter notebook."""
+        if self.attention is None:
+            return f"<p>{html.escape(self.text)}</p>"
+        return render_fragment(self.attention_map())

@@ -1,0 +1,63 @@
+"""The one thing a search knows about a model: a function that makes one step.
+
+A model, an ensemble, a language model or a hand-written table are all the same here. Arrays are
+NumPy; what the state is made of is the engine's own business.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+BOS, EOS = 1, 2
+"""Ids that search itself needs; the same in every vocabulary of `jumok.text`."""
+
+
+class SearchState(Protocol):
+    """State of some rows; ``select`` picks rows, repeats them or puts them in another order."""
+
+    def select(self, rows: Int[np.ndarray, "new_rows"]) -> SearchState:
+        """The state of the given rows."""
+        ...
+
+
+class Step(NamedTuple):
+    """What a step returns; ``attention`` is None where the model has none."""
+
+    log_probs: Float[np.ndarray, "rows vocab"]
+    state: SearchState
+    attention: Float[np.ndarray, "rows src_len"] | None
+
+
+State_contra = TypeVar("State_contra", bound=SearchState, contravariant=True)
+
+
+class StepFn(Protocol[State_contra]):
+    """``step(tokens, state)``: the last token of every row in, log-probabilities of the next out."""
+
+    def __call__(self, tokens: Int[np.ndarray, "rows"], state: State_contra) -> Step:
+        """Make one step."""
+        ...
+
+
+class Hypothesis(NamedTuple):
+    """One output. ``tokens`` end with EOS where ``finished``; else they were cut at the limit.
+
+    ``attention`` has one row per token, EOS included, as wide as the padded source it came from.
+    ``score`` is what hypotheses are ranked by: the log-probability over the length penalty.
+    """
+
+    tokens: Int[np.ndarray, "tgt_len"]
+    token_log_probs: Float[np.ndarray, "tgt_len"]
+    attention: Float[np.ndarray, "tgt_len src_len"] | None
+    score: float
+    finished: bool
+
+
+def forbid(
+    log_probs: Float[np.ndarray, "rows vocab"], forbidden: Bool[np.ndarray, "vocab"]
+) -> Float[np.ndarray, "rows vocab"]:
+    """A copy in which the forbidden tokens have no probability."""
+    return np.where(forbidden, -np.inf, log_probs)

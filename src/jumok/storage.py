@@ -1,0 +1,96 @@
+"""Writing to disk so that a kill or a full disk never costs what was there before."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jumok.errors import StorageError
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn the system's refusals to write into a `StorageError` with a sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what = "there is no space left on the disk. Free some, then go on"
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            what = "the folder is not writable. Choose another, or change its permissions"
+        else:
+            what = f"the system says: {error.strerror or error}"
+        raise StorageError(f"Could not write {path}: {what}. What was there before is kept.") from error
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write a file under a temporary name, flush it to the disk, then rename it into place."""
+    raw = data.encode("utf-8") if isinstance(data, str) else data
+    temporary = path.with_name(f".{path.name}.new")
+    with storage_errors(path):
+        try:
+            with temporary.open("wb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replace_directory(path: Path) -> Iterator[Path]:
+    """Fill a fresh directory, then put it in the place of ``path``.
+
+    A directory cannot be renamed over a full one, so the old steps aside for a moment as
+    ``NAME.old``. Whatever the moment of a kill, `find_directory` finds a complete directory: the
+    new one after the first rename, the old one before.
+    """
+    fresh, old = _aside(path, "new"), _aside(path, "old")
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        restore_directory(path)
+        shutil.rmtree(fresh, ignore_errors=True)
+        try:
+            fresh.mkdir()
+            yield fresh
+            _flush(fresh)
+            if path.exists():
+                path.rename(old)
+            fresh.rename(path)
+        except BaseException:
+            restore_directory(path)
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def find_directory(path: Path) -> Path:
+    """``path``, or the directory that a killed `replace_directory` left aside in its stead."""
+    old = _aside(path, "old")
+    return old if not path.exists() and old.exists() else path
+
+
+def restore_directory(path: Path) -> None:
+    """Undo what a kill in the middle of `replace_directory` left."""
+    old = _aside(path, "old")
+    if old.exists():
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(path)
+
+
+def _aside(path: Path, suffix: str) -> Path:
+    return path.with_name(f".{path.name}.{suffix}")
+
+
+def _flush(folder: Path) -> None:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())

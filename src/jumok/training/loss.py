@@ -1,0 +1,27 @@
+"""The training objective: cross-entropy over real target tokens."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from jumok.nn import Seq2Seq
+
+
+def sequence_loss(
+    model: Seq2Seq,
+    features: Float[Tensor, "batch tgt_len features"],
+    target_out: Int[Tensor, "batch tgt_len"],
+    mask: Bool[Tensor, "batch tgt_len"],
+    label_smoothing: float = 0.0,
+) -> Float[Tensor, ""]:
+    """Mean over real tokens of ``-(1-e) log p(y) - e/V sum_v log p(v)``.
+
+    Label smoothing e: Szegedy et al. 2016, section 7. Padding is left out before the readout, so
+    logits exist for real tokens only.
+    """
+    logits = model.decoder.logits(features[mask])
+    return torch.nn.functional.cross_entropy(
+        logits.float(), target_out[mask], label_smoothing=label_smoothing
+    )

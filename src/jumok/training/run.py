@@ -1,0 +1,201 @@
+"""From files of pairs to a run directory: the whole way, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from jumok.bundle import read_bundle
+from jumok.config import Config, TokenizerConfig, from_tree, resolve
+from jumok.data import Dataset, Pair, encode_pairs, read_pairs, split_off_dev
+from jumok.engine.torch_engine import TorchEngine, load_torch_engine
+from jumok.errors import ConfigError, DataError
+from jumok.evaluation import evaluator
+from jumok.nn import Seq2Seq, initialise
+from jumok.nn.arithmetic import use_fast_float32
+from jumok.predictor import Predictor, load
+from jumok.storage import find_directory, storage_errors, write_atomic
+from jumok.text import Tokenizer, resolve_kind, train_tokenizer, unknown_rate
+from jumok.training.interrupt import listen
+from jumok.training.progress import ConsoleReporter
+from jumok.training.trainer import Trainer, make_sampler, total_steps
+
+Settings = Iterable[str] | Mapping[str, Any]
+
+
+def train(
+    data: str | Path | Sequence[str | Path],
+    *,
+    output: str | Path,
+    dev: str | Path | Sequence[str | Path] = (),
+    preset: str | Sequence[str] = (),
+    settings: Settings = (),
+) -> Predictor:
+    """Train on files of pairs and return the best model, ready to predict.
+
+    Args:
+        data: file or files of pairs; ``SOURCE,TARGET`` for two parallel plain-text files.
+        output: a new directory for the run: ``best/`` and ``last/`` models, ``config.yaml``,
+            ``metrics.jsonl``, ``train.log``.
+        dev: validation pairs; without them ``data.dev_fraction`` (10 % if not set) is held out.
+        preset: one preset or several, later ones winning.
+        settings: ``section.field=value`` strings, or a mapping of such keys.
+
+    Raises `ConfigError`, `DataError`, `StorageError`, and `Interrupted` on Ctrl-C.
+    """
+    names = [preset] if isinstance(preset, str) else list(preset)
+    files = {"data": {"train": _names(data), "dev": _names(dev)}}
+    config = resolve(names, settings, base=files)
+    folder = Path(output)
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(
+            f"The output directory {folder} is not empty. Give a new one, or go on with the run "
+            f"in it: jumok train --resume {folder}"
+        )
+    train_pairs, dev_pairs, report = _read(config)
+    config = _settle(config, train_pairs)
+    tokenizers = (
+        train_tokenizer((p.source for p in train_pairs), config.text.source),
+        train_tokenizer((p.target for p in train_pairs), config.text.target),
+    )
+    torch.manual_seed(config.train.seed)
+    model = Seq2Seq(config.model, tokenizers[0].vocab_size, tokenizers[1].vocab_size)
+    initialise(model)
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "config.yaml", config.to_yaml())
+    _fit(model, config, tokenizers, train_pairs, dev_pairs, folder, report)
+    return load(folder, config.train.device)
+
+
+def resume(directory: str | Path, settings: Settings = ()) -> Predictor:
+    """Go on with an interrupted run, from the batch where it stopped.
+
+    ``settings`` may change ``train.*`` keys (a later ``train.max_epochs``, say) and nothing else.
+    """
+    folder = Path(directory)
+    if not (folder / "config.yaml").exists():
+        raise ConfigError(f"{folder} holds no run to go on with: there is no config.yaml in it")
+    tree = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    config = resolve(settings=settings, base=tree)
+    if config.model_copy(update={"train": from_tree(tree).train}) != from_tree(tree):
+        raise ConfigError("A run that goes on can change train.* settings and no others")
+    last = find_directory(folder / "last")
+    bundle = read_bundle(last)
+    tokenizers = (bundle.source_tokenizer, bundle.target_tokenizer)
+    train_pairs, dev_pairs, report = _read(config)
+    model = load_torch_engine(bundle).model
+    report.append(f"going on with {folder}")
+    _fit(model, config, tokenizers, train_pairs, dev_pairs, folder, report, last)
+    return load(folder, config.train.device)
+
+
+def _names(paths: str | Path | Sequence[str | Path]) -> list[str]:
+    return [str(paths)] if isinstance(paths, str | Path) else [str(p) for p in paths]
+
+
+def _read(config: Config) -> tuple[list[Pair], list[Pair], list[str]]:
+    """Training and validation pairs, and what there is to say about the files."""
+    if not config.data.train:
+        raise ConfigError("There are no training pairs: give at least one file")
+    found = read_pairs(config.data.train, config.data)
+    report = [f"{error} (skipped)" for error in found.bad]
+    pairs = found.pairs
+    if config.data.dev:
+        dev_file = read_pairs(config.data.dev, config.data)
+        report += [f"{error} (skipped)" for error in dev_file.bad]
+        dev_pairs = dev_file.pairs
+    else:
+        fraction = config.data.dev_fraction or 0.1
+        pairs, dev_pairs = split_off_dev(pairs, fraction, config.data.dev_seed)
+        if not pairs or not dev_pairs:
+            raise DataError(
+                f"Holding out {fraction:.0%} of {len(found.pairs)} pairs leaves nothing to "
+                "train or validate on: give more pairs, or a file with --dev"
+            )
+        report.append(f"no dev file was given: {fraction:.0%} of the pairs are held out")
+    report.append(f"{len(pairs):,} training pairs, {len(dev_pairs):,} validation pairs")
+    return pairs, dev_pairs, report
+
+
+def _settle(config: Config, pairs: Sequence[Pair]) -> Config:
+    """Replace what depends on the data (tokenizer kind `auto`) by what was found."""
+
+    def settled(side: TokenizerConfig, texts: list[str]) -> dict[str, Any]:
+        return resolve_kind(texts, side).model_dump()
+
+    text = {
+        "source": settled(config.text.source, [p.source for p in pairs]),
+        "target": settled(config.text.target, [p.target for p in pairs]),
+    }
+    return from_tree({**config.model_dump(), "text": text})
+
+
+def _fit(
+    model: Seq2Seq,
+    config: Config,
+    tokenizers: tuple[Tokenizer, Tokenizer],
+    train_pairs: Sequence[Pair],
+    dev_pairs: Sequence[Pair],
+    folder: Path,
+    report: list[str],
+    last: Path | None = None,
+) -> None:
+    settings = config.train
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    use_fast_float32()
+    train_set = encode_pairs(train_pairs, *tokenizers, config.data)
+    dev_set = encode_pairs(dev_pairs, *tokenizers, config.data)
+    report += _describe(tokenizers, config, train_pairs, dev_pairs, train_set, model)
+    model.to(settings.device)
+    engine = TorchEngine(model, settings.device)
+    measure = evaluator(Predictor(engine, *tokenizers, config), dev_pairs)
+    steps = total_steps(config, make_sampler(train_set, settings))
+    budget = settings.max_minutes * 60 if settings.max_minutes else None
+    metric = config.evaluation.metric
+    reporter = ConsoleReporter(steps, budget, metric, folder / "train.log")
+    with listen() as stop, reporter:
+        for line in report:
+            reporter.message(line)
+        trainer = Trainer(
+            model, config, tokenizers, train_set, dev_set, measure, folder, reporter, stop
+        )
+        if last is not None:
+            trainer.resume(last)
+        state = trainer.fit()
+        reporter.message(
+            f"done after {state.step} updates and {state.seconds:.0f} s; "
+            f"best {metric} {state.best:.2f}; model in {folder / 'best'}"
+        )
+
+
+def _describe(
+    tokenizers: tuple[Tokenizer, Tokenizer],
+    config: Config,
+    train_pairs: Sequence[Pair],
+    dev_pairs: Sequence[Pair],
+    train_set: Dataset,
+    model: Seq2Seq,
+) -> list[str]:
+    lines = []
+    for side, tokenizer, settings in (
+        ("source", tokenizers[0], config.text.source),
+        ("target", tokenizers[1], config.text.target),
+    ):
+        rates = [
+            unknown_rate(tokenizer, [getattr(p, side) for p in pairs])
+            for pairs in (train_pairs, dev_pairs)
+        ]
+        lines.append(
+            f"{side}: {tokenizer.kind} tokens, vocabulary {tokenizer.vocab_size:,} (minimum count "
+            f"{settings.min_count}), unknown {rates[0]:.2%} of train, {rates[1]:.2%} of dev"
+        )
+    if train_set.dropped:
+        lines.append(f"{train_set.dropped:,} training pairs left out: too long, or without tokens")
+    count = sum(p.numel() for p in model.parameters())
+    return [*lines, f"model: {count:,} parameters"]

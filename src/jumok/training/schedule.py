@@ -1,0 +1,27 @@
+"""Learning-rate schedules: a factor on the highest rate, as a function of the step."""
+
+from __future__ import annotations
+
+import math
+
+from jumok.config import TrainConfig
+
+
+def learning_rate_factor(config: TrainConfig, step: int, total_steps: int) -> float:
+    """The factor for update number ``step`` (from 1) of ``total_steps``.
+
+    ``warmup_steps`` of linear rise, then: ``linear`` and ``cosine`` (Loshchilov & Hutter 2017,
+    eq. 5) fall to zero at ``total_steps``; ``inverse_sqrt`` falls with 1/sqrt(step) (Vaswani et
+    al. 2017, eq. 3); ``constant`` stays, and so does ``plateau``, whose factor the trainer keeps.
+    """
+    warmup = config.warmup_steps
+    if step <= warmup:
+        return step / warmup
+    progress = min(1.0, (step - warmup) / max(1, total_steps - warmup))
+    if config.schedule == "linear":
+        return 1.0 - progress
+    if config.schedule == "cosine":
+        return 0.5 * (1.0 + math.cos(math.pi * progress))
+    if config.schedule == "inverse_sqrt":
+        return math.sqrt(max(1, warmup) / step)
+    return 1.0

@@ -1,0 +1,66 @@
+"""Where a run stands: counters as JSON, optimizer and random numbers as safetensors.
+
+Both files lie in ``last/`` beside the weights they belong to, written in one piece with them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from jumok.errors import BundleError
+from jumok.training.optimizer import optimizer_arrays, restore_optimizer
+
+ARRAYS = "training_state.safetensors"
+COUNTERS = "training_state.json"
+
+
+@dataclass
+class TrainingState:
+    """Counters of a run. ``epoch`` and ``batch`` point at the next batch to train on."""
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    bad_validations: int = 0
+    rate_factor: float = 1.0
+    """What schedule `plateau` has made of the learning rate."""
+    finished: bool = False
+
+
+def save_state(
+    folder: Path, state: TrainingState, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    """Write the state into ``folder``."""
+    arrays: dict[str, Tensor] = {"rng.cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        arrays["rng.cuda"] = torch.cuda.get_rng_state()
+    arrays |= {k: v.contiguous() for k, v in optimizer_arrays(model, optimizer).items()}
+    save_file(arrays, folder / ARRAYS)
+    (folder / COUNTERS).write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
+
+
+def load_state(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> TrainingState:
+    """Read the state back: counters, optimizer and random numbers.
+
+    Raises `BundleError` where the files are missing or damaged.
+    """
+    try:
+        state = TrainingState(**json.loads((folder / COUNTERS).read_text(encoding="utf-8")))
+        arrays = load_file(folder / ARRAYS)
+        torch.set_rng_state(arrays["rng.cpu"])
+        if "rng.cuda" in arrays and torch.cuda.is_available():
+            torch.cuda.set_rng_state(arrays["rng.cuda"])
+    except Exception as error:  # whatever damage there is, it is one sentence to the user
+        raise BundleError(f"{folder} does not hold the state of a run to go on from: {error}") from None
+    restore_optimizer(model, optimizer, arrays)
+    return state

@@ -1,0 +1,270 @@
+"""The training loop: teacher forcing, updates, validation on free-running outputs, checkpoints."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jumok.bundle import write_bundle
+from jumok.config import LOWER_IS_BETTER, Config, TrainConfig
+from jumok.data import Batch, BucketSampler, Dataset, collate
+from jumok.errors import Interrupted
+from jumok.nn import Seq2Seq
+from jumok.nn.masks import length_mask
+from jumok.storage import storage_errors
+from jumok.text import Tokenizer
+from jumok.training.interrupt import StopRequest
+from jumok.training.loss import sequence_loss
+from jumok.training.optimizer import make_optimizer
+from jumok.training.progress import Reporter
+from jumok.training.schedule import learning_rate_factor
+from jumok.training.state import TrainingState, load_state, save_state
+
+
+class Trainer:
+    """One run. ``fit`` trains to the end; ``best/`` and ``last/`` are kept in ``output``.
+
+    Args:
+        model: on its device, initialised.
+        config: everything resolved.
+        tokenizers: source and target, stored with every checkpoint.
+        train, dev: encoded pairs.
+        measure: the metric of the model as it now is, on outputs that it writes by itself.
+        output: the run directory.
+        reporter: who hears of progress.
+        stop: whether the user asked to stop.
+    """
+
+    def __init__(
+        self,
+        model: Seq2Seq,
+        config: Config,
+        tokenizers: tuple[Tokenizer, Tokenizer],
+        train: Dataset,
+        dev: Dataset,
+        measure: Callable[[], float],
+        output: Path,
+        reporter: Reporter,
+        stop: StopRequest,
+    ) -> None:
+        self.model, self.config, self.tokenizers = model, config, tokenizers
+        self.train, self.dev, self.measure = train, dev, measure
+        self.output, self.reporter, self.stop = output, reporter, stop
+        self.device = next(model.parameters()).device
+        self.optimizer = make_optimizer(model, config.train)
+        self.state = TrainingState()
+        self.sampler = make_sampler(train, config.train)
+        self.total_steps = total_steps(config, self.sampler)
+        self._since = _Since(self.device)
+        self._order: tuple[int, list[np.ndarray]] = (-1, [])
+
+    def resume(self, folder: Path) -> None:
+        """Go on from the state in ``folder``; the weights were loaded with the model."""
+        self.state = load_state(folder, self.model, self.optimizer)
+        self.state.finished = self.state.step >= self.total_steps
+
+    def fit(self) -> TrainingState:
+        """Train until a limit is reached or patience ends; raise `Interrupted` if asked to stop."""
+        started = time.monotonic() - self.state.seconds
+        while not self.state.finished:
+            for batch in self._rest_of_epoch():
+                self._update(batch)
+                self.state.seconds = time.monotonic() - started
+                self._after_update()
+                if self.state.finished:
+                    break
+        return self.state
+
+    def _rest_of_epoch(self) -> Iterator[Batch]:
+        reverse = self.config.data.reverse_source
+        for indices in self._epoch_order()[self.state.batch :]:
+            yield collate(self.train, indices, reverse)
+
+    def _epoch_order(self) -> list[np.ndarray]:
+        if self._order[0] != self.state.epoch:
+            self._order = (self.state.epoch, self.sampler.batches(self.state.epoch))
+        return self._order[1]
+
+    def _update(self, batch: Batch) -> None:
+        config, state = self.config.train, self.state
+        self.model.train()
+        state.step += 1
+        factor = learning_rate_factor(config, state.step, self.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate * factor * state.rate_factor
+        loss = self._loss(batch, config.label_smoothing)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+        self.optimizer.step()
+        self._since.add(loss.detach(), int(batch.target_lengths.sum()))
+
+    def _loss(self, batch: Batch, label_smoothing: float) -> Tensor:
+        source, lengths, target_in, target_out, target_lengths = (
+            torch.from_numpy(array).to(self.device)
+            for array in (
+                batch.source,
+                batch.source_lengths,
+                batch.target_in,
+                batch.target_out,
+                batch.target_lengths,
+            )
+        )
+        output = self.model(source, lengths, target_in)
+        mask = length_mask(target_lengths, target_out.shape[1])
+        return sequence_loss(self.model, output.features, target_out, mask, label_smoothing)
+
+    def _after_update(self) -> None:
+        state, config = self.state, self.config.train
+        state.batch += 1
+        epoch_ended = state.batch == len(self._epoch_order())
+        if epoch_ended:
+            state.epoch, state.batch = state.epoch + 1, 0
+        out_of_time = bool(config.max_minutes) and state.seconds >= 60 * (config.max_minutes or 0)
+        last = state.step >= self.total_steps or out_of_time
+        every = config.validate_every
+        due = state.step % every == 0 if every else epoch_ended
+        if state.step % 10 == 0 or due or last:
+            self.reporter.update(state, self._since.loss, self._since.tokens_per_second)
+        if due or last:
+            self._validate()
+            state.finished = last or state.bad_validations >= config.patience
+            self.checkpoint()
+        if self.stop.asked and not state.finished:
+            self.checkpoint()
+            raise Interrupted(
+                f"Stopped at step {state.step}; everything is kept in {self.output}. "
+                f"Go on with: jumok train --resume {self.output}"
+            )
+
+    def _validate(self) -> None:
+        state, metric = self.state, self.config.evaluation.metric
+        speed = self._since.tokens_per_second
+        started = time.monotonic()
+        self.model.eval()
+        dev_loss = self.dev_loss()
+        value = self.measure()
+        improved = is_better(metric, value, state.best)
+        state.best = value if improved else state.best
+        state.bad_validations = 0 if improved else state.bad_validations + 1
+        if not improved and self.config.train.schedule == "plateau":
+            state.rate_factor *= self.config.train.plateau_factor
+        record = {
+            "step": state.step,
+            "epoch": round(state.epoch + state.batch / len(self._epoch_order()), 3),
+            "train_loss": self._since.loss,
+            "dev_loss": dev_loss,
+            "dev_perplexity": math.exp(min(dev_loss, 700.0)),
+            metric: value,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "tokens_per_second": round(speed, 1),
+            "seconds": round(state.seconds, 1),
+            "validation_seconds": round(time.monotonic() - started, 1),
+            "best": improved,
+        }
+        self._since = _Since(self.device)
+        self._write(record)
+        if improved:
+            self._write_bundle(self.output / "best", record)
+
+    @torch.inference_mode()
+    def dev_loss(self) -> float:
+        """Teacher-forced cross-entropy per target token on the dev pairs, in nats."""
+        total, tokens = 0.0, 0
+        size = self.config.train.batch_size
+        for start in range(0, len(self.dev), size):
+            indices = range(start, min(start + size, len(self.dev)))
+            batch = collate(self.dev, list(indices), self.config.data.reverse_source)
+            count = int(batch.target_lengths.sum())
+            total += float(self._loss(batch, 0.0)) * count
+            tokens += count
+        return total / tokens
+
+    def checkpoint(self) -> None:
+        """Write ``last/``: the model as it now is and all that is needed to go on."""
+        record = {"step": self.state.step, "epoch": self.state.epoch}
+        state = replace(self.state)
+        self._write_bundle(
+            self.output / "last",
+            record,
+            also=lambda folder: save_state(folder, state, self.model, self.optimizer),
+        )
+
+    def _write_bundle(
+        self, path: Path, metrics: dict[str, Any], also: Callable[[Path], None] = lambda folder: None
+    ) -> None:
+        arrays = {
+            name: tensor.detach().cpu().contiguous().numpy()
+            for name, tensor in self.model.state_dict().items()
+        }
+        write_bundle(path, self.config, *self.tokenizers, arrays, metrics, also)
+
+    def _write(self, record: dict[str, Any]) -> None:
+        path = self.output / "metrics.jsonl"
+        with storage_errors(path), path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        metric = self.config.evaluation.metric
+        star = "  *" if record["best"] else ""
+        self.reporter.message(
+            f"epoch {record['epoch']:g}  step {record['step']}  train loss "
+            f"{record['train_loss']:.4f}  dev loss {record['dev_loss']:.4f}  "
+            f"{metric} {record[metric]:.2f}  {record['tokens_per_second']:,.0f} tok/s  "
+            f"{record['seconds']:.0f} s{star}"
+        )
+
+
+class _Since:
+    """Loss and speed since the last validation. The loss stays on its device until asked for."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.total = torch.zeros((), device=device)
+        self.tokens = 0
+        self.started = time.monotonic()
+
+    def add(self, loss: Tensor, tokens: int) -> None:
+        """Count one update."""
+        self.total += loss * tokens
+        self.tokens += tokens
+
+    @property
+    def loss(self) -> float:
+        """Mean loss per target token."""
+        return float(self.total) / max(1, self.tokens)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Real target tokens, EOS counted."""
+        return self.tokens / max(1e-9, time.monotonic() - self.started)
+
+
+def make_sampler(data: Dataset, config: TrainConfig) -> BucketSampler:
+    """The order of training batches."""
+    return BucketSampler(
+        data.source_lengths,
+        data.target_lengths,
+        config.batch_size,
+        config.batch_tokens,
+        config.seed,
+    )
+
+
+def total_steps(config: Config, sampler: BucketSampler) -> int:
+    """The most updates a run can take."""
+    most = config.train.max_epochs * len(sampler.batches(0))
+    return most if config.train.max_steps is None else min(most, config.train.max_steps)
+
+
+def is_better(metric: str, value: float, best: float | None) -> bool:
+    """Whether ``value`` beats ``best``."""
+    if best is None:
+        return not math.isnan(value)
+    return value < best if metric in LOWER_IS_BETTER else value > best
