@@ -332,7 +332,9 @@ def _combine_presets(names: Sequence[str]) -> dict[str, Any]:
     kinds = [preset.pop("kind") for preset in loaded]
     architectures = [p for p, kind in zip(loaded, kinds, strict=True) if kind == "architecture"]
     tasks = [p for p, kind in zip(loaded, kinds, strict=True) if kind == "task"]
-    again = [{k: p[k] for k in ("model", "data") if k in p} for p in architectures]
+    again: list[dict[str, Any]] = [
+        {k: p[k] for k in ("model", "data") if k in p} for p in architectures
+    ]
     tree: dict[str, Any] = {}
     for preset in [*architectures, *tasks, *again]:
         tree = _merge(tree, preset)

@@ -26,7 +26,7 @@ def model_card(
         },
         sort_keys=False,
     )
-    attention = att.score
+    attention: str = att.score
     if att.attends:
         feeding = ", input feeding" if att.input_feeding else ""
         attention += f", {att.timing} timing, context into {att.context}{feeding}"

@@ -28,6 +28,10 @@ _GZIP = b"\x1f\x8b"
 _OTHER_ENCODINGS = "(such as cp949, shift_jis or latin-1)"
 
 
+ByteStream = BinaryIO | io.BufferedIOBase
+"""An open binary file, standard input, or bytes in memory."""
+
+
 class Line(NamedTuple):
     """One line without its end; ``number`` counts from 1."""
 
@@ -58,7 +62,7 @@ def read_lines(path: Path, encoding: str) -> Iterator[Line | BadLine]:
         ) from None
 
 
-def stream_lines(stream: BinaryIO, path: Path, encoding: str) -> Iterator[Line | BadLine]:
+def stream_lines(stream: ByteStream, path: Path, encoding: str) -> Iterator[Line | BadLine]:
     """Lines of an open binary stream, which stays open. ``path`` is its name in messages."""
     # undecodable bytes become surrogates, so one bad byte costs one line and not the file
     text = io.TextIOWrapper(
@@ -73,8 +77,8 @@ def stream_lines(stream: BinaryIO, path: Path, encoding: str) -> Iterator[Line |
                 reason = f"the line is longer than {MAX_LINE} characters. Divide it, {OR_SKIP}"
                 yield BadLine(reason, path=path, line=number)
                 continue
-            if number == 1:
-                raw = raw.removeprefix("\ufeff")
+            if number == 1 and not (raw := raw.removeprefix("\ufeff")):
+                break
             line = raw.removesuffix("\n").rstrip("\r")
             problem = _problem(line, encoding)
             yield BadLine(problem, path=path, line=number) if problem else Line(number, line)
@@ -85,7 +89,8 @@ def stream_lines(stream: BinaryIO, path: Path, encoding: str) -> Iterator[Line |
             path=path,
         ) from None
     finally:
-        text.detach()
+        if not text.closed:  # by the caller, while this generator waited
+            text.detach()
 
 
 def check_file(path: Path) -> None:
@@ -129,15 +134,7 @@ def _check_head(head: bytes, path: Path, encoding: str) -> None:
     """Raise `DataError` where the first bytes show a binary file or UTF-16."""
     if codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")):
         return
-    half = max(len(head) // 2, 1)
-    little, big = head[1::2].count(0) / half, head[0::2].count(0) / half
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        guess = "utf-16"
-    elif max(little, big) > 0.3 and min(little, big) < 0.05:  # every other byte of ASCII is NUL
-        guess = "utf-16-le" if little > big else "utf-16-be"
-    else:
-        guess = ""
-    if guess:
+    if guess := _utf16(head):
         raise DataError(
             f"the text is not {encoding}; it looks like {guess}: set data.encoding={guess}",
             path=path,
@@ -148,6 +145,17 @@ def _check_head(head: bytes, path: Path, encoding: str) -> None:
             "(TSV, CSV or JSONL)",
             path=path,
         )
+
+
+def _utf16(head: bytes) -> str:
+    """The UTF-16 encoding that ``head`` seems to have, or empty."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    # without a mark: every other byte of ASCII is NUL, and none decodes to a control character
+    guess = "utf-16-le" if head[1::2].count(0) > head[0::2].count(0) else "utf-16-be"
+    text = head[: len(head) // 2 * 2].decode(guess, "replace")
+    likely = head.count(0) > len(head) / 8 and all(c.isprintable() or c in "\t\r\n" for c in text)
+    return guess if likely else ""
 
 
 def _decodes(head: bytes, encoding: str) -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from jumok.config import DataConfig
 from jumok.data.formats import Pair, read_csv, read_jsonl, read_parallel, read_tsv
 from jumok.data.lines import (
     OR_SKIP,
     BadLine,
+    ByteStream,
     check_encoding,
     check_file,
     read_lines,
@@ -62,7 +62,7 @@ def read_pairs(paths: Sequence[str | Path] | str | Path, config: DataConfig) -> 
     return read
 
 
-def read_sources(source: str | Path | BinaryIO, config: DataConfig) -> Iterator[str | DataError]:
+def read_sources(source: str | Path | ByteStream, config: DataConfig) -> Iterator[str | DataError]:
     """Texts to predict from, one a line, of a file or an open binary stream, while it comes.
 
     Raises `DataError` at a bad or empty line. With `skip_bad_lines` the error is yielded in the

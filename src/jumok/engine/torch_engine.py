@@ -51,12 +51,13 @@ class TorchEngine:
     def step(self, tokens: Int[np.ndarray, "rows"], state: TorchState) -> Step:
         """Make one decoding step."""
         result = self.model.decoder.step(self._tensor(tokens), state.decoder, state.memory)
-        log_probs = result.logits.float().log_softmax(dim=-1)
-        weights = result.weights
+        logits, weights = result.logits, result.weights
+        # bfloat16 is too coarse for sums of log-probabilities, float64 is left as it is
+        log_probs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
         return Step(
             log_probs.cpu().numpy(),
             state._replace(decoder=result.state),
-            None if weights is None else weights.float().cpu().numpy(),
+            None if weights is None else weights.to(log_probs.dtype).cpu().numpy(),
         )
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:

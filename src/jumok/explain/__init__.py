@@ -8,7 +8,7 @@ write(attention, "map.svg")  # or .html .png .json
 from jumok.explain.alignment import pharaoh
 from jumok.explain.attention_map import AttentionMap
 from jumok.explain.html import render_fragment, render_html
-from jumok.explain.json_format import to_json
+from jumok.explain.json_format import from_json, to_json
 from jumok.explain.png import write_png
 from jumok.explain.svg import render_svg
 from jumok.explain.terminal import render_terminal
@@ -17,6 +17,7 @@ from jumok.explain.writing import SUFFIXES, write
 __all__ = [
     "SUFFIXES",
     "AttentionMap",
+    "from_json",
     "pharaoh",
     "render_fragment",
     "render_html",

@@ -22,7 +22,7 @@ _PREFERRED = (
 
 
 def families_for(text: str) -> tuple[list[str], set[str]]:
-    """Font families, best first, that together have the characters of ``text``, and the rest."""
+    """Return the font families that together have ``text``, and the characters that none has."""
     missing = {ord(char) for char in text if not char.isspace()}
     chosen: list[str] = []
     for family, path in _installed():
@@ -36,12 +36,11 @@ def families_for(text: str) -> tuple[list[str], set[str]]:
 
 
 def warn_of_boxes(missing: set[str]) -> None:
-    """Warn with one sentence of characters that no font has, and say what to install."""
+    """Warn of characters that no font has, and say what to install."""
     warnings.warn(
-        f"No installed font has {' '.join(sorted(missing))}: the picture shows boxes there. Install "
-        "a font that does; for Korean: apt-get install fonts-nanum, or Noto Sans KR from "
-        "fonts.google.com",
-        stacklevel=3,
+        f"No installed font has {' '.join(sorted(missing))}, so the picture shows □ there. Install "
+        "a font that does (for Korean: apt-get install fonts-nanum, or Noto Sans KR)",
+        stacklevel=2,
     )
 
 

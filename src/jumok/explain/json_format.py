@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
+
 from jumok.explain.attention_map import AttentionMap
 
 
 def to_json(attention: AttentionMap) -> str:
-    """Return the map as JSON text, so that ``AttentionMap(**json.loads(text))`` is the map again.
+    """Return the map as JSON text.
 
     Weights are rounded to 6 decimals. JSON has no infinity, so an impossible token's
     log-probability is written as the lowest number that it has.
@@ -28,6 +30,15 @@ def to_json(attention: AttentionMap) -> str:
         "weights": attention.weights.round(6).tolist(),
     }
     return json.dumps(data, ensure_ascii=False, allow_nan=False)
+
+
+def from_json(text: str) -> AttentionMap:
+    """Read what `to_json` wrote. Raises `ValueError` where the text is something else."""
+    try:
+        data = json.loads(text)
+        return AttentionMap(**{**data, "weights": np.array(data["weights"], dtype=np.float64)})
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"This JSON is not an attention map of jumok: {error}") from error
 
 
 def _finite(value: float) -> float:

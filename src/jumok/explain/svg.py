@@ -149,7 +149,8 @@ def _rows(plan: _Plan) -> list[str]:
         if probabilities is not None:
             x = plan.left + len(sources) * plan.cell + 3.4 * plan.font
             row.append(
-                f'<text class="soft" x="{x:.1f}" {text} text-anchor="end">'
+                f'<text class="soft" x="{x:.1f}" y="{base:.1f}" '
+                f'font-size="{0.82 * plan.font:.1f}" text-anchor="end">'
                 f"{percent(probabilities[i])}</text>"
             )
         parts.append("".join(row) + "</g>")

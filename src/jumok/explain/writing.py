@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from jumok.errors import ConfigError, StorageError
+from jumok.errors import ConfigError
 from jumok.explain.attention_map import AttentionMap
 from jumok.explain.html import render_html
 from jumok.explain.json_format import to_json
 from jumok.explain.png import write_png
 from jumok.explain.svg import render_svg
+from jumok.storage import write_atomic
 
 _TEXT_FORMATS: dict[str, Callable[[AttentionMap], str]] = {
     ".svg": render_svg,
@@ -34,12 +35,9 @@ def write(attention: AttentionMap, path: str | Path) -> None:
             f"An attention map is written to a file ending in {', '.join(SUFFIXES)}, but "
             f"'{path.name}' came"
         )
-    try:
-        if suffix == ".png":
-            write_png(attention, path)
-        else:
-            # a lone surrogate in a token is not UTF-8; JSON reads the escape back
-            text = _TEXT_FORMATS[suffix](attention)
-            path.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise StorageError(f"Cannot write {path}: {error.strerror or error}") from error
+    if suffix == ".png":
+        write_png(attention, path)
+    else:
+        # a lone surrogate in a token is not UTF-8; JSON reads the escape back
+        text = _TEXT_FORMATS[suffix](attention)
+        write_atomic(path, text.encode("utf-8", errors="backslashreplace"))

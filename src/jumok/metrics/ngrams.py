@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from jumok.errors import ConfigError, MissingExtra
 from jumok.metrics.references import check_lengths
@@ -76,10 +76,10 @@ def _make(name: str, bleu_tokenize: str) -> Metric:
         ) from error
 
 
-def _streams(references: Sequence[Sequence[str]]) -> list[list[str]]:
+def _streams(references: Sequence[Sequence[str]]) -> list[list[Any]]:
     """Turn references per output into sacrebleu's reference streams, padded with None.
 
     sacrebleu drops a ``None`` and takes ``""`` for a real, empty reference
     (``Metric._cache_references``); its annotations leave the ``None`` out.
     """
-    return cast("list[list[str]]", [list(stream) for stream in zip_longest(*references)])
+    return [list(stream) for stream in zip_longest(*references)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from jumok.nn.attention import Attention
@@ -12,13 +13,13 @@ def initialise(model: nn.Module) -> None:
     """Draw all weights from torch's global generator.
 
     Matrices: uniform of Glorot & Bengio 2010, eq. 16; recurrent matrices: orthogonal per gate
-    (Saxe et al. 2014); embeddings: normal, standard deviation 0.1; biases: zero, but 1 for an
+    (Saxe et al. 2014); embeddings: standard normal; biases: zero, but 1 for an
     LSTM's forget gate (Jozefowicz et al. 2015, section 2.2), given once and not in both of
     torch's bias vectors.
     """
     for module in model.modules():
         if isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, std=0.1)
+            nn.init.normal_(module.weight)
         elif isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
@@ -38,5 +39,5 @@ def _initialise_rnn(rnn: RNN) -> None:
                 nn.init.ones_(weight[hidden : 2 * hidden])  # gates lie as i, f, g, o
         else:
             fill = nn.init.orthogonal_ if name.startswith("weight_hh") else nn.init.xavier_uniform_
-            for gate in weight.split(hidden):
+            for gate in torch.chunk(weight.detach(), weight.shape[0] // hidden):
                 fill(gate)

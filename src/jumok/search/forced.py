@@ -27,7 +27,7 @@ def forced_search(
     tokens = np.full(len(rows), BOS)
     for position in range(int(lengths.max(initial=0))):
         result = step(tokens, state)
-        tokens = np.array([targets[r][position] for r in rows])
+        tokens = np.array([targets[row][position] for row in rows.tolist()])
         for row, output in enumerate(rows):
             log_probs[output].append(float(result.log_probs[row, tokens[row]]))
             if result.attention is not None:

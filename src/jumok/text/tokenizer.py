@@ -26,6 +26,7 @@ SHIFT = 3
 SPACE = "▁"
 """Stands for a space inside `bpe` and `unigram` tokens, and before the first word."""
 
+_NEVER_SEEN = "\U0010ffff"
 _FORMAT, _VERSION = "jumok-tokenizer", 1
 _KINDS = frozenset(get_args(TokenizerConfig.model_fields["kind"].annotation)) - {"auto"}
 
@@ -155,7 +156,7 @@ class Tokenizer:
         ]
         if tokens[:1] == [SPACE] and normal[0] not in (" ", SPACE):
             offsets[0] = (0, 0)  # put before the first word; the library says it covers a letter
-        if normal != text:
+        if normal != text or (self._form == "NFD" and not text.isascii()):
             origin = spans(text, self._form, self._lowercase)
             offsets = [(origin[a][0], origin[b - 1][1]) if b else (0, 0) for a, b in offsets]
         return Encoding(ids, tokens, offsets)
@@ -212,10 +213,12 @@ def _hugging_face(content: dict[str, Any]) -> hf.Tokenizer:
     try:
         model = hf.Tokenizer.from_str(json.dumps(content))
         ids = model.get_vocab()
-        model.encode("a b")
+        probe = model.encode(_NEVER_SEEN).ids[-1:]
     except Exception as error:  # the library raises bare Exception
         raise BundleError(f"The tokenizer is damaged ({error}). Copy it again") from None
-    if sorted(ids.values()) != list(range(len(ids))) or ids.get(SPECIALS[UNK]) != UNK - SHIFT:
+    unknown = UNK - SHIFT
+    dense = sorted(ids.values()) == list(range(len(ids)))
+    if not dense or ids.get(SPECIALS[UNK]) != unknown or probe != [unknown]:
         raise BundleError(
             "The tokenizer's ids should run from 0 without gaps, and '<unk>' should be 0, but "
             "they do not. The file is damaged: copy it again"

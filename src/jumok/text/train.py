@@ -176,8 +176,10 @@ def _unigram(texts: Sequence[str], config: TokenizerConfig) -> models.Model:
     if config.min_count > 1:
         used = Counter(t for e in trained.encode_batch(texts) for t in e.tokens)
         scores = {p: s for p, s in scores.items() if len(p) == 1 or used[p] >= config.min_count}
-    ranked = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
-    return models.Unigram([(_UNKNOWN, 0.0), *ranked], 0, False)
+    # the trainer overshoots small sizes: characters first, then the best pieces that still fit
+    order = sorted(scores, key=lambda p: (len(p) > 1, -scores[p], p))[: _capacity(config)]
+    ranked = sorted(order, key=lambda p: (-scores[p], p))
+    return models.Unigram([(_UNKNOWN, 0.0), *((p, scores[p]) for p in ranked)], 0, False)
 
 
 def _levelled(pieces: dict[str, float]) -> dict[str, float]:

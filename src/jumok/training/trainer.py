@@ -103,7 +103,7 @@ class Trainer:
             group["lr"] = config.learning_rate * factor * state.rate_factor
         loss = self._loss(batch, config.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
         self.optimizer.step()
         self._since.add(loss.detach(), int(batch.target_lengths.sum()))

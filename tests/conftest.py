@@ -1,0 +1,40 @@
+"""What holds for every test: shapes are checked, one thread a worker, data from outside by fixture."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from jaxtyping import install_import_hook
+
+# Before anything of jumok is imported: each function's jaxtyping annotations are checked at every
+# call, so a test that passes has also proved the shapes in the signatures it went through.
+install_import_hook("jumok", "beartype.beartype")
+
+# One thread for each pytest-xdist worker (and for the `jumok` that a test may start), so that
+# workers do not fight for cores. Set before torch is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import pytest  # noqa: E402
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Threads of torch, where torch is installed."""
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of public data sets beside the repository; tests that need it are skipped
+    where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"needs the data sets in {SHARED_DATA}, which are not part of the repository")
+    return SHARED_DATA

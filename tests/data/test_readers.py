@@ -1,0 +1,212 @@
+"""Good files in every format, read against pairs written by hand."""
+
+import csv
+import gzip
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jumok.config import DataConfig
+from jumok.data import Pair, read_pairs, read_sources
+from jumok.errors import ConfigError, DataError
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+PAIRS = [("주목", "attention"), ("a b", 'é, "q"'), ("x\u2028y\u0085z\x0b", "w\x1c\x0cv")]
+
+WRITTEN = {
+    "tsv": "".join(f"{s}\t{t}\n" for s, t in PAIRS),
+    "csv": "id,source,target\n" + "".join(
+        f'{i},"{s}","{t.replace(chr(34), chr(34) * 2)}"\n' for i, (s, t) in enumerate(PAIRS)
+    ),
+    "jsonl": "".join(json.dumps({"source": s, "target": t}) + "\n" for s, t in PAIRS),
+}  # fmt: skip
+
+
+def read(path, **settings):
+    return read_pairs([path], DataConfig(**settings)).pairs
+
+
+def write(path, content):
+    data = content if isinstance(content, bytes) else content.encode("utf-8")
+    path.write_bytes(gzip.compress(data) if path.name.endswith(".gz") else data)
+    return path
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+@pytest.mark.parametrize("end", ["", ".gz"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text,
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.removesuffix("\n"),
+    ],
+    ids=["plain", "bom", "crlf", "no-last-end"],
+)
+def test_every_format_reads_the_same_pairs(tmp_path, form, end, change):
+    assert read(write(tmp_path / f"pairs.{form}{end}", change(WRITTEN[form]))) == PAIRS
+
+
+@pytest.mark.parametrize("encoding", ["cp949", "utf-16", "utf-16-le", "utf-8-sig", "euc-kr"])
+@pytest.mark.parametrize("form", WRITTEN)
+def test_other_encodings(tmp_path, encoding, form):
+    text = WRITTEN[form].replace("é", "e").replace("\u2028", "").replace("\u0085", "")
+    path = write(tmp_path / f"pairs.{form}", text.encode(encoding))
+    assert read(path, encoding=encoding)[0] == ("주목", "attention")
+    assert len(read(path, encoding=encoding)) == 3
+
+
+def test_txt_is_tsv_and_format_overrides_the_name(tmp_path):
+    assert read(write(tmp_path / "a.txt", WRITTEN["tsv"])) == PAIRS
+    assert read(write(tmp_path / "a.dat", WRITTEN["tsv"]), format="tsv") == PAIRS
+    assert read(write(tmp_path / "b.txt", WRITTEN["csv"]), format="csv") == PAIRS
+
+
+def test_gzip_is_found_by_content(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_bytes(gzip.compress(WRITTEN["tsv"].encode()))
+    assert read(path) == PAIRS
+
+
+def test_columns_are_chosen(tmp_path):
+    tsv = write(tmp_path / "a.tsv", "1\ten\tko\textra\n")
+    assert read(tsv, source_column="3", target_column="2") == [("ko", "en")]
+    assert read(tsv, source_column="2", target_column="2") == [("en", "en")]
+    table = write(tmp_path / "a.csv", "English,한국어\nhello,안녕\n")
+    wanted = [("안녕", "hello")]
+    assert read(table, source_column="한국어", target_column="English") == wanted
+    record = {"translation": {"ko": "안녕", "en": "hello"}, "a.b": "c"}
+    lines = write(tmp_path / "a.jsonl", json.dumps(record) + "\n\n")
+    assert read(lines, source_column="translation.ko", target_column="translation.en") == wanted
+    assert read(lines, source_column="a.b", target_column="a.b") == [("c", "c")]
+
+
+def test_white_space_around_a_text_is_kept(tmp_path):
+    assert read(write(tmp_path / "a.tsv", " a \t b\n")) == [(" a ", " b")]
+
+
+def test_quoted_line_ends_in_csv(tmp_path):
+    path = write(
+        tmp_path / "a.csv", 'source,target\r\n"two\r\nlines","a,b"\r\n\r\nx,"say ""y"""\r\n'
+    )
+    assert read(path) == [("two\nlines", "a,b"), ("x", 'say "y"')]
+
+
+def test_long_csv_fields_are_read(tmp_path):
+    path = write(tmp_path / "a.csv", f"source,target\n{'x' * 200_000},y\n")
+    assert len(read(path)[0].source) == 200_000
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.text(st.characters(codec="utf-8", exclude_characters="\0\r"))] * 2).filter(
+            lambda pair: pair[0].strip() and pair[1].strip()
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_what_the_csv_and_json_modules_write_is_read_back(tmp_path_factory, pairs):
+    folder = tmp_path_factory.getbasetemp()
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([("source", "target"), *pairs])
+    assert read(write(folder / "law.csv", text.getvalue())) == pairs
+    lines = "\n".join(json.dumps({"source": s, "target": t}) for s, t in pairs)
+    assert read(write(folder / "law.jsonl", lines)) == pairs
+
+
+# --- parallel text -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["auto", "parallel"])
+def test_two_files_together(tmp_path, form):
+    left = write(tmp_path / "a,b.ko.gz", "안녕\n고마워\n")
+    right = write(tmp_path / "a,b.en", "hello\r\nthanks")
+    assert read(f"{left},{right}", format=form) == [("안녕", "hello"), ("고마워", "thanks")]
+
+
+def test_a_comma_in_the_name_of_one_file(tmp_path):
+    assert read(write(tmp_path / "a,b.tsv", "x\ty\n")) == [("x", "y")]
+
+
+def test_a_tab_is_text_in_parallel_files(tmp_path):
+    left, right = write(tmp_path / "a", "x\ty\n"), write(tmp_path / "b", "z\n")
+    assert read(f"{left},{right}") == [("x\ty", "z")]
+
+
+# --- several files, streams, real data -----------------------------------------------------------
+
+
+def test_several_files_stay_in_order(tmp_path):
+    one, two = write(tmp_path / "1.tsv", "a\tb\n"), write(tmp_path / "2.jsonl", WRITTEN["jsonl"])
+    assert read_pairs([str(one), two], DataConfig()).pairs == [Pair("a", "b"), *PAIRS]
+    assert read_pairs(one, DataConfig()).pairs == [Pair("a", "b")]
+
+
+def test_sources_of_a_file_and_of_a_stream(tmp_path):
+    path = write(tmp_path / "in.txt.gz", "\ufeff안녕\r\na\tb\u2028c\n")
+    assert list(read_sources(path, DataConfig())) == ["안녕", "a\tb\u2028c"]
+    stream = io.BytesIO("하나\n둘".encode("cp949"))
+    assert list(read_sources(stream, DataConfig(encoding="cp949"))) == ["하나", "둘"]
+    assert not stream.closed
+    assert list(read_sources(io.BytesIO(), DataConfig())) == []
+
+
+def test_sources_come_one_by_one():
+    class Endless(io.RawIOBase):
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            buffer[:2] = b"a\n"
+            return 2
+
+    texts = read_sources(io.BufferedReader(Endless()), DataConfig())
+    assert [next(texts) for _ in range(3)] == ["a", "a", "a"]
+    texts.close()
+
+
+def test_bad_sources_stop_or_keep_their_place():
+    data = b"a\n\nb\n\xff\nc\n"
+    texts = read_sources(io.BytesIO(data), DataConfig())
+    assert next(texts) == "a"
+    with pytest.raises(DataError, match=r"input:2: .*empty"):
+        next(texts)
+    kept = list(read_sources(io.BytesIO(data), DataConfig(skip_bad_lines=True)))
+    assert [k.line if isinstance(k, DataError) else k for k in kept] == ["a", 2, "b", 4, "c"]
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "ko", "1.5", "²"])
+def test_a_tsv_column_that_is_no_number_is_a_config_error(tmp_path, value):
+    with pytest.raises(ConfigError, match=r"data\.source_column must be a column number"):
+        read(write(tmp_path / "a.tsv", "a\tb\n"), source_column=value)
+
+
+@pytest.mark.parametrize("name", ["utf-9", "hex", "", "a\0b"])
+def test_an_unknown_encoding_is_a_config_error(tmp_path, name):
+    with pytest.raises(ConfigError, match="not a known text encoding"):
+        read(write(tmp_path / "a.tsv", "a\tb\n"), encoding=name)
+    with pytest.raises(ConfigError, match="not a known text encoding"):
+        list(read_sources(io.BytesIO(), DataConfig(encoding=name)))
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "first"),
+    [
+        ("multi30k-en-de/train.tsv.gz", 29_000, "Two young, White males are"),
+        ("sigmorphon2020-g2p/kor_train.tsv", 3_600, None),
+        ("tanaka-en-ja/train.tsv.gz", 49_000, None),
+    ],
+)  # fmt: skip
+def test_real_files(name, count, first):
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"{path} is not there: the shared data sets are not part of the repository")
+    pairs = read(path)
+    assert len(pairs) == count
+    assert first is None or pairs[0].source.startswith(first)
