@@ -1,11 +1,11 @@
 """jumok (주목): RNN encoder-decoder models with attention, trained, explained, evaluated, served.
 
-    import jumok
+import jumok
 
-    model = jumok.train("pairs.tsv", preset="g2p", output="run")
-    model = jumok.load("run")
-    result = model.predict("text")
-    result.text, result.score, result.attention
+model = jumok.train("pairs.tsv", preset="g2p", output="run")
+model = jumok.load("run")
+result = model.predict("text")
+result.text, result.score, result.attention
 """
 
 from __future__ import annotations

@@ -43,9 +43,7 @@ def evaluate_perplexity(predictor: Predictor, pairs: Sequence[tuple[str, str]]) 
     return perplexity(sum(p.score for p in forced), sum(len(p.tokens) for p in forced))
 
 
-def evaluator(
-    predictor: Predictor, pairs: Sequence[tuple[str, str]]
-) -> Callable[[], float]:
+def evaluator(predictor: Predictor, pairs: Sequence[tuple[str, str]]) -> Callable[[], float]:
     """A function that measures the one metric that the model is judged by."""
     metric = predictor.config.evaluation.metric
     tokenize = predictor.config.evaluation.bleu_tokenize

@@ -62,9 +62,7 @@ class Predictor:
     def predict(self, source: str, **search: Any) -> Prediction: ...
     @overload
     def predict(self, source: Sequence[str], **search: Any) -> list[Prediction]: ...
-    def predict(
-        self, source: str | Sequence[str], **search: Any
-    ) -> Prediction | list[Prediction]:
+    def predict(self, source: str | Sequence[str], **search: Any) -> Prediction | list[Prediction]:
         """Output for one text, or a list of outputs for a list of texts.
 
         Keywords are fields of `SearchConfig` (``beam=5, n_best=3``) that stand in for the model's
@@ -130,7 +128,9 @@ class Predictor:
         self, encodings: Sequence[Encoding], settings: SearchConfig
     ) -> list[list[Hypothesis]]:
         source, lengths = self._pad(encodings)
-        limits = (settings.max_length_ratio * (lengths - 1)).astype(int) + settings.max_length_offset
+        limits = (settings.max_length_ratio * (lengths - 1)).astype(
+            int
+        ) + settings.max_length_offset
         penalty = length_penalty(settings)
         state = self.engine.start(source, lengths)
         if settings.beam == 1:

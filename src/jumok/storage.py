@@ -24,7 +24,9 @@ def storage_errors(path: Path) -> Iterator[None]:
             what = "the folder is not writable. Choose another, or change its permissions"
         else:
             what = f"the system says: {error.strerror or error}"
-        raise StorageError(f"Could not write {path}: {what}. What was there before is kept.") from error
+        raise StorageError(
+            f"Could not write {path}: {what}. What was there before is kept."
+        ) from error
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:

@@ -57,7 +57,7 @@ FILES = {
     "utf-16": ("a.tsv", "a\tb\n".encode("utf-16"), None, ["set data.encoding=utf-16"]),
     "utf-16 no mark": ("a.tsv", "abc\tb\n".encode("utf-16-be"), None, ["data.encoding=utf-16-be"]),
     "binary": ("a.tsv", b"\x89PNG\r\n\x1a\n\0\0\xff\0\1", None, ["binary file", "Export"]),
-    "zip": ("a.csv", b"PK\3\4\x14\0\6\0\x08\0\0\0!\0\xdf\xa4", None, ["binary file"]),
+    "zip": ("a.csv", b"PK\3\4\x14\0\6\0\x08\0\0\0!\0\xdf\xff", None, ["binary file"]),
     "cut gzip": ("a.tsv.gz", GZIP[:-40], None, ["cut off or damaged", "again"]),
     "gzip of nothing": ("a.tsv.gz", GZIP[:5], None, ["cut off or damaged"]),
     "broken gzip": ("a.tsv.gz", GZIP[:30] + b"\0" * 40 + GZIP[70:], None, ["cut off or damaged"]),

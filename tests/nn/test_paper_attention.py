@@ -15,7 +15,9 @@ BATCH, TGT, SRC, QUERY, MEMORY, INNER = 3, 4, 5, 6, 6, 7
 
 
 def tensor(*shape: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(sum(shape)))
+    return torch.randn(
+        *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(sum(shape))
+    )
 
 
 def paper_score(name: str, module: Attention, s: np.ndarray, h: np.ndarray) -> float:
@@ -55,7 +57,9 @@ def test_scores_weights_and_contexts_are_the_papers(name: str) -> None:
             e = np.array([paper_score(name, module, s, h) for h in real])
             alpha = np.exp(e) / np.exp(e).sum()  # Bahdanau 2015, eq. 6
             context = sum(a * h for a, h in zip(alpha, real, strict=True))  # eq. 5
-            np.testing.assert_allclose(output.weights[b, t, : len(real)].detach(), alpha, rtol=1e-10)
+            np.testing.assert_allclose(
+                output.weights[b, t, : len(real)].detach(), alpha, rtol=1e-10
+            )
             assert (output.weights[b, t, len(real) :] == 0).all()
             np.testing.assert_allclose(output.context[b, t].detach(), context, rtol=1e-10)
 
@@ -72,7 +76,11 @@ def test_scaled_dot_is_torchs_own() -> None:
 
 @pytest.mark.parametrize("score", [dot_score, scaled_dot_score])
 def test_gradients_of_products(score: object) -> None:
-    query, keys, values = (tensor(2, 3, 4).requires_grad_(), tensor(2, 2, 4).requires_grad_(), tensor(2, 2, 3).requires_grad_())
+    query, keys, values = (
+        tensor(2, 3, 4).requires_grad_(),
+        tensor(2, 2, 4).requires_grad_(),
+        tensor(2, 2, 3).requires_grad_(),
+    )
     mask = length_mask(torch.tensor([2, 1]), 2)
     assert torch.autograd.gradcheck(
         lambda q, k, v: attend(score(q, k), v, mask).context, (query, keys, values)
@@ -80,7 +88,11 @@ def test_gradients_of_products(score: object) -> None:
 
 
 def test_gradients_of_additive() -> None:
-    query, keys, v = tensor(2, 3, 4).requires_grad_(), tensor(2, 2, 4).requires_grad_(), tensor(4).requires_grad_()
+    query, keys, v = (
+        tensor(2, 3, 4).requires_grad_(),
+        tensor(2, 2, 4).requires_grad_(),
+        tensor(4).requires_grad_(),
+    )
     assert torch.autograd.gradcheck(additive_score, (query, keys, v))
 
 

@@ -38,7 +38,9 @@ def softmax(x: np.ndarray) -> np.ndarray:
     return np.exp(x - x.max()) / np.exp(x - x.max()).sum()
 
 
-def lstm(w: dict[str, np.ndarray], prefix: str, x: np.ndarray, h: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def lstm(
+    w: dict[str, np.ndarray], prefix: str, x: np.ndarray, h: np.ndarray, c: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     z = w[f"{prefix}.weight_ih_l0"] @ x + w[f"{prefix}.bias_ih_l0"]
     z = z + w[f"{prefix}.weight_hh_l0"] @ h + w[f"{prefix}.bias_hh_l0"]
     i, f, g, o = np.split(z, 4)
@@ -54,7 +56,9 @@ def gru(w: dict[str, np.ndarray], prefix: str, x: np.ndarray, h: np.ndarray) -> 
     return (1 - z) * np.tanh(an + r * bn) + z * h
 
 
-def case(model: Seq2Seq) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray, np.ndarray, list[int]]:
+def case(
+    model: Seq2Seq,
+) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray, np.ndarray, list[int]]:
     """Log-probs of the model on a padded batch; weights; encoder states; last state; targets."""
     source, lengths = torch.tensor([[4, 5, 6, 2], [7, 2, 0, 0]]), torch.tensor([4, 2])
     targets = [1, 4, 7, 5]
@@ -141,7 +145,9 @@ def test_lecture_dot_current_concat() -> None:
     for t, y in enumerate(targets):
         s, c = lstm(w, "decoder.rnn.stack", w["decoder.embedding.weight"][y], s, c)
         context = softmax(h @ s) @ h
-        logits = w["decoder.readout.weight"] @ np.concatenate([context, s]) + w["decoder.readout.bias"]
+        logits = (
+            w["decoder.readout.weight"] @ np.concatenate([context, s]) + w["decoder.readout.bias"]
+        )
         np.testing.assert_allclose(ours[t], np.log(softmax(logits)), rtol=1e-9)
 
 

@@ -50,11 +50,11 @@ def nfd(text):
 def test_every_syllable_comes_back_from_jamo():
     tokenizer = train_tokenizer(SYLLABLES, TokenizerConfig(kind="jamo"))
     assert tokenizer.vocab_size == 19 + 21 + 27 + len(SPECIALS)
-    encoded = tokenizer.encode_batch(SYLLABLES)
-    assert [tokenizer.decode(e.ids) for e in encoded] == SYLLABLES
-    assert {len(e.ids) for e in encoded} == {2, 3}
     text = "".join(SYLLABLES)
-    assert tokenizer.decode(tokenizer.encode(text).ids) == text
+    encoded = tokenizer.encode(text)
+    assert tokenizer.decode(encoded.ids) == text
+    assert "".join(encoded.tokens) == nfd(text)
+    assert [(i, i + 1) for i, c in enumerate(text) for _ in nfd(c)] == encoded.offsets
 
 
 @given(st.text(LETTERS + " \n\t", max_size=20))

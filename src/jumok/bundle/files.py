@@ -57,7 +57,9 @@ class Bundle:
             with safe_open(self.weights, framework="np") as file:
                 return {k: tuple(file.get_slice(k).get_shape()) for k in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
-            raise BundleError(f"{self.weights} is not a readable safetensors file: {error}") from None
+            raise BundleError(
+                f"{self.weights} is not a readable safetensors file: {error}"
+            ) from None
 
     def check_shapes(self, expected: Mapping[str, tuple[int, ...]]) -> None:
         """Raise `BundleError` unless exactly the ``expected`` tensors are there."""

@@ -17,7 +17,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Model = Annotated[Path, typer.Argument(help="Model directory, or a run's directory.", show_default=False)]
+Model = Annotated[
+    Path, typer.Argument(help="Model directory, or a run's directory.", show_default=False)
+]
 Presets = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer reads it
     typer.Option("--preset", help="Preset; may be given again (task and architecture combine)."),
@@ -77,7 +79,9 @@ def train(
     ] = None,
     preset: Presets = None,
     set_: Settings = None,
-    output: Annotated[Optional[Path], typer.Option("--output", help="New directory for the run.")] = None,  # noqa: UP045
+    output: Annotated[
+        Optional[Path], typer.Option("--output", help="New directory for the run.")
+    ] = None,  # noqa: UP045
     resume: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--resume", help="Go on with the run in this directory."),
@@ -95,11 +99,15 @@ def train(
         settings.append("data.skip_bad_lines=true")
     if resume is not None:
         if data or output or preset or dev:
-            raise ConfigError("--resume goes on with a run as it was begun: give only --set train.*")
+            raise ConfigError(
+                "--resume goes on with a run as it was begun: give only --set train.*"
+            )
         jumok.resume(resume, settings)
         return
     if not data:
-        raise ConfigError("There is nothing to train on: give a file of pairs, jumok train FILE ...")
+        raise ConfigError(
+            "There is nothing to train on: give a file of pairs, jumok train FILE ..."
+        )
     if output is None:
         raise ConfigError("Say where the model should go: --output DIRECTORY")
     jumok.train(data, dev=dev or (), preset=preset or (), settings=settings, output=output)
@@ -114,7 +122,9 @@ def predict(
         Optional[int],  # noqa: UP045
         typer.Option("--n-best", min=1, help="Outputs per source (a beam as wide, at least)."),
     ] = None,
-    format_: Annotated[PredictFormat, typer.Option("--format", help="Form of the output.")] = PredictFormat.text,
+    format_: Annotated[
+        PredictFormat, typer.Option("--format", help="Form of the output.")
+    ] = PredictFormat.text,
     set_: Settings = None,
     device: Device = "cpu",
 ) -> None:
@@ -135,7 +145,9 @@ def predict(
 def evaluate(
     model: Model,
     data: Annotated[list[str], typer.Argument(help="Files of pairs the model has not seen.")],
-    format_: Annotated[EvaluateFormat, typer.Option("--format", help="Form of the output.")] = EvaluateFormat.table,
+    format_: Annotated[
+        EvaluateFormat, typer.Option("--format", help="Form of the output.")
+    ] = EvaluateFormat.table,
     beam: Beam = None,
     set_: Settings = None,
     device: Device = "cpu",
@@ -183,7 +195,9 @@ def explain(
 
 @app.command()
 def config(
-    print_: Annotated[bool, typer.Option("--print", help="Show every setting and its value.")] = False,
+    print_: Annotated[
+        bool, typer.Option("--print", help="Show every setting and its value.")
+    ] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Show the JSON Schema.")] = False,
     preset: Presets = None,
     set_: Settings = None,
@@ -200,7 +214,9 @@ def config(
         print(resolved.to_yaml(), end="")
     else:
         print(f"Presets: {', '.join(preset_names())}")
-        print("jumok config --print --preset NAME shows what a preset sets; --schema, what may be set")
+        print(
+            "jumok config --print --preset NAME shows what a preset sets; --schema, what may be set"
+        )
 
 
 def _search(

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from jumok.errors import ConfigError, DataError
 from jumok.text.hangul import is_syllable
@@ -28,8 +28,11 @@ _GZIP = b"\x1f\x8b"
 _OTHER_ENCODINGS = "(such as cp949, shift_jis or latin-1)"
 
 
-ByteStream = BinaryIO | io.BufferedIOBase
-"""An open binary file, standard input, or bytes in memory."""
+# an open binary file, standard input, bytes in memory: declared to be the one, and all the other
+if TYPE_CHECKING:
+    ByteStream = BinaryIO
+else:
+    ByteStream = io.BufferedIOBase
 
 
 class Line(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
@@ -10,6 +10,7 @@ from jaxtyping import Int
 from jumok.search import SearchState, Step
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Turns a batch of source ids into a search state, and a state into the next step."""
 

@@ -113,7 +113,7 @@ class _Picture:
         if slanted:
             self._note(-0.3, -0.3, self.captions["source"], "right", "baseline")
         else:
-            self._note(0, -1.1, self.captions["source"], "left", "baseline")
+            self._note(0.0, -1.1, self.captions["source"], "left", "baseline")
 
     def _draw_targets(self) -> None:
         for i, label in enumerate(self.targets):

@@ -2,9 +2,9 @@
 
     source 원문  jumok
 
-                j u m o k
-      ㅈ  98% │█◆░         │  93% j
-      ㅜ  97% │▒ ▓◆        │  66% u
+             j u m o k
+    ㅈ  98% │▓◆▒▒░░    │ 63% j
+    ㅜ  97% │░░▓◆░░    │ 60% u
 
 A column is two cells wide, so that cells are square and a Hangul letter fits above its column.
 Longer source tokens are written down a staircase, each on a line of its own, never cut into

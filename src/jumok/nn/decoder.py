@@ -75,9 +75,7 @@ class Decoder(nn.Module):
             feed = memory.values.new_zeros(memory.values.shape[0], self.feed_size)
         return DecoderState(self.bridge(memory.final), feed)
 
-    def step(
-        self, tokens: Int[Tensor, "batch"], state: DecoderState, memory: Memory
-    ) -> StepOutput:
+    def step(self, tokens: Int[Tensor, "batch"], state: DecoderState, memory: Memory) -> StepOutput:
         """Read one token per row; give scores for the next, the new state and the weights."""
         embedded = self.dropout(self.embedding(tokens))
         features, state, weights, context = self._advance(embedded, state, memory)
@@ -102,9 +100,7 @@ class Decoder(nn.Module):
             torch.stack(features, dim=1), torch.stack([w for w in weights if w is not None], dim=1)
         )
 
-    def logits(
-        self, features: Float[Tensor, "*rows features"]
-    ) -> Float[Tensor, "*rows vocab"]:
+    def logits(self, features: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows vocab"]:
         """Scores over the vocabulary; give it only the rows that are needed."""
         return self.readout(self.dropout(features))
 
@@ -138,7 +134,10 @@ class Decoder(nn.Module):
         return features, DecoderState(rnn_state, feed), weights, context
 
     def _forward_at_once(
-        self, embedded: Float[Tensor, "batch tgt_len embedding"], state: DecoderState, memory: Memory
+        self,
+        embedded: Float[Tensor, "batch tgt_len embedding"],
+        state: DecoderState,
+        memory: Memory,
     ) -> DecoderOutput:
         thought = memory.thought[:, None].expand(-1, embedded.shape[1], -1)
         peeks = self.config.attention.score == "peek"

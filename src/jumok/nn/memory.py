@@ -58,9 +58,7 @@ class DecoderState(NamedTuple):
 
     def select(self, index: Int[Tensor, "rows"]) -> DecoderState:
         """The given rows of the batch."""
-        return DecoderState(
-            self.rnn.select(index), None if self.feed is None else self.feed[index]
-        )
+        return DecoderState(self.rnn.select(index), None if self.feed is None else self.feed[index])
 
 
 class StepOutput(NamedTuple):

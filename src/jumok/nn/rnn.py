@@ -65,9 +65,7 @@ class RNN(nn.Module):
                 inputs, lengths.cpu(), batch_first=True, enforce_sorted=False
             )
             packed, last = self.stack(packed, first)
-            outputs, _ = pad_packed_sequence(
-                packed, batch_first=True, total_length=inputs.shape[1]
-            )
+            outputs, _ = pad_packed_sequence(packed, batch_first=True, total_length=inputs.shape[1])
         return outputs, self._from_torch(last)
 
     def step(

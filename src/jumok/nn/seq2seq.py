@@ -25,9 +25,7 @@ class Seq2Seq(nn.Module):
         self.encoder = Encoder(config.encoder, source_vocab)
         self.decoder = Decoder(config, target_vocab)
 
-    def encode(
-        self, source: Int[Tensor, "batch src_len"], lengths: Int[Tensor, "batch"]
-    ) -> Memory:
+    def encode(self, source: Int[Tensor, "batch src_len"], lengths: Int[Tensor, "batch"]) -> Memory:
         """Read the source (right-padded, every length at least 1)."""
         values, final = self.encoder(source, lengths)
         return self.decoder.remember(values, length_mask(lengths, source.shape[1]), final)

@@ -13,7 +13,7 @@ p / penalty(longest length allowed).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -21,12 +21,10 @@ from jaxtyping import Bool, Float, Int
 from jumok.search.penalty import LengthPenalty
 from jumok.search.step import BOS, EOS, Hypothesis, SearchState, StepFn, forbid
 
-State = TypeVar("State", bound=SearchState)
-
 
 def beam_search(
-    step: StepFn[State],
-    state: State,
+    step: StepFn,
+    state: SearchState,
     max_lengths: Int[np.ndarray, "batch"],
     forbidden: Bool[np.ndarray, "vocab"],
     penalty: LengthPenalty,
@@ -57,7 +55,7 @@ def beam_search(
         going &= ~_settled(done, best.source, ceiling, going, n_best)
         keep = np.flatnonzero(going)
         trace.keep(best, keep)
-        state = result.state.select(best.parent[keep])  # type: ignore[assignment]
+        state = result.state.select(best.parent[keep])
         live = _Live(best.source[keep], best.total[keep], best.token[keep])
     return [_finish(d, history, n_best) for d in done]
 
@@ -127,9 +125,7 @@ def _best_candidates(
     first = np.searchsorted(ordered, ordered)  # where this source's candidates begin
     rank = np.arange(len(order)) - first
     order = order[(rank < room[ordered]) & np.isfinite(total[order])]
-    return _Candidates(
-        source[order], parent[order], token[order], log_prob[order], total[order]
-    )
+    return _Candidates(source[order], parent[order], token[order], log_prob[order], total[order])
 
 
 def _settled(

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import numpy as np
 
 from jumok.search.penalty import LengthPenalty
 from jumok.search.step import BOS, EOS, Hypothesis, SearchState, StepFn
 
-State = TypeVar("State", bound=SearchState)
-
 
 def forced_search(
-    step: StepFn[State],
-    state: State,
+    step: StepFn,
+    state: SearchState,
     targets: Sequence[np.ndarray],
     penalty: LengthPenalty,
 ) -> list[Hypothesis]:
@@ -33,7 +30,7 @@ def forced_search(
             if result.attention is not None:
                 attention[output].append(result.attention[row])
         alive = np.flatnonzero(lengths[rows] > position + 1)
-        state = result.state.select(alive)  # type: ignore[assignment]
+        state = result.state.select(alive)
         tokens, rows = tokens[alive], rows[alive]
     return [
         Hypothesis(

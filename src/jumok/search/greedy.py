@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import numpy as np
 from jaxtyping import Bool, Int
 
 from jumok.search.penalty import LengthPenalty
 from jumok.search.step import BOS, EOS, Hypothesis, SearchState, StepFn, forbid
 
-State = TypeVar("State", bound=SearchState)
-
 
 def greedy_search(
-    step: StepFn[State],
-    state: State,
+    step: StepFn,
+    state: SearchState,
     max_lengths: Int[np.ndarray, "batch"],
     forbidden: Bool[np.ndarray, "vocab"],
     penalty: LengthPenalty,
@@ -42,7 +38,7 @@ def greedy_search(
             if result.attention is not None:
                 attention[output].append(result.attention[row])
         alive = np.flatnonzero((tokens != EOS) & (length < max_lengths[rows]))
-        state = result.state if len(alive) == len(rows) else result.state.select(alive)  # type: ignore[assignment]
+        state = result.state if len(alive) == len(rows) else result.state.select(alive)
         tokens, rows = tokens[alive], rows[alive]
     return [
         Hypothesis(

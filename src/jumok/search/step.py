@@ -6,7 +6,7 @@ NumPy; what the state is made of is the engine's own business.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -15,6 +15,7 @@ BOS, EOS = 1, 2
 """Ids that search itself needs; the same in every vocabulary of `jumok.text`."""
 
 
+@runtime_checkable
 class SearchState(Protocol):
     """State of some rows; ``select`` picks rows, repeats them or puts them in another order."""
 
@@ -31,13 +32,14 @@ class Step(NamedTuple):
     attention: Float[np.ndarray, "rows src_len"] | None
 
 
-State_contra = TypeVar("State_contra", bound=SearchState, contravariant=True)
+@runtime_checkable
+class StepFn(Protocol):
+    """``step(tokens, state)``: the last token of every row in, log-probabilities of the next out.
 
+    ``state`` is what the engine's ``start`` or the step before returned; no one else looks inside.
+    """
 
-class StepFn(Protocol[State_contra]):
-    """``step(tokens, state)``: the last token of every row in, log-probabilities of the next out."""
-
-    def __call__(self, tokens: Int[np.ndarray, "rows"], state: State_contra) -> Step:
+    def __call__(self, tokens: Int[np.ndarray, "rows"], state: Any) -> Step:
         """Make one step."""
         ...
 

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -15,6 +15,7 @@ from jumok.storage import storage_errors
 from jumok.training.state import TrainingState
 
 
+@runtime_checkable
 class Reporter(Protocol):
     """Receives the news of a run."""
 

@@ -47,9 +47,7 @@ def save_state(
     (folder / COUNTERS).write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
 
 
-def load_state(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> TrainingState:
+def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
     """Read the state back: counters, optimizer and random numbers.
 
     Raises `BundleError` where the files are missing or damaged.
@@ -61,6 +59,8 @@ def load_state(
         if "rng.cuda" in arrays and torch.cuda.is_available():
             torch.cuda.set_rng_state(arrays["rng.cuda"])
     except Exception as error:  # whatever damage there is, it is one sentence to the user
-        raise BundleError(f"{folder} does not hold the state of a run to go on from: {error}") from None
+        raise BundleError(
+            f"{folder} does not hold the state of a run to go on from: {error}"
+        ) from None
     restore_optimizer(model, optimizer, arrays)
     return state

@@ -200,7 +200,10 @@ class Trainer:
         )
 
     def _write_bundle(
-        self, path: Path, metrics: dict[str, Any], also: Callable[[Path], None] = lambda folder: None
+        self,
+        path: Path,
+        metrics: dict[str, Any],
+        also: Callable[[Path], None] = lambda folder: None,
     ) -> None:
         arrays = {
             name: tensor.detach().cpu().contiguous().numpy()

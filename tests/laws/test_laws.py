@@ -1,0 +1,232 @@
+"""What is promised of every preset, whatever it has learnt, checked on random models."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jumok.bundle import write_bundle
+from jumok.config import preset_names, resolve
+from jumok.data import source_ids
+from jumok.predictor import Predictor, load
+from jumok.search import Step, beam_search, greedy_search, length_penalty
+from jumok.text import BOS, EOS, PAD, UNK
+from tiny import ALPHABET, tiny_predictor
+
+PRESETS = preset_names()
+texts = st.text(alphabet=ALPHABET, min_size=1, max_size=9)
+seeds = st.integers(0, 2**20)
+quick = settings(max_examples=8, deadline=None)
+each_preset = pytest.mark.parametrize("preset", PRESETS)
+
+
+@each_preset
+@quick
+@given(seed=seeds, sources=st.lists(texts, min_size=1, max_size=7), beam=st.integers(1, 4))
+def test_batch_mates_order_and_padding_change_nothing(
+    preset: str, seed: int, sources: list[str], beam: int
+) -> None:
+    predictor = tiny_predictor(preset, seed)
+    options = {"beam": beam, "n_best": min(2, beam)}
+    alone = [predictor.predict(source, **options) for source in sources]
+    together = predictor.predict(sources, **options)
+    backwards = predictor.predict(sources[::-1], batch_size=50, **options)[::-1]
+    for one, *others in zip(alone, together, backwards, strict=True):
+        for other in others:
+            assert [one.tokens, *(a.tokens for a in one.alternatives)] == [
+                other.tokens,
+                *(a.tokens for a in other.alternatives),
+            ]
+            assert one.score == pytest.approx(other.score, abs=1e-9)
+            if one.attention is not None:
+                np.testing.assert_allclose(one.attention, other.attention, atol=1e-9)
+
+
+@each_preset
+@quick
+@given(seed=seeds, source=texts, extra=st.integers(1, 6))
+def test_more_padding_changes_no_log_probability(
+    preset: str, seed: int, source: str, extra: int
+) -> None:
+    predictor = tiny_predictor(preset, seed)
+    ids = source_ids(predictor.source_tokenizer.encode(source).ids, False)
+    model, length = predictor.engine.model, torch.tensor([len(ids)])
+    target = torch.tensor([[BOS, 5, 6, 4]])
+    plain = model.log_probs(torch.tensor([ids]), length, target)
+    padded = model.log_probs(torch.tensor([ids + [PAD] * extra]), length, target)
+    torch.testing.assert_close(plain, padded, rtol=0, atol=1e-12)
+
+
+@each_preset
+@quick
+@given(seed=seeds, sources=st.lists(texts, min_size=1, max_size=5))
+def test_beam_1_is_greedy(preset: str, seed: int, sources: list[str]) -> None:
+    predictor = tiny_predictor(preset, seed)
+    start, limits, penalty = _search_input(predictor, sources)
+    greedy = greedy_search(predictor.engine.step, start, limits, predictor._forbidden, penalty)
+    beams = beam_search(predictor.engine.step, start, limits, predictor._forbidden, penalty, 1, 1)
+    for one, [other] in zip(greedy, beams, strict=True):
+        assert one.tokens.tolist() == other.tokens.tolist()
+        assert one.score == pytest.approx(other.score)
+        assert one.finished == other.finished
+
+
+@each_preset
+@pytest.mark.parametrize("penalty", ["none", "average", "gnmt"])
+@settings(max_examples=3, deadline=None)
+@given(seed=seeds, source=texts)
+def test_a_beam_wide_enough_is_exhaustive_search(
+    preset: str, penalty: str, seed: int, source: str
+) -> None:
+    predictor = tiny_predictor(preset, seed)
+    vocab, longest = predictor.engine.target_vocab, 3
+    allowed = [i for i in range(vocab) if i not in (PAD, BOS, UNK)]
+    words = [i for i in allowed if i != EOS]
+    complete = [[*body, EOS] for n in range(longest) for body in itertools.product(words, repeat=n)]
+    config = predictor.config.search.model_copy(update={"length_penalty": penalty})
+    divisor = length_penalty(config)
+    scored = sorted(
+        ((_forced(predictor, source, t) / float(divisor(np.array(len(t)))), t) for t in complete),
+        reverse=True,
+    )
+    start, _, _ = _search_input(predictor, [source])
+    n_best = 5
+    [found] = beam_search(
+        predictor.engine.step,
+        start,
+        np.array([longest]),
+        predictor._forbidden,
+        divisor,
+        beam=len(allowed) ** longest,
+        n_best=n_best,
+    )
+    assert [h.tokens.tolist() for h in found] == [t for _, t in scored[:n_best]]
+    assert [h.score for h in found] == pytest.approx([s for s, _ in scored[:n_best]])
+
+
+@each_preset
+@quick
+@given(seed=seeds, source=texts, beam=st.integers(1, 4))
+def test_scores_are_the_teacher_forced_log_probabilities(
+    preset: str, seed: int, source: str, beam: int
+) -> None:
+    predictor = tiny_predictor(preset, seed)
+    best = predictor.predict(source, beam=beam, n_best=beam)
+    for prediction in [best, *best.alternatives]:
+        ids = [predictor.target_tokenizer.encode(prediction.text).ids]
+        if prediction.tokens[-1:] == ["</s>"]:
+            ids[0].append(EOS)
+        assert sum(prediction.token_log_probs) == pytest.approx(prediction.score)
+        assert _forced(predictor, source, ids[0]) == pytest.approx(prediction.score)
+
+
+@each_preset
+@quick
+@given(seed=seeds, sources=st.lists(texts, min_size=1, max_size=5), beam=st.integers(1, 3))
+def test_attention_rows_sum_to_1_over_real_tokens(
+    preset: str, seed: int, sources: list[str], beam: int
+) -> None:
+    predictor = tiny_predictor(preset, seed)
+    attends = predictor.config.model.attention.attends
+    for prediction in predictor.predict(sources, beam=beam, n_best=beam):
+        for p in [prediction, *prediction.alternatives]:
+            assert (p.attention is not None) == attends
+            assert len(p.token_log_probs) == len(p.tokens)
+            if p.attention is not None:
+                # a column for every real token and none for padding, so sum 1 means 0 elsewhere
+                assert p.attention.shape == (len(p.tokens), len(p.source_tokens))
+                np.testing.assert_allclose(p.attention.sum(axis=1), 1.0, atol=1e-9)
+                assert (p.attention >= 0).all()
+
+
+@each_preset
+def test_weights_on_padding_are_exactly_zero(preset: str) -> None:
+    predictor = tiny_predictor(preset, 1)
+    if not predictor.config.model.attention.attends:
+        pytest.skip("a preset without attention has no weights")
+    start, _, _ = _search_input(predictor, ["a", "abcde"])
+    step = predictor.engine.step(np.array([BOS, BOS]), start)
+    assert step.attention is not None
+    assert (step.attention[0, 2:] == 0.0).all()  # "a" and </s> are real
+    assert (step.attention[0, :2] > 0.0).all()
+
+
+@each_preset
+@settings(max_examples=3, deadline=None)
+@given(seed=seeds, sources=st.lists(texts, min_size=1, max_size=4))
+def test_save_load_predict_is_identical(
+    preset: str, seed: int, sources: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    predictor = tiny_predictor(preset, seed)
+    predictor.engine.model.float()  # as models are stored
+    path: Path = tmp_path_factory.mktemp("bundle") / "model"
+    arrays = {k: v.numpy() for k, v in predictor.engine.model.state_dict().items()}
+    tokenizers = (predictor.source_tokenizer, predictor.target_tokenizer)
+    write_bundle(path, predictor.config, *tokenizers, arrays, {})
+    for before, after in zip(
+        predictor.predict(sources, beam=2), load(path).predict(sources, beam=2), strict=True
+    ):
+        assert before.to_dict() == after.to_dict()
+
+
+@pytest.mark.parametrize("preset", ["sutskever2014", "lecture", "luong2015"])
+@quick
+@given(seed=seeds, source=texts)
+def test_reversing_the_source_is_reading_the_mirror_image(
+    preset: str, seed: int, source: str
+) -> None:
+    predictor = tiny_predictor(preset, seed)
+    assert predictor.config.data.reverse_source
+    plain = Predictor(
+        predictor.engine,
+        predictor.source_tokenizer,
+        predictor.target_tokenizer,
+        resolve(base=predictor.config.model_dump(), settings={"data.reverse_source": False}),
+    )
+    one, other = predictor.predict(source), plain.predict(source[::-1])
+    assert one.tokens == other.tokens
+    if one.attention is not None:  # columns stand in text order, </s> last
+        np.testing.assert_allclose(one.attention[:, :-1], other.attention[:, :-1][:, ::-1])
+
+
+def test_forced_scores_of_a_hand_made_table() -> None:
+    class Table:
+        def select(self, rows: np.ndarray) -> Table:
+            return self
+
+    table = np.log(np.array([[0.1, 0.1, 0.3, 0.1, 0.4]]))
+
+    def step(tokens: np.ndarray, state: Table) -> Step:
+        return Step(np.repeat(table, len(tokens), axis=0), state, None)
+
+    penalty = length_penalty(resolve().search)
+    forbidden = np.array([True, True, False, True, False])
+    [hypothesis] = greedy_search(step, Table(), np.array([3]), forbidden, penalty)
+    assert hypothesis.tokens.tolist() == [4, 4, 4]
+    assert not hypothesis.finished
+    # complete outputs: </s> 0.3, then 4 </s> 0.12; a third place carries 4 4 along
+    [found] = beam_search(step, Table(), np.array([3]), forbidden, penalty, 3, 2)
+    assert [h.tokens.tolist() for h in found] == [[EOS], [4, EOS]]
+    assert [np.exp(h.score) for h in found] == pytest.approx([0.3, 0.12])
+
+
+def _search_input(predictor: Predictor, sources: list[str]) -> tuple:
+    encodings = predictor.source_tokenizer.encode_batch(sources)
+    source, lengths = predictor._pad(encodings)
+    penalty = length_penalty(predictor.config.search)
+    return predictor.engine.start(source, lengths), lengths + 3, penalty
+
+
+def _forced(predictor: Predictor, source: str, ids: list[int]) -> float:
+    """Log-probability of a target by one teacher-forced pass."""
+    reverse = predictor.config.data.reverse_source
+    read = source_ids(predictor.source_tokenizer.encode(source).ids, reverse)
+    log_probs = predictor.engine.model.log_probs(
+        torch.tensor([read]), torch.tensor([len(read)]), torch.tensor([[BOS, *ids[:-1]]])
+    )
+    return float(log_probs[0, range(len(ids)), ids].sum().detach())

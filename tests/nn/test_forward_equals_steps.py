@@ -1,0 +1,95 @@
+"""Teacher forcing, by whichever road, equals the loop over `step`: values and gradients."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from jumok.config import ConfigError, ModelConfig, resolve
+from jumok.nn import Seq2Seq
+
+
+def every_combination() -> list[ModelConfig]:
+    """All axes of attention x cells x readouts that the config allows."""
+    found = []
+    for score, timing, context, feeding, readout, cell in itertools.product(
+        ["none", "peek", "dot", "general", "additive"],
+        ["previous", "current"],
+        ["rnn_input", "concat", "attentional"],
+        [True, False],
+        ["linear", "maxout"],
+        ["lstm", "gru", "rnn"],
+    ):
+        settings = {
+            "model.attention.score": score,
+            "model.attention.timing": timing,
+            "model.attention.context": context,
+            "model.attention.input_feeding": feeding,
+            "model.attention.hidden": 5,
+            "model.encoder.hidden": 3,
+            "model.encoder.embedding": 4,
+            "model.decoder.hidden": 6,
+            "model.decoder.embedding": 4,
+            "model.decoder.layers": 2,
+            "model.decoder.readout": readout,
+            "model.decoder.cell": cell,
+        }
+        try:
+            found.append(resolve(settings=settings).model)
+        except ConfigError:
+            continue
+    return found
+
+
+COMBINATIONS = every_combination()
+
+
+def test_the_config_allows_what_the_table_allows() -> None:
+    # scores with attention: previous x 3 contexts + current x 2, fed or not; none and peek: the
+    # axes of attention are idle but may stand at any value
+    axes = {m.attention.model_dump_json() for m in COMBINATIONS}
+    assert len(axes) == 3 * 5 * 2 + 2 * 6
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("readout", ["linear", "maxout"])
+def test_values_and_gradients(cell: str, readout: str) -> None:
+    chosen = [m for m in COMBINATIONS if m.decoder.cell == cell and m.decoder.readout == readout]
+    assert chosen
+    for config in chosen:
+        torch.manual_seed(1)
+        model = Seq2Seq(config, 9, 11).double()
+        source, lengths = torch.randint(4, 9, (3, 5)), torch.tensor([5, 1, 3])
+        target_in = torch.randint(0, 11, (3, 4))
+        by_forward = model.log_probs(source, lengths, target_in)
+        by_steps = step_log_probs(model, source, lengths, target_in)
+        torch.testing.assert_close(by_forward, by_steps)
+        probe = torch.randn_like(by_forward)
+        names, parameters = zip(*model.named_parameters(), strict=True)
+        gradients = [
+            torch.autograd.grad((value * probe).sum(), parameters, allow_unused=True)
+            for value in (by_forward, by_steps)
+        ]
+        for name, one, other in zip(names, *gradients, strict=True):
+            if one is None or other is None:
+                assert one is other, name
+            else:
+                torch.testing.assert_close(one, other, msg=f"{name} of {config.attention}")
+
+
+def step_log_probs(
+    model: Seq2Seq, source: torch.Tensor, lengths: torch.Tensor, target_in: torch.Tensor
+) -> torch.Tensor:
+    memory = model.encode(source, lengths)
+    state = model.decoder.init_state(memory)
+    steps = []
+    for position in range(target_in.shape[1]):
+        result = model.decoder.step(target_in[:, position], state, memory)
+        state = result.state
+        steps.append(result.logits.log_softmax(dim=-1))
+        if result.weights is not None:
+            torch.testing.assert_close(
+                result.weights.sum(dim=-1), torch.ones(len(source), dtype=torch.float64)
+            )
+    return torch.stack(steps, dim=1)
