@@ -125,6 +125,7 @@ def predict(
     format_: Annotated[
         PredictFormat, typer.Option("--format", help="Form of the output.")
     ] = PredictFormat.text,
+    encoding: Annotated[str, typer.Option("--encoding", help="Text encoding of the input.")] = "utf-8",
     set_: Settings = None,
     device: Device = "cpu",
 ) -> None:
@@ -135,7 +136,7 @@ def predict(
 
     predictor = load(model, device)
     search = _search(predictor.config.search.beam, beam, n_best, set_)
-    for window in windows(source_lines(file), size=1024):
+    for window in windows(source_lines(file, encoding), size=1024):
         for prediction in predictor.predict(window, **search):
             sys.stdout.write(render(prediction, format_.value))
         sys.stdout.flush()

@@ -7,12 +7,13 @@ import sys
 import threading
 from collections.abc import Iterator
 
+from jumok.config import DataConfig
 from jumok.data import read_sources
 
 
-def source_lines(file: str) -> Iterator[str]:
+def source_lines(file: str, encoding: str) -> Iterator[str]:
     """Lines of a file, or of stdin for ``-``."""
-    return read_sources(sys.stdin.buffer if file == "-" else file)
+    return read_sources(sys.stdin.buffer if file == "-" else file, DataConfig(encoding=encoding))
 
 
 def windows(lines: Iterator[str], size: int) -> Iterator[list[str]]:

@@ -62,35 +62,23 @@ def read_pairs(paths: Sequence[str | Path] | str | Path, config: DataConfig) -> 
     return read
 
 
-def read_sources(source: str | Path | ByteStream, config: DataConfig) -> Iterator[str | DataError]:
+def read_sources(source: str | Path | ByteStream, config: DataConfig) -> Iterator[str]:
     """Texts to predict from, one a line, of a file or an open binary stream, while it comes.
 
-    Raises `DataError` at a bad or empty line. With `skip_bad_lines` the error is yielded in the
-    line's place instead, so that answers can stay beside their questions.
+    Empty lines are handed on, so that answers stay beside their questions. Raises `DataError` at
+    a line that cannot be read.
     """
     if isinstance(source, str | Path):
-        path = Path(source)
-        lines = read_lines(path, config.encoding)
+        lines = read_lines(Path(source), config.encoding)
     else:
         check_encoding(config.encoding)
         path = Path(str(getattr(source, "name", "input")))
         lines = stream_lines(source, path, config.encoding)
     for line in lines:
-        if not isinstance(line, BadLine) and line.text.strip():
-            yield line.text
-            continue
-        error = (
-            line
-            if isinstance(line, BadLine)
-            else BadLine(
-                f"text was expected, but the line is empty. Remove it, {OR_SKIP}",
-                path=path,
-                line=line.number,
-            )
-        )
-        if not config.skip_bad_lines:
-            raise error
-        yield error
+        if isinstance(line, BadLine):  # nothing can be skipped here
+            reason = line.reason.removesuffix(f", {OR_SKIP}")
+            raise DataError(reason, path=line.path, line=line.line)
+        yield line.text
 
 
 def _items(path: str | Path, config: DataConfig) -> Iterator[Pair | BadLine]:

@@ -1,0 +1,48 @@
+# Every target makes its own .venv when there is none. Another Python: make test PYTHON=python3.12
+PYTHON ?= python3
+WORKERS ?= 2
+BIN := .venv/bin
+STAMP := .venv/installed
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+.DEFAULT_GOAL := help
+.PHONY: demo test test-slow check bench results clean help
+
+demo: $(STAMP) ## Train on English pronunciation and show the attention (under ten minutes)
+	$(BIN)/python examples/demo.py
+
+test: $(STAMP) ## Run the tests, but for those that need minutes
+	$(BIN)/pytest -n $(WORKERS) -m "not slow"
+
+test-slow: $(STAMP) ## Run the tests that need minutes
+	$(BIN)/pytest -n $(WORKERS) -m slow
+
+check: $(STAMP) ## Lint, formatting, types, and the floors of the code
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## Measure training speed; writes benchmarks/results/train_speed.json
+	$(BIN)/python benchmarks/train_speed.py
+
+results: $(STAMP) ## Measure quality again (hours); writes benchmarks/results/
+	@test -f benchmarks/run.py || { echo "There is no benchmarks/run.py to measure quality with."; exit 1; }
+	$(BIN)/python benchmarks/run.py
+
+clean: ## Remove the environment, the demo and every cache
+	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+# torch comes first and exactly: a looser request may bring a build with gigabytes of CUDA
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "jumok needs Python 3.11 or newer, but '$(PYTHON)' is older or missing."; \
+	  echo "Install one, and name it: make $(or $(MAKECMDGOALS),test) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -c constraints.txt $(TORCH)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
