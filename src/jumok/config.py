@@ -229,6 +229,9 @@ class TrainConfig(Section):
     """Gradients longer than this are shortened to it (Pascanu et al. 2013)."""
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the probability spread evenly over the vocabulary (Szegedy et al. 2016)."""
+    average_decay: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """If above 0, validate and keep a moving average of the weights (Polyak & Juditsky 1992):
+    ``average = decay * average + (1 - decay) * weights`` after every update."""
     validate_every: int | None = Field(default=None, ge=1)
     """Updates between validations. Empty: every epoch."""
     validate_pairs: int | None = Field(default=None, ge=1)

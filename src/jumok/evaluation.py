@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from jumok.metrics import bleu_signature, group_references, metric_value, perplexity, score_outputs
@@ -43,16 +43,12 @@ def evaluate_perplexity(predictor: Predictor, pairs: Sequence[tuple[str, str]]) 
     return perplexity(sum(p.score for p in forced), sum(len(p.tokens) for p in forced))
 
 
-def evaluator(predictor: Predictor, pairs: Sequence[tuple[str, str]]) -> Callable[[], float]:
-    """A function that measures the one metric that the model is judged by."""
+def evaluate_metric(predictor: Predictor, pairs: Sequence[tuple[str, str]]) -> float:
+    """The one metric that the model is judged by, on greedy outputs."""
     metric = predictor.config.evaluation.metric
-    tokenize = predictor.config.evaluation.bleu_tokenize
     if metric == "perplexity":
-        return lambda: evaluate_perplexity(predictor, pairs)
+        return evaluate_perplexity(predictor, pairs)
     sources, references = group_references(pairs)
-
-    def measure() -> float:
-        outputs = [p.text for p in predictor.predict(sources, beam=1, n_best=1)]
-        return metric_value(metric, outputs, references, bleu_tokenize=tokenize)
-
-    return measure
+    outputs = [p.text for p in predictor.predict(sources, beam=1, n_best=1)]
+    tokenize = predictor.config.evaluation.bleu_tokenize
+    return metric_value(metric, outputs, references, bleu_tokenize=tokenize)

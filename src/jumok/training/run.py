@@ -14,7 +14,7 @@ from jumok.config import Config, TokenizerConfig, from_tree, resolve
 from jumok.data import Dataset, Pair, encode_pairs, read_pairs, split_off_dev
 from jumok.engine.torch_engine import TorchEngine, load_torch_engine
 from jumok.errors import ConfigError, DataError
-from jumok.evaluation import evaluator
+from jumok.evaluation import evaluate_metric
 from jumok.nn import Seq2Seq, initialise
 from jumok.nn.arithmetic import use_fast_float32
 from jumok.predictor import Predictor, load
@@ -153,8 +153,11 @@ def _fit(
     dev_set = encode_pairs(dev_pairs, *tokenizers, config.data)
     report += _describe(tokenizers, config, train_pairs, dev_pairs, train_set, model)
     model.to(settings.device)
-    engine = TorchEngine(model, settings.device)
-    measure = evaluator(Predictor(engine, *tokenizers, config), dev_pairs)
+
+    def measure(judged: Seq2Seq) -> float:
+        engine = TorchEngine(judged, settings.device)
+        return evaluate_metric(Predictor(engine, *tokenizers, config), dev_pairs)
+
     steps = total_steps(config, make_sampler(train_set, settings))
     budget = settings.max_minutes * 60 if settings.max_minutes else None
     metric = config.evaluation.metric

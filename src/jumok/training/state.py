@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from jumok.errors import BundleError
 from jumok.training.optimizer import optimizer_arrays, restore_optimizer
@@ -36,18 +37,29 @@ class TrainingState:
 
 
 def save_state(
-    folder: Path, state: TrainingState, model: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path,
+    state: TrainingState,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: AveragedModel | None,
 ) -> None:
     """Write the state into ``folder``."""
     arrays: dict[str, Tensor] = {"rng.cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         arrays["rng.cuda"] = torch.cuda.get_rng_state()
     arrays |= {k: v.contiguous() for k, v in optimizer_arrays(model, optimizer).items()}
+    if average is not None:
+        arrays |= {f"average.{k}": v for k, v in average.state_dict().items()}
     save_file(arrays, folder / ARRAYS)
     (folder / COUNTERS).write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
 
 
-def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
+def load_state(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: AveragedModel | None,
+) -> TrainingState:
     """Read the state back: counters, optimizer and random numbers.
 
     Raises `BundleError` where the files are missing or damaged.
@@ -63,4 +75,9 @@ def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer)
             f"{folder} does not hold the state of a run to go on from: {error}"
         ) from None
     restore_optimizer(model, optimizer, arrays)
+    if average is not None:
+        prefix = "average."
+        average.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        )
     return state

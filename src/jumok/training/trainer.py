@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from jumok.bundle import write_bundle
 from jumok.config import LOWER_IS_BETTER, Config, TrainConfig
@@ -38,7 +39,7 @@ class Trainer:
         config: everything resolved.
         tokenizers: source and target, stored with every checkpoint.
         train, dev: encoded pairs.
-        measure: the metric of the model as it now is, on outputs that it writes by itself.
+        measure: the metric of a model, on outputs that it writes by itself.
         output: the run directory.
         reporter: who hears of progress.
         stop: whether the user asked to stop.
@@ -51,7 +52,7 @@ class Trainer:
         tokenizers: tuple[Tokenizer, Tokenizer],
         train: Dataset,
         dev: Dataset,
-        measure: Callable[[], float],
+        measure: Callable[[Seq2Seq], float],
         output: Path,
         reporter: Reporter,
         stop: StopRequest,
@@ -61,15 +62,21 @@ class Trainer:
         self.output, self.reporter, self.stop = output, reporter, stop
         self.device = next(model.parameters()).device
         self.optimizer = make_optimizer(model, config.train)
+        self.average = make_average(model, config.train)
         self.state = TrainingState()
         self.sampler = make_sampler(train, config.train)
         self.total_steps = total_steps(config, self.sampler)
         self._since = _Since(self.device)
         self._order: tuple[int, list[np.ndarray]] = (-1, [])
 
+    @property
+    def judged(self) -> Seq2Seq:
+        """The model that is validated and kept: the averaged one, if there is an average."""
+        return self.model if self.average is None else cast(Seq2Seq, self.average.module)
+
     def resume(self, folder: Path) -> None:
         """Go on from the state in ``folder``; the weights were loaded with the model."""
-        self.state = load_state(folder, self.model, self.optimizer)
+        self.state = load_state(folder, self.model, self.optimizer, self.average)
         self.state.finished = self.state.step >= self.total_steps
 
     def fit(self) -> TrainingState:
@@ -101,14 +108,16 @@ class Trainer:
         factor = learning_rate_factor(config, state.step, self.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor * state.rate_factor
-        loss = self._loss(batch, config.label_smoothing)
+        loss = self._loss(self.model, batch, config.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
         self._since.add(loss.detach(), int(batch.target_lengths.sum()))
 
-    def _loss(self, batch: Batch, label_smoothing: float) -> Tensor:
+    def _loss(self, model: Seq2Seq, batch: Batch, label_smoothing: float) -> Tensor:
         source, lengths, target_in, target_out, target_lengths = (
             torch.from_numpy(array).to(self.device)
             for array in (
@@ -119,9 +128,9 @@ class Trainer:
                 batch.target_lengths,
             )
         )
-        output = self.model(source, lengths, target_in)
+        output = model(source, lengths, target_in)
         mask = length_mask(target_lengths, target_out.shape[1])
-        return sequence_loss(self.model, output.features, target_out, mask, label_smoothing)
+        return sequence_loss(model, output.features, target_out, mask, label_smoothing)
 
     def _after_update(self) -> None:
         state, config = self.state, self.config.train
@@ -150,9 +159,9 @@ class Trainer:
         state, metric = self.state, self.config.evaluation.metric
         speed = self._since.tokens_per_second
         started = time.monotonic()
-        self.model.eval()
+        self.judged.eval()
         dev_loss = self.dev_loss()
-        value = self.measure()
+        value = self.measure(self.judged)
         improved = is_better(metric, value, state.best)
         state.best = value if improved else state.best
         state.bad_validations = 0 if improved else state.bad_validations + 1
@@ -174,7 +183,7 @@ class Trainer:
         self._since = _Since(self.device)
         self._write(record)
         if improved:
-            self._write_bundle(self.output / "best", record)
+            self._write_bundle(self.output / "best", self.judged, record)
 
     @torch.inference_mode()
     def dev_loss(self) -> float:
@@ -185,7 +194,7 @@ class Trainer:
             indices = range(start, min(start + size, len(self.dev)))
             batch = collate(self.dev, list(indices), self.config.data.reverse_source)
             count = int(batch.target_lengths.sum())
-            total += float(self._loss(batch, 0.0)) * count
+            total += float(self._loss(self.judged, batch, 0.0)) * count
             tokens += count
         return total / tokens
 
@@ -195,19 +204,23 @@ class Trainer:
         state = replace(self.state)
         self._write_bundle(
             self.output / "last",
+            self.model,
             record,
-            also=lambda folder: save_state(folder, state, self.model, self.optimizer),
+            also=lambda folder: save_state(
+                folder, state, self.model, self.optimizer, self.average
+            ),
         )
 
     def _write_bundle(
         self,
         path: Path,
+        model: Seq2Seq,
         metrics: dict[str, Any],
         also: Callable[[Path], None] = lambda folder: None,
     ) -> None:
         arrays = {
             name: tensor.detach().cpu().contiguous().numpy()
-            for name, tensor in self.model.state_dict().items()
+            for name, tensor in model.state_dict().items()
         }
         write_bundle(path, self.config, *self.tokenizers, arrays, metrics, also)
 
@@ -247,6 +260,14 @@ class _Since:
     def tokens_per_second(self) -> float:
         """Real target tokens, EOS counted."""
         return self.tokens / max(1e-9, time.monotonic() - self.started)
+
+
+def make_average(model: Seq2Seq, config: TrainConfig) -> AveragedModel | None:
+    """The moving average of the weights, if asked for."""
+    if not config.average_decay:
+        return None
+    update = get_ema_multi_avg_fn(config.average_decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(model, multi_avg_fn=update)
 
 
 def make_sampler(data: Dataset, config: TrainConfig) -> BucketSampler:
