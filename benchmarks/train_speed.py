@@ -126,9 +126,7 @@ def summary(speeds: dict[str, list[float]]) -> list[dict[str, Any]]:
             "tokens_per_second": round(statistics.median(found), 1),
             "lowest": round(min(found), 1),
             "highest": round(max(found), 1),
-            "ratio": round(
-                statistics.median(a / b for a, b in zip(found, base, strict=True)), 3
-            ),
+            "ratio": round(statistics.median(a / b for a, b in zip(found, base, strict=True)), 3),
         }
         for name, found in speeds.items()
     ]

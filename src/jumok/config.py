@@ -1,4 +1,4 @@
-"""All settings of jumok: typed, documented under each field, refused with a sentence when impossible.
+"""All settings of jumok: typed, documented under each field, refused in a sentence if impossible.
 
 A configuration is one tree of sections (``text data model train search evaluation``). It is made
 from the defaults below, then presets, then ``key=value`` settings::

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -32,7 +32,7 @@ Beam = Annotated[Optional[int], typer.Option("--beam", min=1, help="Beam size; 1
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")]
 
 
-class PredictFormat(str, Enum):
+class PredictFormat(StrEnum):
     """Output of `jumok predict`."""
 
     text = "text"
@@ -40,7 +40,7 @@ class PredictFormat(str, Enum):
     jsonl = "jsonl"
 
 
-class EvaluateFormat(str, Enum):
+class EvaluateFormat(StrEnum):
     """Output of `jumok evaluate`."""
 
     table = "table"
@@ -80,8 +80,8 @@ def train(
     preset: Presets = None,
     set_: Settings = None,
     output: Annotated[
-        Optional[Path], typer.Option("--output", help="New directory for the run.")
-    ] = None,  # noqa: UP045
+        Path | None, typer.Option("--output", help="New directory for the run.")
+    ] = None,
     resume: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--resume", help="Go on with the run in this directory."),
@@ -125,7 +125,9 @@ def predict(
     format_: Annotated[
         PredictFormat, typer.Option("--format", help="Form of the output.")
     ] = PredictFormat.text,
-    encoding: Annotated[str, typer.Option("--encoding", help="Text encoding of the input.")] = "utf-8",
+    encoding: Annotated[
+        str, typer.Option("--encoding", help="Text encoding of the input.")
+    ] = "utf-8",
     set_: Settings = None,
     device: Device = "cpu",
 ) -> None:

@@ -1,4 +1,4 @@
-"""The encoder: reads the source and keeps every hidden state (Bahdanau et al. 2015, section 3.2)."""
+"""The encoder reads the source and keeps every hidden state (Bahdanau et al. 2015, 3.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one mask rule: bool, ``True`` = real token. Nothing else in jumok builds a mask or a fill value."""
+"""The one mask rule: bool, ``True`` = real token. Only this file makes masks and fill values."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import yaml
@@ -62,13 +62,14 @@ def train(
         train_tokenizer((p.source for p in train_pairs), config.text.source),
         train_tokenizer((p.target for p in train_pairs), config.text.target),
     )
+    corpus = _encode(train_pairs, dev_pairs, tokenizers, config, report)
     torch.manual_seed(config.train.seed)
     model = Seq2Seq(config.model, tokenizers[0].vocab_size, tokenizers[1].vocab_size)
     initialise(model)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / "config.yaml", config.to_yaml())
-    _fit(model, config, tokenizers, train_pairs, dev_pairs, folder, report)
+    _fit(model, config, corpus, folder)
     return load(folder, config.train.device)
 
 
@@ -88,10 +89,21 @@ def resume(directory: str | Path, settings: Settings = ()) -> Predictor:
     bundle = read_bundle(last)
     tokenizers = (bundle.source_tokenizer, bundle.target_tokenizer)
     train_pairs, dev_pairs, report = _read(config)
-    model = load_torch_engine(bundle).model
-    report.append(f"going on with {folder}")
-    _fit(model, config, tokenizers, train_pairs, dev_pairs, folder, report, last)
+    corpus = _encode(train_pairs, dev_pairs, tokenizers, config, report)
+    corpus.report.append(f"going on with {folder}")
+    _fit(load_torch_engine(bundle).model, config, corpus, folder, last)
     return load(folder, config.train.device)
+
+
+class Corpus(NamedTuple):
+    """Everything that was made of the files."""
+
+    tokenizers: tuple[Tokenizer, Tokenizer]
+    train: Dataset
+    dev: Dataset
+    dev_pairs: Sequence[Pair]
+    report: list[str]
+    """What there is to say about it, line by line."""
 
 
 def _names(paths: str | Path | Sequence[str | Path]) -> list[str]:
@@ -135,57 +147,13 @@ def _settle(config: Config, pairs: Sequence[Pair]) -> Config:
     return from_tree({**config.model_dump(), "text": text})
 
 
-def _fit(
-    model: Seq2Seq,
-    config: Config,
-    tokenizers: tuple[Tokenizer, Tokenizer],
+def _encode(
     train_pairs: Sequence[Pair],
     dev_pairs: Sequence[Pair],
-    folder: Path,
+    tokenizers: tuple[Tokenizer, Tokenizer],
+    config: Config,
     report: list[str],
-    last: Path | None = None,
-) -> None:
-    settings = config.train
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    use_fast_float32()
-    train_set = encode_pairs(train_pairs, *tokenizers, config.data)
-    dev_set = encode_pairs(dev_pairs, *tokenizers, config.data)
-    report += _describe(tokenizers, config, train_pairs, dev_pairs, train_set, model)
-    model.to(settings.device)
-
-    def measure(judged: Seq2Seq) -> float:
-        engine = TorchEngine(judged, settings.device)
-        return evaluate_metric(Predictor(engine, *tokenizers, config), dev_pairs)
-
-    steps = total_steps(config, make_sampler(train_set, settings))
-    budget = settings.max_minutes * 60 if settings.max_minutes else None
-    metric = config.evaluation.metric
-    reporter = ConsoleReporter(steps, budget, metric, folder / "train.log")
-    with listen() as stop, reporter:
-        for line in report:
-            reporter.message(line)
-        trainer = Trainer(
-            model, config, tokenizers, train_set, dev_set, measure, folder, reporter, stop
-        )
-        if last is not None:
-            trainer.resume(last)
-        state = trainer.fit()
-        reporter.message(
-            f"done after {state.step} updates and {state.seconds:.0f} s; "
-            f"best {metric} {state.best:.2f}; model in {folder / 'best'}"
-        )
-
-
-def _describe(
-    tokenizers: tuple[Tokenizer, Tokenizer],
-    config: Config,
-    train_pairs: Sequence[Pair],
-    dev_pairs: Sequence[Pair],
-    train_set: Dataset,
-    model: Seq2Seq,
-) -> list[str]:
-    lines = []
+) -> Corpus:
     for side, tokenizer, settings in (
         ("source", tokenizers[0], config.text.source),
         ("target", tokenizers[1], config.text.target),
@@ -194,11 +162,61 @@ def _describe(
             unknown_rate(tokenizer, [getattr(p, side) for p in pairs])
             for pairs in (train_pairs, dev_pairs)
         ]
-        lines.append(
+        report.append(
             f"{side}: {tokenizer.kind} tokens, vocabulary {tokenizer.vocab_size:,} (minimum count "
             f"{settings.min_count}), unknown {rates[0]:.2%} of train, {rates[1]:.2%} of dev"
         )
-    if train_set.dropped:
-        lines.append(f"{train_set.dropped:,} training pairs left out: too long, or without tokens")
-    count = sum(p.numel() for p in model.parameters())
-    return [*lines, f"model: {count:,} parameters"]
+    train_set = encode_pairs(train_pairs, *tokenizers, config.data)
+    dev_set = encode_pairs(dev_pairs, *tokenizers, config.data)
+    for name, dataset in (("training", train_set), ("validation", dev_set)):
+        if dataset.dropped:
+            report.append(f"{dataset.dropped:,} {name} pairs left out: too long, or without tokens")
+        if not len(dataset):
+            raise DataError(
+                f"None of the {dataset.dropped:,} {name} pairs can be used: all are longer than "
+                f"data.max_source_length={config.data.max_source_length} or "
+                f"data.max_target_length={config.data.max_target_length} tokens. Raise these limits"
+            )
+    return Corpus(tokenizers, train_set, dev_set, dev_pairs, report)
+
+
+def _fit(
+    model: Seq2Seq, config: Config, corpus: Corpus, folder: Path, last: Path | None = None
+) -> None:
+    settings = config.train
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    use_fast_float32()
+    model.to(settings.device)
+
+    def measure(judged: Seq2Seq) -> float:
+        engine = TorchEngine(judged, settings.device)
+        return evaluate_metric(Predictor(engine, *corpus.tokenizers, config), corpus.dev_pairs)
+
+    steps = total_steps(config, make_sampler(corpus.train, settings))
+    budget = settings.max_minutes * 60 if settings.max_minutes else None
+    metric = config.evaluation.metric
+    reporter = ConsoleReporter(steps, budget, metric, folder / "train.log")
+    with listen() as stop, reporter:
+        for line in corpus.report:
+            reporter.message(line)
+        reporter.message(f"model: {sum(p.numel() for p in model.parameters()):,} parameters")
+        trainer = Trainer(
+            model,
+            config,
+            corpus.tokenizers,
+            corpus.train,
+            corpus.dev,
+            measure,
+            folder,
+            reporter,
+            stop,
+        )
+        if last is not None:
+            trainer.resume(last)
+        state = trainer.fit()
+        best = "no better model" if state.best is None else f"best {metric} {state.best:.2f}"
+        reporter.message(
+            f"done after {state.step} updates and {state.seconds:.0f} s; {best}; "
+            f"model in {folder / 'best'}"
+        )

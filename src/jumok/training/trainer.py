@@ -206,9 +206,7 @@ class Trainer:
             self.output / "last",
             self.model,
             record,
-            also=lambda folder: save_state(
-                folder, state, self.model, self.optimizer, self.average
-            ),
+            also=lambda folder: save_state(folder, state, self.model, self.optimizer, self.average),
         )
 
     def _write_bundle(

@@ -1,0 +1,84 @@
+"""Training and judging one model through the command line, as a user would, for the record."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from environment import ROOT, environment
+
+DATA = ROOT.parent / "shared" / "data"
+RESULTS = ROOT / "benchmarks" / "results"
+RUNS = ROOT / "runs"
+
+
+def train(
+    name: str,
+    train_file: str,
+    dev_file: str,
+    presets: Sequence[str],
+    settings: Sequence[str],
+    threads: int,
+) -> dict[str, Any]:
+    """`jumok train`; returns the command, the seconds and the validation records.
+
+    A finished run of the same command is not repeated, so a broken series can be gone on with.
+    """
+    output = RUNS / name
+    arguments = ["train", f"{DATA / train_file}", "--dev", f"{DATA / dev_file}"]
+    arguments += [a for preset in presets for a in ("--preset", preset)]
+    arguments += [a for s in [*settings, f"train.threads={threads}"] for a in ("--set", s)]
+    arguments += ["--output", str(output)]
+    record = output / "benchmark.json"
+    shown = _shown(arguments)
+    if record.exists():
+        done = json.loads(record.read_text(encoding="utf-8"))
+        if done["command"] == shown:
+            return done
+    started = time.monotonic()
+    _jumok(arguments, threads)
+    lines = (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    done = {
+        "command": shown,
+        "commit": environment()["commit"],
+        "seconds": round(time.monotonic() - started, 1),
+        "validations": [json.loads(line) for line in lines],
+    }
+    record.write_text(json.dumps(done, indent=1), encoding="utf-8")
+    return done
+
+
+def evaluate(name: str, test_file: str, threads: int, *options: str) -> dict[str, Any]:
+    """`jumok evaluate`: all metrics, and the command."""
+    arguments = ["evaluate", str(RUNS / name), f"{DATA / test_file}", "--format", "json", *options]
+    return {"command": _shown(arguments), **json.loads(_jumok(arguments, threads))}
+
+
+def store(name: str, rows: Any) -> None:
+    """Write ``benchmarks/results/NAME.json`` with the environment."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({**environment(), "rows": rows}, ensure_ascii=False, indent=1)
+    (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    print(f"written: benchmarks/results/{name}.json")
+
+
+def _jumok(arguments: Sequence[str], threads: int) -> str:
+    environ = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(
+        [sys.executable, "-m", "jumok", *arguments],
+        env=environ,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        check=True,
+    )
+    return done.stdout
+
+
+def _shown(arguments: Sequence[str]) -> str:
+    return " ".join(["jumok", *arguments]).replace(f"{DATA}", "DATA").replace(f"{RUNS}", "runs")

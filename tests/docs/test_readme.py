@@ -1,0 +1,137 @@
+"""README and guide do what they say: every block is run, and the languages have the same blocks."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAIRS = (("README.md", "README.ko.md"), ("docs/guide.md", "docs/guide.ko.md"))
+NOT_RUN = {
+    "README.md": ["makes an environment of its own", "installs packages"],
+    "docs/guide.md": [],
+}
+BLOCK = re.compile(
+    r"(?:^<!-- not run: (?P<reason>[^\n]*) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block; ``reason`` says why it is not run, if it is not."""
+
+    language: str
+    code: str
+    reason: str | None
+
+
+def blocks(name: str) -> list[Block]:
+    """The fenced blocks of a document, in order."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    found = [Block(m["language"], m["code"], m["reason"]) for m in BLOCK.finditer(text)]
+    assert text.count("```") == 2 * len(found), f"{name} has a fence without a language or an end"
+    return found
+
+
+def words(text: str) -> set[str]:
+    """Words that do not change from run to run; numbers and single letters may."""
+    return set(re.findall(r"[^\W\d_]{3,}", text))
+
+
+def run(block: Block, folder: Path) -> str:
+    """Run one block as a reader would, and return all that it printed."""
+    bin_ = Path(sys.executable).parent
+    env = os.environ | {
+        "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONWARNINGS": "error",
+        "PYTHONUTF8": "1",
+        "COLUMNS": "100",
+    }
+    command = {
+        "bash": ["bash", "-euo", "pipefail", "-c", block.code],
+        "python": [sys.executable, "-c", block.code],
+    }[block.language]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=env,
+        text=True,
+        encoding="utf-8",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert done.returncode == 0, f"{block.code}\nended with {done.returncode}:\n{done.stdout}"
+    return done.stdout
+
+
+def check_output(shown: Block, printed: str) -> None:
+    """What the document shows is of the kind that was printed."""
+    if shown.language == "json":
+        expected = json.loads(shown.code)
+        came = json.loads(printed)
+        assert list(came) == list(expected)
+        assert [type(v) for v in came.values()] == [type(v) for v in expected.values()]
+    else:
+        assert words(shown.code) <= words(printed), f"{shown.code}\nis not what came:\n{printed}"
+
+
+@pytest.mark.parametrize("name", [english for english, _ in PAIRS])
+def test_every_block_does_what_it_says(name: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    printed, ran = "", 0
+    for block in blocks(name):
+        if block.reason is not None:
+            continue
+        if block.language in ("bash", "python"):
+            printed = run(block, tmp_path)
+            ran += 1
+        elif block.language in ("text", "json"):
+            check_output(block, printed)
+        else:
+            pytest.fail(f"{name} has a block in {block.language}, which nothing checks")
+    assert ran > 3
+
+
+@pytest.mark.parametrize("name", NOT_RUN)
+def test_only_known_blocks_are_not_run(name: str) -> None:
+    assert [b.reason for b in blocks(name) if b.reason is not None] == NOT_RUN[name]
+
+
+@pytest.mark.parametrize(("english", "korean"), PAIRS)
+def test_korean_has_the_same_blocks(english: str, korean: str) -> None:
+    assert blocks(korean) == blocks(english)
+
+
+@pytest.mark.parametrize("name", [name for pair in PAIRS for name in pair])
+def test_links_lead_somewhere(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)\)", text)
+    missing = [link for link in links if not (ROOT / name).parent.joinpath(link).exists()]
+    assert links and not missing
+
+
+@pytest.mark.parametrize("name", [name for pair in PAIRS for name in pair])
+def test_every_preset_exit_code_and_tokenizer_is_told(name: str) -> None:
+    from jumok import errors
+    from jumok.config import TokenizerConfig, preset_names
+
+    text = (ROOT / name).read_text(encoding="utf-8")
+    missing = [preset for preset in preset_names() if f"`{preset}`" not in text]
+    kinds = [
+        error for error in vars(errors).values()
+        if isinstance(error, type) and issubclass(error, errors.JumokError)
+    ]
+    missing += [str(e.exit_code) for e in kinds if not re.search(rf"^\| {e.exit_code} \|", text, re.M)]
+    if "guide" in name:
+        kind = TokenizerConfig.model_fields["kind"].annotation
+        missing += [k for k in kind.__args__ if f"`{k}`" not in text]  # type: ignore[union-attr]
+    assert not missing
