@@ -24,7 +24,7 @@ SHOWN = ("attention", "knighthood", "seoulite")
 """Kept out of the training words as well; the last is in no dictionary."""
 
 SETTINGS = {
-    # half the preset's sizes: four times as fast, and enough for 20,000 words
+    # half the preset's sizes: faster, and enough for 20,000 words
     "model.encoder.embedding": 64,
     "model.encoder.hidden": 128,
     "model.decoder.embedding": 64,
@@ -33,14 +33,14 @@ SETTINGS = {
     "train.learning_rate": 2e-3,
     "train.warmup_steps": 100,
     "train.max_epochs": 10,
-    # one core is nearly as fast as two for a model this small, and never waits for the other
+    # more threads gain little on a model this small, and lose much where other programs run
     "train.threads": 1,
 }
 
 
 def main() -> int:
     """Run the demo; 0 if it went well."""
-    parser = argparse.ArgumentParser(description="Train jumok on English words and show the result.")
+    parser = argparse.ArgumentParser(description="Train on English words and show the result.")
     parser.add_argument("--minutes", type=float, default=4.0, help="longest training time")
     parser.add_argument("--words", type=int, default=TRAIN, help="training words")
     parser.add_argument("--output", type=Path, default=Path("demo"), help="directory to write to")
@@ -67,7 +67,7 @@ def demo(minutes: float, words: int, folder: Path, seed: int) -> None:
         raise DemoError("it needs some time (--minutes over 0) and 100 words or more (--words)")
     clear(folder)
     count = write_pairs(folder, words, seed)
-    print(f"{count:,} English words of the CMU dictionary; training takes at most {minutes:g} min\n")
+    print(f"{count:,} English words of the CMU dictionary, at most {minutes:g} min of training\n")
     model = jumok.train(
         folder / "train.tsv",
         dev=folder / "dev.tsv",

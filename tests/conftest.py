@@ -1,4 +1,4 @@
-"""What holds for every test: shapes are checked, one thread a worker, data from outside by fixture."""
+"""What holds for every test: shapes are checked, one thread a worker, outside data by fixture."""
 
 from __future__ import annotations
 

@@ -107,6 +107,8 @@ class EncoderConfig(Section):
     """Read the source in both directions and join the two states."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of values dropped from embeddings, between layers, and from the last layer."""
+    token_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of source tokens whose whole embedding is dropped (Gal & Ghahramani 2016, section 4.2)."""
 
     @property
     def memory(self) -> int:
@@ -127,6 +129,8 @@ class DecoderConfig(Section):
     """Number of stacked layers."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of values dropped from embeddings, between layers, and before the readout."""
+    token_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of tokens fed to the decoder whose whole embedding is dropped."""
     bridge: Literal["zero", "last", "learned"] = "learned"
     """First decoder state: zeros; the encoder's last state as it is (`last`, needs equal sizes);
     or tanh of a learned projection of it (`learned`, Bahdanau et al. 2015, A.2.2)."""

@@ -75,7 +75,7 @@ def test_luong2015_general_attentional_input_feeding() -> None:
     c = memory.final.cell[0, 0].detach().numpy()
     fed = np.zeros(8)
     for t, y in enumerate(targets):
-        x = np.concatenate([w["decoder.embedding.weight"][y], fed])
+        x = np.concatenate([w["decoder.embedding.table.weight"][y], fed])
         s, c = lstm(w, "decoder.rnn.stack", x, s, c)
         scores = np.array([s @ w["decoder.attention.key_projection.weight"] @ hs for hs in h])
         context = softmax(scores) @ h
@@ -106,7 +106,7 @@ def test_bahdanau2015_additive_previous_maxout() -> None:
             ]
         )  # A.1.2, asked with s_{i-1}
         context = softmax(e) @ h
-        embedded = w["decoder.embedding.weight"][y]
+        embedded = w["decoder.embedding.table.weight"][y]
         s = gru(w, "decoder.rnn.stack", np.concatenate([embedded, context]), s)
         deep = (
             w["decoder.readout.deep.weight"] @ np.concatenate([s, embedded, context])
@@ -126,7 +126,7 @@ def test_cho2014_sees_the_thought_vector_at_every_step() -> None:
         + w["decoder.bridge.hidden_projection.bias"]
     )
     for t, y in enumerate(targets):
-        embedded = w["decoder.embedding.weight"][y]
+        embedded = w["decoder.embedding.table.weight"][y]
         s = gru(w, "decoder.rnn.stack", np.concatenate([embedded, thought]), s)
         deep = (
             w["decoder.readout.deep.weight"] @ np.concatenate([s, thought, embedded])
@@ -143,7 +143,7 @@ def test_lecture_dot_current_concat() -> None:
     s = memory.final.hidden[0, 0].detach().numpy()
     c = memory.final.cell[0, 0].detach().numpy()
     for t, y in enumerate(targets):
-        s, c = lstm(w, "decoder.rnn.stack", w["decoder.embedding.weight"][y], s, c)
+        s, c = lstm(w, "decoder.rnn.stack", w["decoder.embedding.table.weight"][y], s, c)
         context = softmax(h @ s) @ h
         logits = (
             w["decoder.readout.weight"] @ np.concatenate([context, s]) + w["decoder.readout.bias"]
@@ -157,6 +157,6 @@ def test_sutskever2014_has_nothing_but_the_last_state() -> None:
     s = memory.final.hidden[0, 0].detach().numpy()
     c = memory.final.cell[0, 0].detach().numpy()
     for t, y in enumerate(targets):
-        s, c = lstm(w, "decoder.rnn.stack", w["decoder.embedding.weight"][y], s, c)
+        s, c = lstm(w, "decoder.rnn.stack", w["decoder.embedding.table.weight"][y], s, c)
         logits = w["decoder.readout.weight"] @ s + w["decoder.readout.bias"]
         np.testing.assert_allclose(ours[t], np.log(softmax(logits)), rtol=1e-9)

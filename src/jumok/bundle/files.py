@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from jumok.bundle.card import model_card
 from jumok.config import Config, from_tree
@@ -90,7 +90,8 @@ def write_bundle(
     data = config.data.model_copy(update={"train": (), "dev": ()})
     config = config.model_copy(update={"data": data})
     with replace_directory(path) as folder:
-        save_file(dict(tensors), folder / WEIGHTS)
+        # not save_file, which hides a full disk in an error of its own and makes private files
+        (folder / WEIGHTS).write_bytes(save(dict(tensors)))
         source_tokenizer.save(folder / SOURCE_TOKENIZER)
         target_tokenizer.save(folder / TARGET_TOKENIZER)
         head = {
@@ -159,9 +160,13 @@ def _locate(path: Path) -> Path:
 
 
 def _check_hash(path: Path, expected: object) -> None:
-    if not path.exists():
-        raise BundleError(f"{path} is missing; copy the whole model directory again")
-    if _sha256(path) != expected:
+    try:
+        found = _sha256(path)
+    except FileNotFoundError:
+        raise BundleError(f"{path} is missing; copy the whole model directory again") from None
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror or error}") from None
+    if found != expected:
         raise BundleError(
             f"{path} has changed since it was written (its SHA-256 is another): it was cut short "
             "or edited. Copy the whole model directory again"

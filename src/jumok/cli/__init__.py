@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
-from jumok.errors import JumokError
+from jumok.errors import JumokError, StorageError
 
 
 def main() -> None:
@@ -15,11 +16,23 @@ def main() -> None:
         # a Korean Windows console would choose cp949, a bare container ASCII
         stream.reconfigure(encoding="utf-8", errors="strict" if stream is sys.stdin else "replace")  # type: ignore[union-attr]
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except JumokError as error:
         print(f"jumok: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:
         # the reader of our output has gone (jumok predict ... | head): nothing to say
-        sys.stderr.close()
+        _close_stdout()
         raise SystemExit(141) from None
+    except OSError as error:
+        print(f"jumok: The system refused: {error}", file=sys.stderr)
+        _close_stdout()
+        raise SystemExit(StorageError.exit_code) from None
+
+
+def _close_stdout() -> None:
+    """Send what is left to nowhere, or Python would try to write it once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

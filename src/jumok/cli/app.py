@@ -163,12 +163,14 @@ def evaluate(
     from jumok.predictor import load
 
     predictor = load(model, device)
-    here = [s for s in set_ or [] if not s.startswith("search.")]
+    here = [s for s in set_ or [] if s.startswith(("data.", "evaluation."))]
     config = resolve(base=predictor.config.model_dump(), settings=here)
     predictor.config = config
     search = _search(config.search.beam, beam, None, [s for s in set_ or [] if s not in here])
-    pairs = read_pairs(data, config.data).pairs
-    print(render_scores(evaluate_report(predictor, pairs, **search), format_.value))
+    read = read_pairs(data, config.data)
+    if read.bad:
+        print(f"{len(read.bad):,} bad lines skipped, the first: {read.bad[0]}", file=sys.stderr)
+    print(render_scores(evaluate_report(predictor, read.pairs, **search), format_.value))
 
 
 @app.command()
@@ -184,11 +186,14 @@ def explain(
 ) -> None:
     """Show where the model looked: source across, output down, weights as shades."""
     from jumok.cli.output import show_attention
+    from jumok.errors import InputError
     from jumok.explain import write
     from jumok.predictor import load
 
     predictor = load(model, device)
     prediction = predictor.predict(text, **_search(predictor.config.search.beam, beam, None, None))
+    if not prediction.tokens:
+        raise InputError("There is nothing to look at in an empty text: give one with a letter")
     if output is None:
         print(show_attention(prediction))
     else:
@@ -226,13 +231,14 @@ def _search(
     default_beam: int, beam: int | None, n_best: int | None, settings: list[str] | None
 ) -> dict[str, Any]:
     """Search settings of a command line. More outputs than the beam holds widen the beam."""
-    from jumok.config import parse_settings
+    from jumok.config import parse_settings, resolve
     from jumok.errors import ConfigError
 
     search: dict[str, Any] = {}
     for key, value in parse_settings(settings or ()).items():
         section, _, field = key.partition(".")
         if section != "search":
+            resolve(settings={key: value})  # an unknown one has a sentence of its own
             raise ConfigError(f"A trained model's {key} is fixed; here only search.* can be set")
         search[field] = value
     if beam is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import queue
 import sys
 import threading
@@ -9,11 +10,22 @@ from collections.abc import Iterator
 
 from jumok.config import DataConfig
 from jumok.data import read_sources
+from jumok.data.lines import ByteStream
 
 
 def source_lines(file: str, encoding: str) -> Iterator[str]:
     """Lines of a file, or of stdin for ``-``."""
-    return read_sources(sys.stdin.buffer if file == "-" else file, DataConfig(encoding=encoding))
+    return read_sources(_stdin() if file == "-" else file, DataConfig(encoding=encoding))
+
+
+def _stdin() -> ByteStream:
+    """Standard input with a buffer of its own: Python aborts at exit if a thread waits in its."""
+    try:
+        raw = io.FileIO(sys.stdin.fileno(), closefd=False)
+    except OSError:  # not a real file, as in a test
+        return sys.stdin.buffer
+    raw.name = "<stdin>"
+    return io.BufferedReader(raw)
 
 
 def windows(lines: Iterator[str], size: int) -> Iterator[list[str]]:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from jumok.bundle import Bundle
 from jumok.config import ModelConfig
+from jumok.errors import BundleError, ConfigError
 from jumok.nn import DecoderState, Memory, Seq2Seq
 from jumok.search import Step
 
@@ -37,7 +38,7 @@ class TorchEngine:
     def __init__(self, model: Seq2Seq, device: str | torch.device = "cpu") -> None:
         self.model = model
         self.device = torch.device(device)
-        self.target_vocab = model.decoder.embedding.num_embeddings
+        self.target_vocab = model.decoder.embedding.table.num_embeddings
 
     @torch.inference_mode()
     def start(
@@ -66,17 +67,44 @@ class TorchEngine:
 
 def load_torch_engine(bundle: Bundle, device: str = "cpu") -> TorchEngine:
     """The engine of a bundle. Shapes are compared before anything is allocated."""
-    model = empty_model(
-        bundle.config.model,
-        bundle.source_tokenizer.vocab_size,
-        bundle.target_tokenizer.vocab_size,
-    )
+    place = find_device(device)
+    config, stored = bundle.config.model, bundle.shapes()
+    try:
+        # every layer has tensors of its own: absurdly many are refused before they are listed
+        if max(config.encoder.layers, config.decoder.layers) > len(stored):
+            raise ValueError(f"more layers than the {len(stored)} tensors stored")
+        model = empty_model(
+            config, bundle.source_tokenizer.vocab_size, bundle.target_tokenizer.vocab_size
+        )
+    except (ValueError, RuntimeError, TypeError, OverflowError) as error:
+        raise BundleError(
+            f"{bundle.path / 'config.json'} was edited into nonsense: no model has its sizes "
+            f"({first_line(error)}). Copy the whole model directory again"
+        ) from None
     bundle.check_shapes({name: tuple(t.shape) for name, t in model.state_dict().items()})
     # a copy, because tensors inside a mapped file are not aligned as torch aligns its own, and
     # differently aligned sums differ in the last bit: outputs should be those of training
     weights = {k: t.clone() for k, t in load_file(bundle.weights, device=device).items()}
     model.load_state_dict(weights, assign=True)
-    return TorchEngine(model.eval(), device)
+    return TorchEngine(model.eval(), place)
+
+
+def find_device(name: str) -> torch.device:
+    """The device called ``name``. Raises `ConfigError` unless this machine can compute on it."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(
+            f"The device must be cpu, cuda or cuda:1 and so on, and present on this machine, but "
+            f"'{name}' came ({first_line(error)})"
+        ) from None
+    return device
+
+
+def first_line(error: Exception) -> str:
+    """What an error of torch says, without the long rest."""
+    return str(error).strip().split("\n", 1)[0]
 
 
 def empty_model(config: ModelConfig, source_vocab: int, target_vocab: int) -> Seq2Seq:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from jumok.config import ModelConfig
 from jumok.nn.attention import Attention
 from jumok.nn.bridge import Bridge
+from jumok.nn.embedding import Embedding
 from jumok.nn.memory import DecoderOutput, DecoderState, Memory, RNNState, StepOutput
 from jumok.nn.readout import LinearReadout, MaxoutReadout
 from jumok.nn.rnn import RNN
@@ -37,7 +38,7 @@ class Decoder(nn.Module):
         super().__init__()
         dec, att, memory = config.decoder, config.attention, config.encoder.memory
         self.config = config
-        self.embedding = nn.Embedding(vocab, dec.embedding)
+        self.embedding = Embedding(vocab, dec.embedding, dec.dropout, dec.token_dropout)
         self.dropout = nn.Dropout(dec.dropout)
         self.bridge = Bridge(config)
         self.attention = Attention(att, dec.hidden, memory) if att.attends else None
@@ -77,7 +78,7 @@ class Decoder(nn.Module):
 
     def step(self, tokens: Int[Tensor, "batch"], state: DecoderState, memory: Memory) -> StepOutput:
         """Read one token per row; give scores for the next, the new state and the weights."""
-        embedded = self.dropout(self.embedding(tokens))
+        embedded = self.embedding(tokens)
         features, state, weights, context = self._advance(embedded, state, memory)
         return StepOutput(self.logits(features), state, weights, context)
 
@@ -87,7 +88,7 @@ class Decoder(nn.Module):
         Equals the loop over `step`. Where nothing feeds back, the RNN runs over the whole target
         in one call and attention is two batched products.
         """
-        embedded = self.dropout(self.embedding(target_in))
+        embedded = self.embedding(target_in)
         state = self.init_state(memory)
         if not self.feeds_back:
             return self._forward_at_once(embedded, state, memory)

@@ -6,6 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from jumok.config import EncoderConfig
+from jumok.nn.embedding import Embedding
 from jumok.nn.memory import RNNState
 from jumok.nn.rnn import RNN
 
@@ -15,7 +16,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: EncoderConfig, vocab: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocab, config.embedding)
+        self.embedding = Embedding(vocab, config.embedding, config.dropout, config.token_dropout)
         self.dropout = nn.Dropout(config.dropout)
         self.rnn = RNN(
             config.cell,
@@ -30,6 +31,5 @@ class Encoder(nn.Module):
         self, source: Int[Tensor, "batch src_len"], lengths: Int[Tensor, "batch"]
     ) -> tuple[Float[Tensor, "batch src_len memory"], RNNState]:
         """All hidden states (zeros at padding) and the last state of every layer."""
-        embedded = self.dropout(self.embedding(source))
-        values, final = self.rnn(embedded, lengths=lengths)
+        values, final = self.rnn(self.embedding(source), lengths=lengths)
         return self.dropout(values), final

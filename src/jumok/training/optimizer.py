@@ -35,6 +35,10 @@ def restore_optimizer(
     """Put back what `optimizer_arrays` took."""
     for name, parameter in model.named_parameters():
         prefix = f"optimizer.{name}."
-        state = {k[len(prefix) :]: v.clone() for k, v in arrays.items() if k.startswith(prefix)}
+        state = {
+            key.removeprefix(prefix): value.to(parameter.device, copy=True)
+            for key, value in arrays.items()
+            if key.startswith(prefix)
+        }
         if state:
             optimizer.state[parameter] = state

@@ -10,9 +10,16 @@ import torch
 import yaml
 
 from jumok.bundle import read_bundle
-from jumok.config import Config, TokenizerConfig, from_tree, resolve
+from jumok.config import (
+    Config,
+    TokenizerConfig,
+    dotted_keys,
+    from_tree,
+    parse_settings,
+    resolve,
+)
 from jumok.data import Dataset, Pair, encode_pairs, read_pairs, split_off_dev
-from jumok.engine.torch_engine import TorchEngine, load_torch_engine
+from jumok.engine.torch_engine import TorchEngine, find_device, first_line, load_torch_engine
 from jumok.errors import ConfigError, DataError
 from jumok.evaluation import evaluate_metric
 from jumok.nn import Seq2Seq, initialise
@@ -51,11 +58,14 @@ def train(
     files = {"data": {"train": _names(data), "dev": _names(dev)}}
     config = resolve(names, settings, base=files)
     folder = Path(output)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"The output {folder} is a file. Give a new directory")
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(
             f"The output directory {folder} is not empty. Give a new one, or go on with the run "
             f"in it: jumok train --resume {folder}"
         )
+    find_device(config.train.device)
     train_pairs, dev_pairs, report = _read(config)
     config = _settle(config, train_pairs)
     tokenizers = (
@@ -63,13 +73,7 @@ def train(
         train_tokenizer((p.target for p in train_pairs), config.text.target),
     )
     corpus = _encode(train_pairs, dev_pairs, tokenizers, config, report)
-    torch.manual_seed(config.train.seed)
-    model = Seq2Seq(config.model, tokenizers[0].vocab_size, tokenizers[1].vocab_size)
-    initialise(model)
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / "config.yaml", config.to_yaml())
-    _fit(model, config, corpus, folder)
+    _fit(_new_model(config, tokenizers), config, corpus, folder)
     return load(folder, config.train.device)
 
 
@@ -81,11 +85,20 @@ def resume(directory: str | Path, settings: Settings = ()) -> Predictor:
     folder = Path(directory)
     if not (folder / "config.yaml").exists():
         raise ConfigError(f"{folder} holds no run to go on with: there is no config.yaml in it")
-    tree = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    config = resolve(settings=settings, base=tree)
-    if config.model_copy(update={"train": from_tree(tree).train}) != from_tree(tree):
-        raise ConfigError("A run that goes on can change train.* settings and no others")
+    begun = _read_config(folder / "config.yaml")
+    for key in parse_settings(settings):
+        if key in dotted_keys() and not key.startswith("train."):
+            raise ConfigError(
+                f"A run that goes on can change train.* settings and no others, but {key} came"
+            )
+    config = resolve(settings=settings, base=begun.model_dump())
+    find_device(config.train.device)
     last = find_directory(folder / "last")
+    if not last.exists():
+        raise ConfigError(
+            f"The run in {folder} was stopped before its first checkpoint, so there is nothing to "
+            f"go on from. Begin again: remove {folder}, or give another --output"
+        )
     bundle = read_bundle(last)
     tokenizers = (bundle.source_tokenizer, bundle.target_tokenizer)
     train_pairs, dev_pairs, report = _read(config)
@@ -110,16 +123,27 @@ def _names(paths: str | Path | Sequence[str | Path]) -> list[str]:
     return [str(paths)] if isinstance(paths, str | Path) else [str(p) for p in paths]
 
 
+def _read_config(path: Path) -> Config:
+    """The settings that a run was begun with."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} is not readable YAML: {error}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} should hold sections of settings, as jumok wrote it")
+    return from_tree(tree)
+
+
 def _read(config: Config) -> tuple[list[Pair], list[Pair], list[str]]:
     """Training and validation pairs, and what there is to say about the files."""
     if not config.data.train:
         raise ConfigError("There are no training pairs: give at least one file")
     found = read_pairs(config.data.train, config.data)
-    report = [f"{error} (skipped)" for error in found.bad]
+    report = _skipped(found.bad)
     pairs = found.pairs
     if config.data.dev:
         dev_file = read_pairs(config.data.dev, config.data)
-        report += [f"{error} (skipped)" for error in dev_file.bad]
+        report += _skipped(dev_file.bad)
         dev_pairs = dev_file.pairs
     else:
         fraction = config.data.dev_fraction or 0.1
@@ -131,7 +155,14 @@ def _read(config: Config) -> tuple[list[Pair], list[Pair], list[str]]:
             )
         report.append(f"no dev file was given: {fraction:.0%} of the pairs are held out")
     report.append(f"{len(pairs):,} training pairs, {len(dev_pairs):,} validation pairs")
-    return pairs, dev_pairs, report
+    return pairs, dev_pairs[: config.train.validate_pairs], report
+
+
+def _skipped(bad: Sequence[DataError]) -> list[str]:
+    """The first lines that were skipped, and how many there are."""
+    if not bad:
+        return []
+    return [*(f"{error} (skipped)" for error in bad[:10]), f"{len(bad):,} bad lines skipped"]
 
 
 def _settle(config: Config, pairs: Sequence[Pair]) -> Config:
@@ -180,6 +211,20 @@ def _encode(
     return Corpus(tokenizers, train_set, dev_set, dev_pairs, report)
 
 
+def _new_model(config: Config, tokenizers: tuple[Tokenizer, Tokenizer]) -> Seq2Seq:
+    """A model with its first weights."""
+    torch.manual_seed(config.train.seed)
+    try:
+        model = Seq2Seq(config.model, tokenizers[0].vocab_size, tokenizers[1].vocab_size)
+    except (RuntimeError, TypeError, OverflowError) as error:
+        raise ConfigError(
+            f"A model of these sizes does not fit into memory ({first_line(error)}). "
+            "Lower model.encoder.hidden, model.decoder.hidden or the embeddings"
+        ) from None
+    initialise(model)
+    return model
+
+
 def _fit(
     model: Seq2Seq, config: Config, corpus: Corpus, folder: Path, last: Path | None = None
 ) -> None:
@@ -196,6 +241,9 @@ def _fit(
     steps = total_steps(config, make_sampler(corpus.train, settings))
     budget = settings.max_minutes * 60 if settings.max_minutes else None
     metric = config.evaluation.metric
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "config.yaml", config.to_yaml())
     reporter = ConsoleReporter(steps, budget, metric, folder / "train.log")
     with listen() as stop, reporter:
         for line in corpus.report:

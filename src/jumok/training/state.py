@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -50,7 +50,7 @@ def save_state(
     arrays |= {k: v.contiguous() for k, v in optimizer_arrays(model, optimizer).items()}
     if average is not None:
         arrays |= {f"average.{k}": v for k, v in average.state_dict().items()}
-    save_file(arrays, folder / ARRAYS)
+    (folder / ARRAYS).write_bytes(save(arrays))
     (folder / COUNTERS).write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
 
 
@@ -75,9 +75,8 @@ def load_state(
             f"{folder} does not hold the state of a run to go on from: {error}"
         ) from None
     restore_optimizer(model, optimizer, arrays)
-    if average is not None:
-        prefix = "average."
-        average.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-        )
+    prefix = "average."
+    kept = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+    if average is not None and kept:  # a run may begin to average when it goes on
+        average.load_state_dict(kept)
     return state

@@ -18,10 +18,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from jumok.bundle import write_bundle
 from jumok.config import LOWER_IS_BETTER, Config, TrainConfig
 from jumok.data import Batch, BucketSampler, Dataset, collate
-from jumok.errors import Interrupted
+from jumok.errors import ConfigError, Interrupted
 from jumok.nn import Seq2Seq
 from jumok.nn.masks import length_mask
-from jumok.storage import storage_errors
+from jumok.storage import storage_errors, write_atomic
 from jumok.text import Tokenizer
 from jumok.training.interrupt import StopRequest
 from jumok.training.loss import sequence_loss
@@ -77,7 +77,10 @@ class Trainer:
     def resume(self, folder: Path) -> None:
         """Go on from the state in ``folder``; the weights were loaded with the model."""
         self.state = load_state(folder, self.model, self.optimizer, self.average)
-        self.state.finished = self.state.step >= self.total_steps
+        if self.state.batch >= len(self._epoch_order()):  # batches are larger now than they were
+            self.state.epoch, self.state.batch = self.state.epoch + 1, 0
+        self.state.finished = self._at_limit()
+        self._forget_later_records()
 
     def fit(self) -> TrainingState:
         """Train until a limit is reached or patience ends; raise `Interrupted` if asked to stop."""
@@ -138,15 +141,14 @@ class Trainer:
         epoch_ended = state.batch == len(self._epoch_order())
         if epoch_ended:
             state.epoch, state.batch = state.epoch + 1, 0
-        out_of_time = bool(config.max_minutes) and state.seconds >= 60 * (config.max_minutes or 0)
-        last = state.step >= self.total_steps or out_of_time
+        last = self._at_limit()
         every = config.validate_every
         due = state.step % every == 0 if every else epoch_ended
         if state.step % 10 == 0 or due or last:
             self.reporter.update(state, self._since.loss, self._since.tokens_per_second)
         if due or last:
             self._validate()
-            state.finished = last or state.bad_validations >= config.patience
+            state.finished = self._at_limit()
             self.checkpoint()
         if self.stop.asked and not state.finished:
             self.checkpoint()
@@ -155,6 +157,16 @@ class Trainer:
                 f"Go on with: jumok train --resume {self.output}"
             )
 
+    def _at_limit(self) -> bool:
+        """Whether updates, epochs, minutes or patience are used up."""
+        state, config = self.state, self.config.train
+        return (
+            state.epoch >= config.max_epochs
+            or (config.max_steps is not None and state.step >= config.max_steps)
+            or (config.max_minutes is not None and state.seconds >= 60 * config.max_minutes)
+            or state.bad_validations >= config.patience
+        )
+
     def _validate(self) -> None:
         state, metric = self.state, self.config.evaluation.metric
         speed = self._since.tokens_per_second
@@ -162,6 +174,7 @@ class Trainer:
         self.judged.eval()
         dev_loss = self.dev_loss()
         value = self.measure(self.judged)
+        self._check_finite(self._since.loss, dev_loss, value)
         improved = is_better(metric, value, state.best)
         state.best = value if improved else state.best
         state.bad_validations = 0 if improved else state.bad_validations + 1
@@ -184,6 +197,17 @@ class Trainer:
         self._write(record)
         if improved:
             self._write_bundle(self.output / "best", self.judged, record)
+
+    def _check_finite(self, *values: float) -> None:
+        """Raise `ConfigError` where the training has run away to infinity."""
+        if all(map(math.isfinite, values)):
+            return
+        last = self.output / "last"
+        go_on = f"Go on from {last} with --resume and" if last.exists() else "Begin again with"
+        raise ConfigError(
+            f"The loss is no longer a finite number at step {self.state.step}: the learning rate "
+            f"{self.config.train.learning_rate:g} is too high. {go_on} a lower train.learning_rate"
+        )
 
     @torch.inference_mode()
     def dev_loss(self) -> float:
@@ -221,6 +245,15 @@ class Trainer:
             for name, tensor in model.state_dict().items()
         }
         write_bundle(path, self.config, *self.tokenizers, arrays, metrics, also)
+
+    def _forget_later_records(self) -> None:
+        """Drop records after the checkpoint that a kill left: they will be made again."""
+        path = self.output / "metrics.jsonl"
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            whole = [line for line in lines if line.endswith("\n")]
+            kept = [line for line in whole if json.loads(line)["step"] <= self.state.step]
+            write_atomic(path, "".join(kept))
 
     def _write(self, record: dict[str, Any]) -> None:
         path = self.output / "metrics.jsonl"
@@ -280,7 +313,7 @@ def make_sampler(data: Dataset, config: TrainConfig) -> BucketSampler:
 
 
 def total_steps(config: Config, sampler: BucketSampler) -> int:
-    """The most updates a run can take."""
+    """The most updates a run can take (with `batch_tokens`, where epochs differ, about)."""
     most = config.train.max_epochs * len(sampler.batches(0))
     return most if config.train.max_steps is None else min(most, config.train.max_steps)
 

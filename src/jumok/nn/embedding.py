@@ -1,0 +1,28 @@
+"""Token embeddings with two kinds of dropout."""
+
+from __future__ import annotations
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+class Embedding(nn.Module):
+    """A vector for each token.
+
+    While training, ``dropout`` zeroes single values (Srivastava et al. 2014) and ``token_dropout``
+    whole tokens (Gal & Ghahramani 2016, section 4.2). Differs: they drop all occurrences of a word
+    type in a sequence together; we draw each occurrence by itself, as Sennrich & Zhang 2019 do.
+    """
+
+    def __init__(self, vocab: int, size: int, dropout: float, token_dropout: float) -> None:
+        super().__init__()
+        self.table = nn.Embedding(vocab, size)
+        self.dropout = nn.Dropout(dropout)
+        self.token_dropout = nn.Dropout(token_dropout)
+
+    def forward(self, tokens: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape size"]:
+        """Look the tokens up."""
+        vectors = self.table(tokens)
+        if self.training and self.token_dropout.p > 0:
+            vectors = vectors * self.token_dropout(vectors.new_ones(*tokens.shape, 1))
+        return self.dropout(vectors)
