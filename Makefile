@@ -26,11 +26,8 @@ check: $(STAMP) ## Lint, formatting, types, and the floors of the code
 bench: $(STAMP) ## Measure training speed; writes benchmarks/results/train_speed.json
 	$(BIN)/python benchmarks/train_speed.py
 
-results: $(STAMP) ## Measure quality again (hours, public data sets); writes benchmarks/results/
-	@test -d ../shared/data || { echo "The public data sets are expected in ../shared/data."; exit 1; }
-	$(BIN)/python benchmarks/date.py
-	$(BIN)/python benchmarks/g2p.py
-	$(BIN)/python benchmarks/multi30k.py
+results: $(STAMP) ## Measure quality again (hours; needs the data); writes benchmarks/results/
+	for part in date korean g2p multi30k report; do $(BIN)/python benchmarks/$$part.py || exit 1; done
 
 clean: ## Remove the environment, the demo and every cache
 	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,136 @@
+"""Write docs/results.md from the figures in benchmarks/results/, so that the two always agree.
+
+python benchmarks/report.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from statistics import mean, stdev
+from typing import Any
+
+from runs import RESULTS, ROOT
+
+Stored = dict[str, Any]
+
+# Gorman et al. 2020, table 3: LSTM baseline of the shared task, a grid of 36 settings a language
+SIGMORPHON_LSTM = {"kor": 46.89, "fre": 6.22, "hun": 5.33, "ice": 10.00, "jpn": 7.56}
+
+
+def date(stored: Stored) -> str:
+    """The lecture's date task."""
+    epochs = len(stored["rows"][0]["exact_match_by_epoch"])
+    table = _table(
+        ["model", *(f"epoch {e + 1}" for e in range(epochs)), "test"],
+        (
+            [
+                row["model"],
+                *(f"{v:.1f}" for v in row["exact_match_by_epoch"]),
+                f"{row['test']['exact_match']:.1f}",
+            ]
+            for row in stored["rows"]
+        ),
+    )
+    return (
+        "Exact match (%) on the validation pairs of `dlfs2-date` by epoch, and on its test pairs; "
+        f"preset `lecture`.\n\n{table}"
+    )
+
+
+def g2p(stored: Stored) -> str:
+    """SIGMORPHON 2020."""
+    lines = []
+    for language, published in SIGMORPHON_LSTM.items():
+        rows = [r for r in stored["rows"] if r["language"] == language]
+        wers = [r["wer"] for r in rows]
+        lines.append(
+            [
+                language,
+                ", ".join(f"{w:.2f}" for w in wers),
+                f"**{mean(wers):.2f}** ± {stdev(wers):.2f}",
+                f"{mean(r['per'] for r in rows):.2f}",
+                f"{published:.2f}",
+                f"{mean(r['seconds'] for r in rows) / 60:.0f}",
+            ]
+        )
+    head = ["language", "WER by seed", "mean WER", "mean PER", "shared-task LSTM, WER", "minutes"]
+    return (
+        "Test WER and PER (%), preset `g2p` unchanged for every language, seeds 1 to 3, one core "
+        "each. The shared task's LSTM baseline (Gorman et al. 2020) had a grid of 36 settings for "
+        f"each language and read Korean in syllables.\n\n{_table(head, lines)}"
+    )
+
+
+def multi30k(stored: Stored) -> str:
+    """BLEU on test_2016_flickr."""
+    lines = [
+        [
+            row["model"],
+            f"{row['greedy']['bleu']:.2f}",
+            f"{row['beam5']['bleu']:.2f}",
+            f"{row['beam5']['chrf']:.2f}",
+            f"{row['seconds'] / 60:.0f}",
+        ]
+        for row in stored["rows"]
+    ]
+    signature = stored["rows"][0]["beam5"]["signatures"]["bleu"]
+    table = _table(["model", "BLEU greedy", "BLEU beam 5", "chrF beam 5", "minutes"], lines)
+    return f"BLEU `{signature}` on test_2016_flickr.\n\n{table}"
+
+
+def korean(stored: Stored) -> str:
+    """Korean to English."""
+    [row] = stored["rows"]
+    typed = _table(["typed", "answer"], ([k, v] for k, v in row["typed"].items()))
+    return (
+        f"`tatoeba-ko-en`, 4,520 training pairs: BLEU {row['test']['bleu']:.2f} "
+        f"(`{row['test']['signatures']['bleu']}`), exact match {row['test']['exact_match']:.1f} %, "
+        f"{row['seconds'] / 60:.0f} minutes. Typed at `jumok predict -`, unedited:\n\n{typed}\n\n"
+        "![Attention of the Korean-English model](images/korean-english.svg)"
+    )
+
+
+PARTS: list[tuple[str, str, Callable[[Stored], str]]] = [
+    ("date", "Dates: attention against none", date),
+    ("g2p", "Grapheme-to-phoneme: SIGMORPHON 2020", g2p),
+    ("multi30k-tok", "Multi30k English to German, tokenised", multi30k),
+    ("multi30k-raw", "Multi30k English to German, raw text with BPE", multi30k),
+    ("multi30k-ladder", "Multi30k German to English: no attention, peek, attention", multi30k),
+    ("korean", "Korean to English", korean),
+]
+
+
+def main() -> None:
+    """Write the page."""
+    text = [
+        "# Results\n",
+        "Measured with the commands below; every figure with its date, commit, versions and "
+        "hardware is in [benchmarks/results](../benchmarks/results). `make results` measures "
+        "again, and this page is written by `benchmarks/report.py`.\n",
+    ]
+    for name, title, render in PARTS:
+        path = RESULTS / f"{name}.json"
+        if not path.exists():
+            continue
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        text.append(f"## {title}\n\n{render(stored)}\n")
+        text.append(_origin(stored))
+    (ROOT / "docs" / "results.md").write_text("\n".join(text), encoding="utf-8")
+
+
+def _origin(stored: Stored) -> str:
+    commands = "\n".join(dict.fromkeys(row["command"] for row in stored["rows"]))
+    return (
+        f"<details><summary>{stored['date'][:10]}, {stored['cpu']}, {stored['cores']} cores, "
+        f"torch {stored['versions']['torch']}</summary>\n\n```text\n{commands}\n```\n\n</details>\n"
+    )
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+if __name__ == "__main__":
+    main()
