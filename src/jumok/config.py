@@ -13,6 +13,7 @@ matter: the architecture has the last word on ``model`` and ``data``, the task o
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any, Literal, get_args
@@ -355,8 +356,8 @@ def resolve(
 ) -> Config:
     """Build a `Config` from defaults, ``base``, presets, then settings.
 
-    ``settings`` are ``section.field=value`` strings (values read as YAML) or a mapping of dotted
-    keys to values. Raises `ConfigError` with every mistake at once.
+    ``settings`` are ``section.field=value`` strings (a value is JSON, or else plain text) or a
+    mapping of dotted keys to values. Raises `ConfigError` with every mistake at once.
     """
     tree: dict[str, Any] = _merge({}, base or {})
     tree = _merge(tree, _combine_presets(presets))
@@ -410,9 +411,8 @@ def _split_setting(text: str) -> tuple[str, Any]:
             f"A setting is written section.field=value, as in train.max_epochs=3, but '{text}' came"
         )
     try:
-        # a lone separator such as '|' or ' ' is YAML syntax, not a YAML value
-        return key.strip(), yaml.safe_load(value) if value.strip() else value
-    except yaml.YAMLError:
+        return key.strip(), json.loads(value)
+    except ValueError:
         return key.strip(), value
 
 

@@ -10,13 +10,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import ALPHABET, tiny_predictor
+
 from jumok.bundle import write_bundle
 from jumok.config import preset_names, resolve
 from jumok.data import source_ids
 from jumok.predictor import Predictor, load
 from jumok.search import Step, beam_search, greedy_search, length_penalty
 from jumok.text import BOS, EOS, PAD, UNK
-from tiny import ALPHABET, tiny_predictor
 
 PRESETS = preset_names()
 texts = st.text(alphabet=ALPHABET, min_size=1, max_size=9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from jumok.config import Config, TokenizerConfig, resolve
 from jumok.engine.torch_engine import TorchEngine
 from jumok.nn import Seq2Seq

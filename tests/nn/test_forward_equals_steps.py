@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+
 from jumok.config import ConfigError, ModelConfig, resolve
 from jumok.nn import Seq2Seq
 

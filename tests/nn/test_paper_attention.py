@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from jumok.config import AttentionConfig
 from jumok.nn.attention import Attention, additive_score, attend, dot_score, scaled_dot_score
 from jumok.nn.masks import length_mask, masked_softmax
 from jumok.nn.memory import Memory, RNNState
-from torch import Tensor
 
 BATCH, TGT, SRC, QUERY, MEMORY, INNER = 3, 4, 5, 6, 6, 7
 

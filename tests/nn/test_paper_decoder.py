@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+
 from jumok.config import Config, resolve
 from jumok.nn import Seq2Seq
 

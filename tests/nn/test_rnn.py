@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from jumok.config import Cell, EncoderConfig
 from jumok.nn.encoder import Encoder
 from jumok.nn.memory import RNNState

@@ -47,12 +47,13 @@ class EvaluateFormat(StrEnum):
     json = "json"
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool) -> bool:
     if asked:
         from jumok import __version__
 
         print(f"jumok {__version__}")
         raise typer.Exit
+    return asked
 
 
 @app.callback()

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -19,7 +19,7 @@ from jumok.training.state import TrainingState
 class Reporter(Protocol):
     """Receives the news of a run."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Reporter: ...
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -65,7 +65,7 @@ class ConsoleReporter:
         self.spoke = self.started
         self.first: float | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> ConsoleReporter:
         self.progress.start()
         return self
 

@@ -1,0 +1,207 @@
+"""The commands as a user meets them, through the real entry point."""
+
+import json
+import unicodedata
+import xml.etree.ElementTree as ET
+
+import pytest
+import yaml
+from runs import SIZES, as_options, backwards, letters, run_cli, train_small, write_pairs
+
+import jumok
+from jumok.config import preset_names
+
+EIGHT = {"exact_match", "wer", "per", "cer", "bleu", "chrf", "ter", "perplexity"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return train_small(tmp_path_factory.mktemp("cli"), {"train.max_epochs": 3})
+
+
+def lines(*texts):
+    return "".join(text + "\n" for text in texts).encode()
+
+
+def test_train_writes_a_run_and_says_where(tmp_path):
+    write_pairs(tmp_path / "p.tsv", backwards(letters(60, 2, 4)))
+    write_pairs(tmp_path / "d.tsv", backwards(letters(10, 2, 4, seed=1)))
+    args = ["train", tmp_path / "p.tsv", "--dev", tmp_path / "d.tsv", "--output", tmp_path / "new"]
+    result = run_cli(*args, "--preset", "luong2015", "--set", "model.decoder.bridge=learned",
+                     *as_options(SIZES))  # fmt: skip
+    assert (result.code, result.out) == (0, "")
+    assert "60 training pairs, 10 validation pairs" in result.err
+    assert f"model in {tmp_path / 'new' / 'best'}" in result.err
+    names = {p.name for p in (tmp_path / "new").iterdir()}
+    assert names == {"best", "last", "config.yaml", "metrics.jsonl", "train.log"}
+    config = yaml.safe_load((tmp_path / "new" / "config.yaml").read_text(encoding="utf-8"))
+    assert config["presets"] == ["luong2015"]
+    assert config["model"]["encoder"]["hidden"] == 16
+    # the same lines stay in the log
+    assert (tmp_path / "new" / "train.log").read_text(encoding="utf-8") == result.err
+
+
+def test_every_file_of_a_model_can_be_read_by_others(run):
+    modes = {p.name: p.stat().st_mode & 0o777 for p in (run / "last").iterdir()}
+    assert len(set(modes.values())) == 1, modes
+
+
+def test_predict_reads_a_file_or_stdin_the_same_and_as_the_library(run, tmp_path):
+    texts = ["abc", "edcba", "aab"]
+    (tmp_path / "in.txt").write_bytes(lines(*texts))
+    from_file = run_cli("predict", run, tmp_path / "in.txt")
+    from_stdin = run_cli("predict", run, "-", stdin=lines(*texts))
+    assert from_file == from_stdin == run_cli("predict", run / "best", stdin=lines(*texts))
+    assert (from_file.code, from_file.err) == (0, "")
+    expected = [p.text for p in jumok.load(run).predict(texts)]
+    assert from_file.out.splitlines() == expected
+
+
+def test_empty_lines_keep_their_place(run):
+    result = run_cli("predict", run, stdin=b"abc\n\nabc\r\n\n")
+    first, empty, third, last = result.out.split("\n")[:4]
+    assert first == third != ""
+    assert empty == last == ""
+    assert result.out.count("\n") == 4
+    assert run_cli("predict", run, stdin=b"").out == ""
+
+
+def test_the_same_korean_text_in_nfc_and_nfd_is_one_text(tmp_path):
+    # here the Hangul is read: source and target change sides
+    pairs = [(target, source) for source, target in backwards(letters(60, 2, 4))]
+    write_pairs(tmp_path / "p.tsv", pairs)
+    jumok.train(tmp_path / "p.tsv", output=tmp_path / "run",
+                settings={**SIZES, "text.source.kind": "jamo", "train.max_epochs": 1})  # fmt: skip
+    nfd = unicodedata.normalize("NFD", "가나다")
+    assert nfd != "가나다"
+    result = run_cli("predict", tmp_path / "run", "--format", "jsonl", stdin=lines("가나다", nfd))
+    one, two = map(json.loads, result.out.splitlines())
+    assert one["source"] == "가나다"
+    assert two["source"] == nfd
+    assert {**one, "source": ""} == {**two, "source": ""}
+
+
+def test_a_json_line_holds_the_evidence(run):
+    result = run_cli("predict", run, "--format", "jsonl", "--n-best", "3", stdin=lines("abc", ""))
+    full, empty = map(json.loads, result.out.splitlines())
+    keys = {"source", "text", "score", "tokens", "token_log_probs", "source_tokens", "attention",
+            "alternatives"}  # fmt: skip
+    assert full.keys() == empty.keys() == keys
+    assert len(full["alternatives"]) == 2
+    for one in [full, *full["alternatives"]]:
+        assert one.keys() == keys
+        assert len(one["attention"]) == len(one["tokens"]) == len(one["token_log_probs"]) > 0
+        assert one["source_tokens"] == ["a", "b", "c", "</s>"]
+        for row in one["attention"]:
+            assert len(row) == 4
+            assert sum(row) == pytest.approx(1, abs=1e-5)
+    assert (empty["text"], empty["tokens"], empty["alternatives"]) == ("", [], [])
+
+
+def test_n_best_widens_the_beam_to_itself(run):
+    three = run_cli("predict", run, "--n-best", "3", stdin=lines("abcd"))
+    assert three.out.count("\n") == 3
+    wide = jumok.load(run).predict("abcd", beam=3, n_best=3)
+    assert three.out.splitlines() == [p.text for p in [wide, *wide.alternatives]]
+    narrow = run_cli("predict", run, "--n-best", "3", "--beam", "2", stdin=lines("abcd"))
+    assert narrow.code == 3
+    assert "Set search.beam to at least 3" in narrow.err
+    assert run_cli("predict", run, "--set", "search.beam=3", "--n-best", "3",
+                   stdin=lines("abcd")) == three  # fmt: skip
+
+
+def test_tsv_has_source_output_and_score(run):
+    result = run_cli("predict", run, "--format", "tsv", "--n-best", "2", stdin=lines("abc", "b\tc"))
+    rows = [line.split("\t") for line in result.out.splitlines()]
+    assert [row[0] for row in rows] == ["abc", "abc", "b\\tc", "b\\tc"]
+    scores = [float(row[2]) for row in rows]
+    assert scores[0] >= scores[1]
+    assert scores[0] < 0
+    best = jumok.load(run).predict("abc", beam=2)
+    assert rows[0][1:] == [best.text, f"{best.score:.4f}"]
+
+
+def test_evaluate_measures_all_and_agrees_with_the_library(run):
+    pairs = backwards(letters(20, 2, 4, seed=5))
+    path = write_pairs(run.parent / "test.tsv", [*pairs, ("abc", "가")])
+    result = run_cli("evaluate", run, path, "--format", "json")
+    report = json.loads(result.out)
+    assert report.keys() == EIGHT | {"pairs", "sources", "signatures"}
+    expected = jumok.evaluate(jumok.load(run), [*pairs, ("abc", "가")])
+    assert {key: report[key] for key in EIGHT} == pytest.approx(expected)
+    table = run_cli("evaluate", run, path).out
+    for key in EIGHT:
+        assert f"\n{key} " in table
+    assert table.startswith("21 pairs, ")
+
+
+def test_evaluate_says_what_it_skips(run, tmp_path):
+    (tmp_path / "t.tsv").write_text("abc\t다나가\nabc\nab\t나가\n", encoding="utf-8")
+    assert run_cli("evaluate", run, tmp_path / "t.tsv").code == 4
+    result = run_cli("evaluate", run, tmp_path / "t.tsv", "--set", "data.skip_bad_lines=true")
+    assert (result.code, result.out[:8]) == (0, "2 pairs,")
+    assert f"1 bad lines skipped, the first: {tmp_path / 't.tsv'}:2: " in result.err
+
+
+def test_explain_draws_in_every_format(run, tmp_path):
+    text = jumok.load(run).predict("abcd").text
+    shown = run_cli("explain", run, "abcd")
+    assert shown.code == 0
+    assert text in shown.out
+    assert "\x1b" not in shown.out  # no colours where nobody looks
+    for suffix in ("svg", "html", "png", "json"):
+        path = tmp_path / f"map.{suffix}"
+        result = run_cli("explain", run, "abcd", "--output", path)
+        assert result.code == 0
+        assert result.out == f"{text}\nwritten to {path}\n"
+    assert ET.parse(tmp_path / "map.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"
+    assert (tmp_path / "map.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert text in (tmp_path / "map.html").read_text(encoding="utf-8")
+    weights = json.loads((tmp_path / "map.json").read_text(encoding="utf-8"))
+    assert weights["source_tokens"] == ["a", "b", "c", "d", "</s>"]
+
+
+def test_config_prints_what_presets_and_settings_make():
+    result = run_cli("config", "--print", "--preset", "g2p", "--set", "train.max_epochs=7")
+    tree = yaml.safe_load(result.out)
+    assert tree["presets"] == ["g2p"]
+    assert tree["train"]["max_epochs"] == 7
+    assert tree["evaluation"]["metric"] == "wer"
+    listed = run_cli("config").out
+    assert all(name in listed for name in preset_names())
+
+
+def test_the_schema_knows_every_key_that_is_printed():
+    schema = json.loads(run_cli("config", "--schema").out)
+    tree = yaml.safe_load(run_cli("config", "--print").out)
+
+    def compare(node, values):
+        node = schema["$defs"][node["$ref"].split("/")[-1]] if "$ref" in node else node
+        assert node["additionalProperties"] is False
+        assert node["properties"].keys() == values.keys()
+        for key, value in values.items():
+            child = node["properties"][key]
+            assert child.get("description"), f"{key} is not explained"
+            if isinstance(value, dict):
+                compare(child, value)
+
+    del tree["presets"], schema["properties"]["presets"]
+    compare(schema, tree)
+
+
+def test_help_and_version():
+    assert run_cli("--version").out == f"jumok {jumok.__version__}\n"
+    for command in ("train", "predict", "evaluate", "explain", "config"):
+        assert command in run_cli("--help").out
+        assert run_cli(command, "--help").code == 0
+    assert run_cli("trian").code == 2
+
+
+def test_only_search_settings_of_a_trained_model_can_change(run):
+    fixed = run_cli("predict", run, "--set", "model.encoder.hidden=8", stdin=b"abc\n")
+    assert (fixed.code, fixed.out) == (3, "")
+    assert "model.encoder.hidden is fixed" in fixed.err
+    fixed = run_cli("evaluate", run, "x.tsv", "--set", "model.encoder.hidden=8")
+    assert (fixed.code, "is fixed" in fixed.err) == (3, True)
+    unknown = run_cli("predict", run, "--set", "serch.beam=3", stdin=b"abc\n")
+    assert "Did you mean 'search.beam'?" in unknown.err

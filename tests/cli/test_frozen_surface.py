@@ -1,0 +1,51 @@
+"""Options and settings, listed: whoever adds one says so here, and in the documentation."""
+
+import typer
+
+from jumok.cli.app import app
+from jumok.config import dotted_keys
+
+OPTIONS = {
+    "train": "data --dev --preset --set --output --resume --skip-bad-lines",
+    "predict": "model file --beam --n-best --format --encoding --set --device",
+    "evaluate": "model data --format --beam --set --device",
+    "explain": "model text --output --beam --device",
+    "config": "--print --schema --preset --set",
+}
+
+KEYS = """
+presets
+text.source.kind text.source.separator text.source.vocab_size text.source.min_count
+text.source.lowercase
+text.target.kind text.target.separator text.target.vocab_size text.target.min_count
+text.target.lowercase
+data.train data.dev data.format data.source_column data.target_column data.encoding
+data.skip_bad_lines data.dev_fraction data.dev_seed data.reverse_source data.max_source_length
+data.max_target_length
+model.encoder.cell model.encoder.embedding model.encoder.hidden model.encoder.layers
+model.encoder.bidirectional model.encoder.dropout model.encoder.token_dropout
+model.decoder.cell model.decoder.embedding model.decoder.hidden model.decoder.layers
+model.decoder.dropout model.decoder.token_dropout model.decoder.bridge model.decoder.readout
+model.attention.score model.attention.timing model.attention.context
+model.attention.input_feeding model.attention.hidden
+train.max_epochs train.max_steps train.max_minutes train.batch_size train.batch_tokens
+train.optimizer train.learning_rate train.weight_decay train.schedule train.warmup_steps
+train.plateau_factor train.clip_norm train.label_smoothing train.average_decay
+train.validate_every train.validate_pairs train.patience train.seed train.device train.threads
+search.beam search.n_best search.length_penalty search.length_alpha search.max_length_ratio
+search.max_length_offset search.batch_size
+evaluation.metric evaluation.bleu_tokenize
+"""
+
+
+def test_no_option_comes_or_goes_unnoticed():
+    commands = typer.main.get_command(app).commands
+    found = {
+        name: " ".join(p.opts[0] for p in command.params if p.name != "help")
+        for name, command in commands.items()
+    }
+    assert found == OPTIONS
+
+
+def test_no_setting_comes_or_goes_unnoticed():
+    assert list(dotted_keys()) == KEYS.split()

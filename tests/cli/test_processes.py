@@ -1,0 +1,101 @@
+"""What only a process of its own can show: streams, locales, imports, signals."""
+
+import os
+import pathlib
+import selectors
+import signal
+import subprocess
+import sys
+import unicodedata
+
+import pytest
+from runs import train_small
+
+JUMOK = [sys.executable, "-m", "jumok"]
+ASCII = {**os.environ, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return train_small(tmp_path_factory.mktemp("process"))
+
+
+@pytest.fixture
+def process(run):
+    """`jumok predict RUN -` on a machine that knows only ASCII."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [*JUMOK, "predict", run, "-"], stdin=pipe, stdout=pipe, stderr=pipe, env=ASCII
+    ) as child:
+        yield child
+        child.kill()
+
+
+def answer(process, line, seconds=60):
+    """The next line of output after ``line`` of input; stdin stays open."""
+    process.stdin.write(line)
+    process.stdin.flush()
+    with selectors.DefaultSelector() as ready:
+        ready.register(process.stdout, selectors.EVENT_READ)
+        assert ready.select(seconds), f"no answer to {line!r} within {seconds} s"
+    return process.stdout.readline()
+
+
+def test_every_line_is_answered_at_once_in_utf8(process):
+    first = answer(process, b"abcde\n")
+    assert set(first.decode("utf-8").strip()) <= set("가나다라마")
+    assert len(first) > 1
+    assert answer(process, b"\n") == b"\n"
+    nfc, nfd = ("é가".encode(), unicodedata.normalize("NFD", "é가").encode())
+    assert answer(process, nfc + b"\n") == answer(process, nfd + b"\n")
+    assert answer(process, b"abcde\n") == first
+    rest, error = process.communicate(timeout=60)
+    assert (process.returncode, rest, error) == (0, b"", b"")
+
+
+def test_ctrl_c_while_waiting_for_a_line_ends_quietly(process):
+    answer(process, b"abc\n")
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (130, b"")
+
+
+def test_a_reader_that_leaves_is_no_error(process):
+    answer(process, b"abc\n")
+    process.stdout.close()
+    process.stdin.write(b"abc\n")
+    process.stdin.flush()
+    assert process.wait(timeout=60) in (1, 141)  # stdin is still open, and someone waits there
+    assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("args", ["config --schema", "config --print"])
+def test_a_reader_that_reads_one_line_is_no_error(args):
+    command = f"{sys.executable} -m jumok {args} | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, timeout=60)
+    assert (done.stdout.count(b"\n"), done.stderr) == (1, b"")
+
+
+def test_a_full_disk_behind_stdout_is_a_sentence():
+    with pathlib.Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*JUMOK, "config", "--print"], stdout=full, stderr=subprocess.PIPE, timeout=60
+        )
+    assert done.returncode == 8
+    assert done.stderr == b"jumok: The system refused: [Errno 28] No space left on device\n"
+
+
+def test_help_and_settings_load_no_torch():
+    code = """
+import sys
+from jumok.cli import main
+for line in ("--help", "predict --help", "train --help", "config --print", "config --schema"):
+    sys.argv = ["jumok", *line.split()]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code
+print([m for m in ("torch", "numpy", "tokenizers") if m in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr

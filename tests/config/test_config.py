@@ -1,0 +1,116 @@
+"""Settings: what is possible, what is refused and with which words, how presets combine."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import yaml
+
+from jumok.config import Config, dotted_keys, load_preset, preset_names, resolve
+from jumok.errors import ConfigError
+
+ARCHITECTURES = ["bahdanau2015", "cho2014", "lecture", "luong2015", "sutskever2014"]
+TASKS = ["chat", "g2p", "translation"]
+
+
+def refused(*settings: str, presets: tuple[str, ...] = ()) -> str:
+    with pytest.raises(ConfigError) as caught:
+        resolve(presets, settings)
+    return str(caught.value)
+
+
+def test_presets_are_of_two_kinds() -> None:
+    kinds = {name: load_preset(name)["kind"] for name in preset_names()}
+    assert sorted(k for k, v in kinds.items() if v == "architecture") == ARCHITECTURES
+    assert sorted(k for k, v in kinds.items() if v == "task") == TASKS
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES + TASKS)
+def test_every_preset_resolves_and_survives_yaml(name: str) -> None:
+    config = resolve([name])
+    assert config.presets == (name,)
+    assert resolve(base=yaml.safe_load(config.to_yaml())) == config
+
+
+@pytest.mark.parametrize(("task", "architecture"), list(itertools.product(TASKS, ARCHITECTURES)))
+def test_a_task_and_an_architecture_combine_in_any_order(task: str, architecture: str) -> None:
+    config = resolve([task, architecture])
+    other = resolve([architecture, task])
+    assert config.model_copy(update={"presets": ()}) == other.model_copy(update={"presets": ()})
+    assert config.model.attention == resolve([architecture]).model.attention
+    assert config.data.reverse_source == resolve([architecture]).data.reverse_source
+    for section in ("text", "search", "evaluation"):
+        assert getattr(config, section) == getattr(resolve([task]), section)
+
+
+def test_settings_win_over_presets() -> None:
+    config = resolve(["g2p"], ["train.seed=7", "model.attention.score=dot"])
+    assert config.train.seed == 7
+    assert config.model.attention.score == "dot"
+    assert resolve(["g2p"], {"train.seed": 7}).train.seed == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [(" ", " "), ("|", "|"), ("_", "_"), ('"-"', "-"), ("'#'", "#")]
+)
+def test_a_separator_may_be_any_text(text: str, value: str) -> None:
+    assert resolve(settings=[f"text.target.separator={text}"]).text.target.separator == value
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("train.max_epoch=3", "Did you mean 'train.max_epochs'?"),
+        ("max_epochs=3", "Did you mean 'train.max_epochs'?"),
+        ("attention.score=dot", "Did you mean 'model.attention.score'?"),
+        ("model.attention.score=genral", "Did you mean 'general'?"),
+        ("train.seed=one", "train.seed"),
+        ("train.batch_size=0", "greater than or equal to 1, but 0 came"),
+        ("train.batch_size", "as in train.max_epochs=3, but 'train.batch_size' came"),
+        ("presets=x", "There is no setting 'presets'"),
+    ],
+)
+def test_mistakes_are_answered(setting: str, words: str) -> None:
+    assert words in refused(setting)
+
+
+def test_an_unknown_preset_is_answered() -> None:
+    assert "Did you mean 'bahdanau2015'?" in refused(presets=("bahdanau",))
+
+
+def test_all_mistakes_come_at_once() -> None:
+    message = refused("train.batch_size=0", "model.encoder.cell=lstn", "search.beam=-1")
+    assert len(message.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["model.attention.score=dot", "model.decoder.hidden=100"], "Set model.decoder.hidden=512"),
+        (["model.attention.score=scaled_dot", "model.encoder.bidirectional=false"], "hidden=256"),
+        (["model.attention.context=rnn_input"], "Set timing=previous"),
+        (["model.attention.score=none"], "Set model.attention.input_feeding=false"),
+        (
+            ["model.decoder.bridge=last", "model.decoder.layers=2"],
+            "set model.decoder.bridge=learned",
+        ),
+        (["search.n_best=3"], "Set search.beam to at least 3"),
+    ],
+)
+def test_impossible_combinations_say_what_to_do(settings: list[str], words: str) -> None:
+    assert words in refused(*settings)
+
+
+def test_every_setting_is_documented() -> None:
+    def undocumented(schema: dict, path: str = "") -> list[str]:
+        found = []
+        for name, field in schema.get("properties", {}).items():
+            if "description" not in field:
+                found.append(f"{path}{name}")
+        for name, section in schema.get("$defs", {}).items():
+            found += undocumented(section, f"{name}.")
+        return found
+
+    assert undocumented(Config.model_json_schema()) == []
+    assert "train.max_epochs" in set(dotted_keys())

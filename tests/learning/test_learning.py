@@ -1,0 +1,83 @@
+"""Models learn: strings they have never seen are copied and reversed, dates of the lecture read."""
+
+import gzip
+
+import numpy as np
+import pytest
+from runs import SIZES, letters, write_pairs
+
+import jumok
+
+ALPHABET = "abcdefgh"
+BASE = {**SIZES, "train.learning_rate": 5e-3, "train.batch_size": 32, "train.patience": 100}
+
+
+def learn(folder, rule, settings):
+    """A model trained on 1,500 strings and its greedy outputs on 200 others."""
+    texts = letters(1800, 3, 7, alphabet=ALPHABET)
+    train, dev, test = texts[:1500], texts[1500:1600], texts[1600:]
+    paths = [
+        write_pairs(folder / name, [(text, rule(text)) for text in part])
+        for name, part in (("train.tsv", train), ("dev.tsv", dev))
+    ]
+    model = jumok.train(paths[0], dev=paths[1], output=folder / "run", settings=settings)
+    return test, model.predict(test)
+
+
+def test_additive_attention_learns_to_copy(tmp_path):
+    settings = {
+        **BASE,
+        "model.attention.score": "additive",
+        "model.attention.timing": "previous",
+        "model.attention.context": "rnn_input",
+        "model.attention.input_feeding": False,
+        "model.attention.hidden": 32,
+        "model.encoder.cell": "gru",
+        "model.decoder.cell": "gru",
+        "train.max_epochs": 12,
+    }
+    test, found = learn(tmp_path, str, settings)
+    assert np.mean([p.text == text for p, text in zip(found, test, strict=True)]) >= 0.95
+
+
+def test_general_attention_learns_to_reverse_and_looks_at_the_mirrored_letter(tmp_path):
+    settings = {
+        **BASE,
+        "model.attention.score": "general",
+        "model.attention.input_feeding": True,
+        "train.max_epochs": 12,
+    }
+    test, found = learn(tmp_path, lambda text: text[::-1], settings)
+    assert np.mean([p.text == text[::-1] for p, text in zip(found, test, strict=True)]) >= 0.95
+    mirrored = [
+        row.argmax() == len(text) - 1 - step
+        for p, text in zip(found, test, strict=True)
+        for step, row in enumerate(p.attention[: len(text)])
+    ]
+    assert np.mean(mirrored) >= 0.8
+
+
+@pytest.mark.parametrize(("score", "low", "high"), [("dot", 90, 100), ("none", 0, 20)])
+def test_dates_of_the_lecture_need_attention(tmp_path, shared_data, score, low, high):
+    """The lecture's result: with attention the dates are read, without it not by a long way."""
+    folder = shared_data / "dlfs2-date"
+    if not folder.is_dir():
+        pytest.skip(f"needs the lecture's dates in {folder}, not part of the repository")
+    with gzip.open(folder / "train.tsv.gz", "rt", encoding="utf-8") as file:
+        (tmp_path / "train.tsv").write_text("".join(file.readlines()[:12_000]), encoding="utf-8")
+    dev = (folder / "dev.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "dev.tsv").write_text("".join(dev[:300]), encoding="utf-8")
+    settings = {
+        "model.attention.score": score,
+        "model.encoder.hidden": 64,
+        "model.decoder.hidden": 64,
+        "train.max_epochs": 4,
+        "train.learning_rate": 5e-3,
+        "train.threads": 1,
+    }
+    model = jumok.train(tmp_path / "train.tsv", dev=tmp_path / "dev.tsv", preset="lecture",
+                        output=tmp_path / "run", settings=settings)  # fmt: skip
+    pairs = [tuple(line.rstrip("\n").split("\t")) for line in dev[300:800]]
+    found = model.predict([source for source, _ in pairs])
+    right = np.mean([p.text == target for p, (_, target) in zip(found, pairs, strict=True)])
+    assert low <= 100 * right <= high
