@@ -52,7 +52,7 @@ def test_settings_win_over_presets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [(" ", " "), ("|", "|"), ("_", "_"), ('"-"', "-"), ("'#'", "#")]
+    ("text", "value"), [(" ", " "), ("|", "|"), ("_", "_"), ('"-"', "-"), ("#", "#")]
 )
 def test_a_separator_may_be_any_text(text: str, value: str) -> None:
     assert resolve(settings=[f"text.target.separator={text}"]).text.target.separator == value
