@@ -1,27 +1,11 @@
-"""All settings of jumok: typed, documented under each field, refused in a sentence if impossible.
-
-A configuration is one tree of sections (``text data model train search evaluation``). It is made
-from the defaults below, then presets, then ``key=value`` settings::
-
-    config = resolve(presets=["g2p", "luong2015"], settings=["train.max_epochs=3"])
-
-Presets are YAML files in ``jumok/presets`` that set the same keys, and say of which ``kind`` they
-are. Presets of one kind apply in the order given. Where both kinds meet, the order does not
-matter: the architecture has the last word on ``model`` and ``data``, the task on all else.
-"""
+"""The sections of a configuration: every field typed and documented, impossible pairs refused."""
 
 from __future__ import annotations
 
-import difflib
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import resources
-from typing import Any, Literal, get_args
+from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from jumok.errors import ConfigError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Cell = Literal["lstm", "gru", "rnn"]
 Score = Literal["none", "peek", "dot", "scaled_dot", "general", "concat", "additive"]
@@ -109,7 +93,7 @@ class EncoderConfig(Section):
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of values dropped from embeddings, between layers, and from the last layer."""
     token_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of source tokens whose whole embedding is dropped (Gal & Ghahramani 2016, section 4.2)."""
+    """Share of source tokens whose whole embedding is dropped (Gal & Ghahramani 2016, 4.2)."""
 
     @property
     def memory(self) -> int:
@@ -313,151 +297,3 @@ class Config(Section):
         return yaml.safe_dump(
             self.model_dump(mode="json"), allow_unicode=True, sort_keys=False, width=100
         )
-
-
-# --- presets and settings ------------------------------------------------------------------------
-
-
-def preset_names() -> list[str]:
-    """Names of all presets, sorted."""
-    folder = resources.files("jumok") / "presets"
-    return sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".yaml"))
-
-
-def load_preset(name: str) -> dict[str, Any]:
-    """The content of preset ``name``. Raises `ConfigError` for an unknown name."""
-    if name not in preset_names():
-        raise ConfigError(
-            f"There is no preset '{name}'.{_did_you_mean(name, preset_names())} "
-            f"Presets: {', '.join(preset_names())}"
-        )
-    text = (resources.files("jumok") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
-    return yaml.safe_load(text)
-
-
-def _combine_presets(names: Sequence[str]) -> dict[str, Any]:
-    loaded = [load_preset(name) for name in names]
-    kinds = [preset.pop("kind") for preset in loaded]
-    architectures = [p for p, kind in zip(loaded, kinds, strict=True) if kind == "architecture"]
-    tasks = [p for p, kind in zip(loaded, kinds, strict=True) if kind == "task"]
-    again: list[dict[str, Any]] = [
-        {k: p[k] for k in ("model", "data") if k in p} for p in architectures
-    ]
-    tree: dict[str, Any] = {}
-    for preset in [*architectures, *tasks, *again]:
-        tree = _merge(tree, preset)
-    return tree
-
-
-def resolve(
-    presets: Sequence[str] = (),
-    settings: Iterable[str] | Mapping[str, Any] = (),
-    base: Mapping[str, Any] | None = None,
-) -> Config:
-    """Build a `Config` from defaults, ``base``, presets, then settings.
-
-    ``settings`` are ``section.field=value`` strings (a value is JSON, or else plain text) or a
-    mapping of dotted keys to values. Raises `ConfigError` with every mistake at once.
-    """
-    tree: dict[str, Any] = _merge({}, base or {})
-    tree = _merge(tree, _combine_presets(presets))
-    tree["presets"] = list(tree.get("presets", ())) + list(presets)
-    for key, value in parse_settings(settings).items():
-        _assign(tree, key, value)
-    return from_tree(tree)
-
-
-def parse_settings(settings: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """``section.field=value`` strings as a mapping; later ones win."""
-    if isinstance(settings, Mapping):
-        return dict(settings)
-    return dict(_split_setting(text) for text in settings)
-
-
-def from_tree(tree: Mapping[str, Any]) -> Config:
-    """Validate nested plain data, turning pydantic's report into sentences."""
-    try:
-        return Config.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_sentences(error))) from None
-
-
-def dotted_keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
-    """Every key that can be set, as ``section.field``."""
-    for name, field in section.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from dotted_keys(kind, f"{prefix}{name}.")
-        else:
-            yield prefix + name
-
-
-def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
-    out = dict(low)
-    for key, value in high.items():
-        old = out.get(key)
-        out[key] = (
-            _merge(old if isinstance(old, Mapping) else {}, value)
-            if isinstance(value, Mapping)
-            else value
-        )
-    return out
-
-
-def _split_setting(text: str) -> tuple[str, Any]:
-    key, sep, value = text.partition("=")
-    if not sep or not key.strip():
-        raise ConfigError(
-            f"A setting is written section.field=value, as in train.max_epochs=3, but '{text}' came"
-        )
-    try:
-        return key.strip(), json.loads(value)
-    except ValueError:
-        return key.strip(), value
-
-
-def _assign(tree: dict[str, Any], key: str, value: Any) -> None:
-    known = [k for k in dotted_keys() if k != "presets"]
-    if key not in known:
-        raise ConfigError(
-            f"There is no setting '{key}'.{_did_you_mean(key, known)} "
-            "`jumok config --print` shows them all"
-        )
-    *sections, field = key.split(".")
-    for section in sections:
-        tree = tree.setdefault(section, {})
-    tree[field] = value
-
-
-def _did_you_mean(word: str, known: Sequence[str]) -> str:
-    last = {k.rsplit(".", 1)[-1]: k for k in reversed(known)}
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6) or [
-        last[k] for k in difflib.get_close_matches(word.rsplit(".", 1)[-1], list(last), n=1)
-    ]
-    return f" Did you mean '{close[0]}'?" if close else ""
-
-
-def _sentences(error: ValidationError) -> Iterator[str]:
-    for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"])
-        given = item["input"]
-        if item["type"] == "extra_forbidden":
-            known = [k for k in dotted_keys() if k != "presets"]
-            yield f"There is no setting '{key}'.{_did_you_mean(key, known)}"
-        elif item["type"] == "literal_error":
-            choices = _choices(key)
-            yield (
-                f"{key} must be one of {', '.join(choices)}, but '{given}' came."
-                f"{_did_you_mean(str(given), choices)}"
-            )
-        elif item["type"] == "value_error":
-            yield f"{item['ctx']['error']}."
-        else:
-            yield f"{key}: {item['msg'][0].lower()}{item['msg'][1:]}, but {given!r} came."
-
-
-def _choices(key: str) -> list[str]:
-    kind: Any = Config
-    for part in key.split("."):
-        kind = kind.model_fields[part].annotation
-    return [str(choice) for choice in get_args(kind)]
