@@ -9,7 +9,14 @@ from runs import SIZES, letters, write_pairs
 import jumok
 
 ALPHABET = "abcdefgh"
-BASE = {**SIZES, "train.learning_rate": 5e-3, "train.batch_size": 32, "train.patience": 100}
+BASE = {
+    **SIZES,
+    "model.encoder.hidden": 32,
+    "model.decoder.hidden": 64,
+    "train.schedule": "cosine",
+    "train.max_epochs": 8,
+    "train.patience": 8,
+}
 
 
 def learn(folder, rule, settings):
@@ -34,7 +41,6 @@ def test_additive_attention_learns_to_copy(tmp_path):
         "model.attention.hidden": 32,
         "model.encoder.cell": "gru",
         "model.decoder.cell": "gru",
-        "train.max_epochs": 12,
     }
     test, found = learn(tmp_path, str, settings)
     assert np.mean([p.text == text for p, text in zip(found, test, strict=True)]) >= 0.95
@@ -45,7 +51,6 @@ def test_general_attention_learns_to_reverse_and_looks_at_the_mirrored_letter(tm
         **BASE,
         "model.attention.score": "general",
         "model.attention.input_feeding": True,
-        "train.max_epochs": 12,
     }
     test, found = learn(tmp_path, lambda text: text[::-1], settings)
     assert np.mean([p.text == text[::-1] for p, text in zip(found, test, strict=True)]) >= 0.95

@@ -76,11 +76,17 @@ class Result(NamedTuple):
     err: str
 
 
+class Bytes(io.BytesIO):
+    """Bytes with the name that a process's standard input has."""
+
+    name = "<stdin>"
+
+
 class Stream(io.TextIOWrapper):
     """A standard stream in memory, which stays readable when the command has closed it."""
 
     def __init__(self, content: bytes = b"") -> None:
-        self.bytes = io.BytesIO(content)
+        self.bytes = Bytes(content)
         super().__init__(self.bytes, encoding="utf-8", newline="\n")
 
     def text(self) -> str:

@@ -127,8 +127,10 @@ def read_bundle(path: str | Path) -> Bundle:
         raise BundleError(f"{folder / 'config.json'} lacks the hashes of its files")
     for name in _HASHED:
         _check_hash(folder / name, hashes.get(name))
+    if not isinstance(head.get("config"), dict):
+        raise BundleError(f"{folder / 'config.json'} lacks the model's settings")
     try:
-        config = from_tree(head.get("config") or {})
+        config = from_tree(head["config"])
     except ConfigError as error:
         raise BundleError(f"{folder / 'config.json'} was edited into nonsense: {error}") from None
     return Bundle(
@@ -183,7 +185,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BundleError(f"{path} is missing; copy the whole model directory again") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not readable JSON: {error}") from None
     if not isinstance(value, dict):
         raise BundleError(f"{path} should hold a JSON object, but holds a {type(value).__name__}")

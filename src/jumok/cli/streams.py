@@ -11,11 +11,18 @@ from collections.abc import Iterator
 from jumok.config import DataConfig
 from jumok.data import read_sources
 from jumok.data.lines import ByteStream
+from jumok.errors import DataError
 
 
 def source_lines(file: str, encoding: str) -> Iterator[str]:
     """Lines of a file, or of stdin for ``-``."""
-    return read_sources(_stdin() if file == "-" else file, DataConfig(encoding=encoding))
+    try:
+        yield from read_sources(_stdin() if file == "-" else file, DataConfig(encoding=encoding))
+    except DataError as error:
+        # the setting has another name on this command line
+        reason = error.reason.replace("data.encoding=", "--encoding ")
+        reason = reason.replace("data.encoding", "--encoding")
+        raise DataError(reason, path=error.path, line=error.line) from None
 
 
 def _stdin() -> ByteStream:

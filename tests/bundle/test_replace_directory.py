@@ -1,0 +1,163 @@
+"""A directory on the disk is always one whole thing: the old one or the new one."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from jumok.errors import StorageError
+from jumok.storage import find_directory, replace_directory, storage_errors, write_atomic
+
+NAMES = ("config.json", "model.safetensors", "deep/state.json")
+CALLS = ("mkdir", "rename", "replace", "unlink", "rmdir", "fsync")
+
+
+def write_version(path, version):
+    with replace_directory(path) as folder:
+        (folder / "deep").mkdir()
+        for name in NAMES:
+            (folder / name).write_text(f"{version}", encoding="utf-8")
+
+
+def version_of(path):
+    """The version that a reader finds; every file must be there and of the same version."""
+    folder = find_directory(path)
+    found = {(folder / name).read_text(encoding="utf-8") for name in NAMES}
+    assert len(found) == 1, f"a mixture of versions: {found}"
+    return int(found.pop())
+
+
+class Faults:
+    """Makes the disk refuse the call number ``first``, or that one and all after it."""
+
+    def __init__(self, monkeypatch, first, lasting):
+        self.first, self.lasting, self.count = first, lasting, 0
+        for name in CALLS:
+            monkeypatch.setattr(os, name, self.watched(getattr(os, name)))
+
+    def watched(self, call):
+        def maybe(*args, **kwargs):
+            self.count += 1
+            late = self.count > self.first if self.lasting else False
+            if self.count == self.first or late:
+                raise OSError(5, "Input/output error")
+            return call(*args, **kwargs)
+
+        return maybe
+
+
+def steps_of_a_write(tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        write_version(tmp_path / "count", 1)
+        faults = Faults(patch, 10**9, lasting=False)
+        write_version(tmp_path / "count", 2)
+    return faults.count
+
+
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
+def test_a_fault_at_any_step_leaves_the_old_or_the_new(tmp_path, lasting):
+    steps = steps_of_a_write(tmp_path)
+    assert steps > 10  # else the faults do not reach what they should
+    refused = 0
+    for first in range(1, steps + 1):
+        path = tmp_path / f"{first}" / "best"
+        write_version(path, 1)
+        with pytest.MonkeyPatch.context() as patch:
+            Faults(patch, first, lasting)
+            try:
+                write_version(path, 2)
+                done = True
+            except StorageError as error:
+                assert str(path) in str(error)
+                done = False
+        assert version_of(path) == (2 if done else 1)
+        refused += not done
+        # and the next write heals whatever was left
+        write_version(path, 3)
+        assert version_of(path) == 3
+        assert [p.name for p in path.parent.iterdir()] == ["best"]
+    assert refused > 5
+
+
+def test_an_error_while_filling_leaves_the_old(tmp_path):
+    write_version(tmp_path / "best", 1)
+    for error in (ValueError, KeyboardInterrupt):
+        with pytest.raises(error), replace_directory(tmp_path / "best") as folder:
+            (folder / NAMES[0]).write_text("2", encoding="utf-8")
+            raise error
+        assert version_of(tmp_path / "best") == 1
+        assert [p.name for p in tmp_path.iterdir()] == ["best"]
+
+
+def test_write_atomic_leaves_the_old_or_the_new(tmp_path):
+    path = tmp_path / "config.yaml"
+    refused = 0
+    for first in range(1, 4):
+        write_atomic(path, "old")
+        with pytest.MonkeyPatch.context() as patch:
+            Faults(patch, first, lasting=False)
+            try:
+                write_atomic(path, "new")
+                expected = "new"
+            except StorageError:
+                expected = "old"
+                refused += 1
+        assert path.read_text(encoding="utf-8") == expected
+    assert refused >= 2  # the flush and the rename
+    write_atomic(path, "가".encode())
+    assert path.read_text(encoding="utf-8") == "가"
+    assert [p.name for p in tmp_path.iterdir()] == ["config.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(28, "no space left"), (13, "not writable"), (5, "Input/output error")]
+)
+def test_refusals_become_sentences(tmp_path, number, words):
+    with pytest.raises(StorageError, match=f"Could not write {tmp_path}: .*{words}"):
+        with storage_errors(tmp_path):
+            raise OSError(number, os.strerror(number))
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from jumok.storage import find_directory, replace_directory, write_atomic
+
+path, log = Path(sys.argv[1]), Path(sys.argv[2])
+version = int((find_directory(path) / "0").read_text()[:8]) if find_directory(path).exists() else 0
+print("ready", flush=True)
+while True:
+    version += 1
+    content = f"{version:08d}" * 5000
+    with replace_directory(path) as folder:
+        for name in "012":
+            (folder / name).write_text(content)
+    write_atomic(log, content)
+"""
+
+
+def test_a_kill_at_any_moment_leaves_a_whole_directory_and_a_whole_file(tmp_path):
+    path, log = tmp_path / "last", tmp_path / "log"
+    draw = random.Random(0)
+    seen = []
+    until = time.monotonic() + 4
+    while len(seen) < 12 and (time.monotonic() < until or len(seen) < 3):
+        args = [sys.executable, "-c", WRITER, path, log]
+        with subprocess.Popen(args, stdout=subprocess.PIPE) as writer:
+            assert writer.stdout.readline() == b"ready\n"
+            time.sleep(draw.uniform(0.0, 0.1))
+            writer.send_signal(signal.SIGKILL)
+        if not find_directory(path).exists():
+            continue  # killed before the very first write was done
+        contents = {(find_directory(path) / name).read_text() for name in "012"}
+        contents_of_log = log.read_text() if log.exists() else "00000000" * 5000
+        assert len(contents) == 1
+        for content in (*contents, contents_of_log):
+            assert content == content[:8] * 5000
+        seen.append(int(contents.pop()[:8]))
+    assert seen == sorted(seen)  # nothing that was there is lost
+    assert seen[-1] > 3
