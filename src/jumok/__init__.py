@@ -1,4 +1,4 @@
-"""jumok (주목): RNN encoder-decoder models with attention, trained, explained, evaluated, served.
+"""jumok (주목): RNN encoder-decoder models with attention, trained, explained and evaluated.
 
 import jumok
 

@@ -47,6 +47,10 @@ class Prediction:
 
     def attention_map(self) -> AttentionMap:
         """The attention as something to draw. Raises `InputError` where there is none."""
+        if not self.tokens:
+            raise InputError(
+                "There is no attention to show: the text is empty, and so is the output"
+            )
         if self.attention is None:
             raise InputError(
                 "There is no attention to show: this model was trained with "

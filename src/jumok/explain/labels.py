@@ -28,7 +28,8 @@ def labels(tokens: Sequence[str]) -> list[str]:
     """
     shown = zip(tokens, display_tokens(tokens), strict=True)
     return [
-        _SHORT_NAMES.get(token) or visible(label).strip(_JOINERS) or "·" for token, label in shown
+        _SHORT_NAMES.get(token) or _without_spaces(visible(label)).strip(_JOINERS) or "·"
+        for token, label in shown
     ]
 
 
@@ -42,6 +43,11 @@ def shorten(text: str, cells: int) -> str:
     if cell_len(text) <= cells:
         return text
     return set_cell_size(text, cells - 1).rstrip() + "…" if cells > 0 else ""
+
+
+def _without_spaces(label: str) -> str:
+    """Every kind of space as a sign: a label of U+00A0 or U+3000 would be none."""
+    return "".join("␣" if unicodedata.category(char) == "Zs" else char for char in label)
 
 
 def _visible_char(char: str) -> str:
