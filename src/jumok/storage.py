@@ -40,8 +40,9 @@ def write_atomic(path: Path, data: bytes | str) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
-        finally:
+        except BaseException:
             temporary.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager

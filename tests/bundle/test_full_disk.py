@@ -51,8 +51,7 @@ def test_a_checkpoint_that_does_not_fit(small_disk, leave):
     assert "no space left on the disk. Free some, then go on" in result.err
     assert "Traceback" not in result.err
     # nothing good is lost, nothing half-written is left
-    for name in ("best", "last"):
-        assert [p.to_dict() for p in jumok.load(run / name).predict(texts)] or True
+    assert len(jumok.load(run / "last").predict(texts)) == 3
     assert [p.to_dict() for p in jumok.load(run / "best").predict(texts)] == before
     assert {p.name for p in run.iterdir()} == names
     # and the advice works

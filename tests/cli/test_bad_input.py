@@ -290,7 +290,7 @@ def test_bad_input_to_a_model(whole, tmp_path):
     check(run_cli("predict", whole, "--device", "gpu", stdin=b"a\n"), ConfigError, "'gpu' came")
     check(run_cli("predict", whole, "--set", "search.bean=2", stdin=b"a\n"), ConfigError,
           "Did you mean 'search.beam'?")  # fmt: skip
-    check(run_cli("explain", whole, ""), InputError, "empty text")
+    check(run_cli("explain", whole, ""), InputError, "the text is empty")
     check(run_cli("explain", whole, "a\udcff"), InputError, "valid Unicode")
     check(run_cli("explain", whole, "abc", "--output", tmp_path / "map.pdf"), ConfigError, ".svg")
     nowhere = run_cli("explain", whole, "abc", "--output", tmp_path / "no" / "map.svg")

@@ -1,12 +1,12 @@
 """What only a process of its own can show: streams, locales, imports, signals."""
 
 import os
-import pathlib
 import selectors
 import signal
 import subprocess
 import sys
 import unicodedata
+from pathlib import Path
 
 import pytest
 from runs import train_small
@@ -77,7 +77,7 @@ def test_a_reader_that_reads_one_line_is_no_error(args):
 
 
 def test_a_full_disk_behind_stdout_is_a_sentence():
-    with pathlib.Path("/dev/full").open("w") as full:
+    with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [*JUMOK, "config", "--print"], stdout=full, stderr=subprocess.PIPE, timeout=60
         )

@@ -187,14 +187,11 @@ def explain(
 ) -> None:
     """Show where the model looked: source across, output down, weights as shades."""
     from jumok.cli.output import show_attention
-    from jumok.errors import InputError
     from jumok.explain import write
     from jumok.predictor import load
 
     predictor = load(model, device)
     prediction = predictor.predict(text, **_search(predictor.config.search.beam, beam, None, None))
-    if not prediction.tokens:
-        raise InputError("There is nothing to look at in an empty text: give one with a letter")
     if output is None:
         print(show_attention(prediction))
     else:

@@ -22,6 +22,7 @@ def sequence_loss(
     logits exist for real tokens only.
     """
     logits = model.decoder.logits(features[mask])
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # bfloat16 is too coarse
     return torch.nn.functional.cross_entropy(
-        logits.float(), target_out[mask], label_smoothing=label_smoothing
+        logits, target_out[mask], label_smoothing=label_smoothing
     )

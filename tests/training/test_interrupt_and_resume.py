@@ -1,0 +1,207 @@
+"""A run that is stopped goes on as if nothing had been."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+import torch
+from runs import SIZES, as_options, backwards, letters, records, run_cli, train_small, write_pairs
+
+import jumok
+from jumok.bundle import read_bundle
+from jumok.errors import BundleError, ConfigError, Interrupted
+from jumok.training.interrupt import StopRequest, listen
+
+# everything that has a state: dropout, warm-up, the average, a plateau
+SETTINGS = {
+    "model.encoder.dropout": 0.3,
+    "model.decoder.dropout": 0.3,
+    "train.max_epochs": 3,
+    "train.validate_every": 5,
+    "train.warmup_steps": 4,
+    "train.schedule": "plateau",
+    "train.average_decay": 0.9,
+    "train.patience": 100,
+}
+
+
+class StopAfter(StopRequest):
+    """Somebody who asks to stop after so many updates."""
+
+    def __init__(self, updates):
+        self.left = updates
+
+    @property
+    def asked(self):
+        self.left -= 1
+        return self.left == 0
+
+
+def stop_after(updates):
+    """Stands in for `listen`."""
+
+    @contextmanager
+    def fake():
+        yield StopAfter(updates)
+
+    return fake
+
+
+def files(run, *names):
+    return {name: (run / name).read_bytes() for name in names}
+
+
+PARTS = ("best/model.safetensors", "last/model.safetensors", "last/training_state.safetensors")
+CLOCKS = ("tokens_per_second", "seconds", "validation_seconds", "train_loss")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    return train_small(tmp_path_factory.mktemp("whole"), SETTINGS)
+
+
+@pytest.mark.parametrize("updates", [1, 5, 9, 14, 26])
+def test_resumed_weights_are_those_of_an_uninterrupted_run(
+    tmp_path, monkeypatch, uninterrupted, updates
+):
+    # 144 pairs in batches of 16: 9 updates an epoch, 27 in all
+    with monkeypatch.context() as patch, pytest.raises(Interrupted) as caught:
+        patch.setattr("jumok.training.run.listen", stop_after(updates))
+        train_small(tmp_path, SETTINGS)
+    run = tmp_path / "run"
+    assert str(caught.value).endswith(f"Go on with: jumok train --resume {run}")
+    assert f"Stopped at step {updates};" in str(caught.value)
+    jumok.load(run / "last").predict("abc")
+    torch.manual_seed(99)  # as in another process: random numbers must come from the checkpoint
+    result = run_cli("train", "--resume", run)
+    assert result.code == 0, result.err
+    assert files(run, *PARTS) == files(uninterrupted, *PARTS)
+    one, two = (
+        [{k: v for k, v in r.items() if k not in CLOCKS} for r in records(path)]
+        for path in (run, uninterrupted)
+    )
+    assert one == two
+
+
+def test_going_on_for_more_epochs_is_a_longer_run(tmp_path, monkeypatch):
+    run = train_small(tmp_path, {**SETTINGS, "train.max_epochs": 2, "train.validate_every": 9})
+    longer = train_small(tmp_path / "longer", {**SETTINGS, "train.validate_every": 9})
+    assert run_cli("train", "--resume", run).code == 0  # already done: nothing happens
+    assert len(records(run)) == 2
+    # stopped once more: what was changed stays changed
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr("jumok.training.run.listen", stop_after(4))
+        jumok.resume(run, ["train.max_epochs=3"])
+    jumok.resume(run)
+    assert files(run, *PARTS) == files(longer, *PARTS)
+
+
+def test_a_kill_between_records_and_checkpoint_leaves_no_double_records(tmp_path, uninterrupted):
+    run = train_small(tmp_path, {**SETTINGS, "train.max_epochs": 2})
+    later = {**records(run)[-1], "step": 20}
+    with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(later) + "\n" + '{"step": 25, "epo')
+    jumok.resume(run, {"train.max_epochs": 3})
+    assert [r["step"] for r in records(run)] == [5, 10, 15, 18, 20, 25, 27]
+
+
+def test_other_batches_may_follow(tmp_path):
+    run = train_small(tmp_path, {"train.batch_size": 8, "train.max_steps": 15})
+    jumok.resume(run, {"train.batch_size": 64, "train.max_steps": 20, "train.max_epochs": 99})
+    state = json.loads((run / "last" / "training_state.json").read_text(encoding="utf-8"))
+    assert state["step"] == 20
+    jumok.resume(run, {"train.average_decay": 0.5, "train.max_steps": 22})
+    assert records(run)[-1]["step"] == 22
+
+
+def test_only_training_settings_may_change(tmp_path, uninterrupted):
+    run = shutil.copytree(uninterrupted, tmp_path / "run")
+    before = files(run, *PARTS, "config.yaml")
+    for setting in ("model.encoder.hidden=8", "data.dev_seed=2", "text.source.kind=word"):
+        with pytest.raises(ConfigError, match=rf"train\.\*.*but {setting.split('=')[0]} came"):
+            jumok.resume(run, [setting])
+    with pytest.raises(ConfigError, match=r"Did you mean 'train\.max_epochs'"):
+        jumok.resume(run, ["train.max_epoch=3"])
+    assert files(run, *PARTS, "config.yaml") == before
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "words"),
+    [
+        (lambda run: shutil.rmtree(run / "last"), ConfigError, "before its first checkpoint"),
+        (lambda run: (run / "config.yaml").unlink(), ConfigError, "no config.yaml"),
+        (lambda run: (run / "config.yaml").write_text("{"), ConfigError, "not readable YAML"),
+        (lambda run: (run / "config.yaml").write_bytes(b"\xff"), ConfigError, "not readable YAML"),
+        (lambda run: (run / "config.yaml").write_text("1"), ConfigError, "sections of settings"),
+        (lambda run: (run / "last/training_state.json").write_text("{"), BundleError, "go on"),
+        (lambda run: (run / "last/training_state.safetensors").write_bytes(b"1"), BundleError,
+         "go on"),
+        (lambda run: (run / "last/model.safetensors").write_bytes(b"1"), BundleError, "SHA-256"),
+    ],
+)  # fmt: skip
+def test_a_damaged_run_is_a_sentence_and_keeps_its_best(
+    tmp_path, uninterrupted, damage, error, words
+):
+    run = shutil.copytree(uninterrupted, tmp_path / "run")
+    damage(run)
+    result = run_cli("train", "--resume", run, "--set", "train.max_epochs=4")
+    assert result.code == error.exit_code
+    assert words in result.err
+    assert "Traceback" not in result.err
+    assert files(run, PARTS[0]) == files(uninterrupted, PARTS[0])
+
+
+def test_resume_finds_what_a_kill_left_aside(tmp_path, uninterrupted):
+    run = shutil.copytree(uninterrupted, tmp_path / "run")
+    (run / "last").rename(run / ".last.old")
+    (run / "best").rename(run / ".best.old")
+    assert jumok.load(run).predict("abc").text == jumok.load(uninterrupted).predict("abc").text
+    jumok.resume(run, {"train.max_epochs": 4})
+    assert {p.name for p in run.iterdir()} >= {"last"}
+    read_bundle(run / "last")
+    read_bundle(run)
+
+
+def test_one_signal_asks_and_the_second_insists():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with listen() as stop:
+        assert not stop.asked
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+        assert stop.asked
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+    assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+
+
+def test_ctrl_c_in_a_real_process(tmp_path):
+    write_pairs(tmp_path / "p.tsv", backwards(letters(160, 2, 5)))
+    settings = {**SIZES, "train.max_epochs": 10**6, "train.patience": 10**6}
+    command = [sys.executable, "-m", "jumok", "train", tmp_path / "p.tsv", *as_options(settings),
+               "--output", tmp_path / "run"]  # fmt: skip
+    run = tmp_path / "run"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        until = time.monotonic() + 60
+        while not (run / "best" / "config.json").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == b""
+    assert b"Traceback" not in err
+    last = err.decode().splitlines()[-1]
+    assert last.startswith("jumok: Stopped at step ")
+    assert last.endswith(f"Go on with: jumok train --resume {run}")
+    jumok.load(run / "last").predict("abc")
+    state = json.loads((run / "last" / "training_state.json").read_text(encoding="utf-8"))
+    assert f"step {state['step']};" in last
+    result = run_cli("train", "--resume", run, "--set", f"train.max_epochs={state['epoch'] + 1}")
+    assert result.code == 0, result.err
+    assert "done after" in result.err

@@ -1,0 +1,188 @@
+"""Runs: what they write, when they stop, and that equal settings give equal weights."""
+
+import json
+
+import pytest
+import yaml
+from runs import SIZES, backwards, letters, records, run_cli, train_small, write_pairs
+from safetensors.numpy import load_file
+
+import jumok
+from jumok.config import DataConfig
+from jumok.data import read_pairs, split_off_dev
+from jumok.errors import ConfigError
+
+STILL = 1e-9
+"""A learning rate that changes nothing to speak of."""
+
+
+def weights(run, name="best"):
+    return (run / name / "model.safetensors").read_bytes()
+
+
+def steps(run):
+    state = (run / "last" / "training_state.json").read_text(encoding="utf-8")
+    return json.loads(state)["step"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
+    settings = {"model.encoder.dropout": 0.2, "train.max_epochs": 1}
+    one, same, other = (
+        train_small(tmp_path / name, {**settings, "train.seed": seed})
+        for name, seed in (("one", 1), ("same", 1), ("other", 2))
+    )
+    assert weights(one) == weights(same)
+    assert weights(one) != weights(other)
+    assert records(one)[0]["dev_loss"] == records(same)[0]["dev_loss"]
+
+
+def test_every_validation_is_recorded(tmp_path):
+    run = train_small(tmp_path, {"train.validate_every": 4, "train.max_epochs": 2})
+    found = records(run)
+    for record in found:
+        assert set(record) == {
+            "step", "epoch", "train_loss", "dev_loss", "dev_perplexity", "exact_match",
+            "learning_rate", "tokens_per_second", "seconds", "validation_seconds", "best",
+        }  # fmt: skip
+    # 144 of 160 pairs are trained on, in 9 batches of 16; the end is validated too
+    assert [r["step"] for r in found] == [4, 8, 12, 16, 18]
+    assert [r["epoch"] for r in found] == [0.444, 0.889, 1.333, 1.778, 2]
+    assert found[-1]["train_loss"] < found[0]["train_loss"]
+
+
+def test_best_is_the_model_with_the_best_figure(tmp_path):
+    run = train_small(tmp_path, {"train.max_epochs": 8, "train.patience": 8}, count=400)
+    found = records(run)
+    best = max(r["exact_match"] for r in found)
+    assert best > 0
+    chosen = next(r for r in found if r["exact_match"] == best)
+    assert [r for r in found if r["best"]][-1] == chosen
+    kept = json.loads((run / "best" / "metrics.json").read_text(encoding="utf-8"))
+    assert kept == chosen
+    # measured again, on the pairs that were held out
+    pairs = read_pairs([run.parent / "pairs.tsv"], DataConfig()).pairs
+    train, dev = split_off_dev(pairs, 0.1, 1)
+    again = jumok.evaluate(jumok.load(run), dev)
+    assert again["exact_match"] == pytest.approx(best)
+    assert again["perplexity"] == pytest.approx(chosen["dev_perplexity"], rel=1e-4)
+    log = (run / "train.log").read_text(encoding="utf-8")
+    assert "no dev file was given: 10% of the pairs are held out" in log
+    assert f"{len(train)} training pairs, {len(dev)} validation pairs" in log
+    assert len(dev) == 40
+
+
+def test_validate_pairs_limits_the_validation(tmp_path):
+    run = train_small(tmp_path, {"train.max_epochs": 1, "train.validate_pairs": 3})
+    dev = split_off_dev(read_pairs([tmp_path / "pairs.tsv"], DataConfig()).pairs, 0.1, 1)[1]
+    again = jumok.evaluate(jumok.load(run), dev[:3])
+    assert records(run)[0]["dev_perplexity"] == pytest.approx(again["perplexity"], rel=1e-4)
+    whole = jumok.evaluate(jumok.load(run), dev)
+    assert whole["perplexity"] != pytest.approx(again["perplexity"], rel=1e-4)
+
+
+def test_patience_stops_and_plateau_lowers_the_rate(tmp_path):
+    run = train_small(
+        tmp_path,
+        {
+            "train.learning_rate": STILL,
+            "train.schedule": "plateau",
+            "train.plateau_factor": 0.5,
+            "train.patience": 4,
+            "train.max_epochs": 50,
+        },
+    )
+    found = records(run)
+    # the first figure is the best so far; four that are not better follow
+    assert [r["best"] for r in found] == [True, False, False, False, False]
+    rates = [r["learning_rate"] / STILL for r in found]
+    assert rates == pytest.approx([1, 1, 0.5, 0.25, 0.125])
+
+
+def test_a_lower_figure_is_better_where_it_is_an_error_rate(tmp_path):
+    run = train_small(tmp_path, {"evaluation.metric": "perplexity", "train.max_epochs": 3})
+    found = [r["perplexity"] for r in records(run)]
+    assert found == sorted(found, reverse=True)
+    assert all(r["best"] for r in records(run))
+    assert found == pytest.approx([r["dev_perplexity"] for r in records(run)], rel=1e-4)
+
+
+def test_limits_of_steps_and_minutes_and_epochs(tmp_path):
+    forever = {"train.max_epochs": 10**6, "train.patience": 10**6, "train.learning_rate": STILL}
+    run = train_small(tmp_path / "steps", {**forever, "train.max_steps": 12})
+    assert steps(run) == 12
+    assert records(run)[-1]["step"] == 12
+    run = train_small(tmp_path / "minutes", {**forever, "train.max_minutes": 0.005})
+    assert 0.3 <= records(run)[-1]["seconds"] < 20
+    # where batches hold so many tokens, epochs have unlike numbers of them
+    run = train_small(tmp_path / "epochs", {"train.batch_tokens": 40, "train.max_epochs": 3})
+    assert [r["epoch"] for r in records(run)] == [1, 2, 3]
+
+
+def test_linear_ends_at_zero(tmp_path):
+    run = train_small(tmp_path, {"train.schedule": "linear", "train.warmup_steps": 3})
+    assert records(run)[-1]["learning_rate"] == 0
+    assert records(run)[0]["learning_rate"] == pytest.approx(0.01 * (1 - 6 / 15))
+
+
+def test_the_moving_average_is_what_is_kept(tmp_path):
+    settings = {"train.max_steps": 1, "train.max_epochs": 9, "train.average_decay": 0.5}
+    once = train_small(tmp_path / "once", settings)
+    assert weights(once) == weights(once, "last")  # the first average is the weights
+    twice = train_small(tmp_path / "twice", {**settings, "train.max_steps": 2})
+    first, second, average = (
+        load_file(path / "model.safetensors")
+        for path in (once / "last", twice / "last", twice / "best")
+    )
+    for name in average:
+        expected = 0.5 * first[name] + 0.5 * second[name]
+        assert average[name] == pytest.approx(expected, rel=1e-5, abs=1e-7), name
+
+
+def test_bad_lines_are_skipped_counted_and_named(tmp_path):
+    path = write_pairs(tmp_path / "p.tsv", backwards(letters(40, 2, 4)))
+    with path.open("a", encoding="utf-8") as file:
+        file.write("alone\n" * 12)
+    args = ["train", path, "--output", tmp_path / "run", "--skip-bad-lines"]
+    settings = {**SIZES, "train.max_epochs": 1}
+    options = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    result = run_cli(*args, *options)
+    assert result.code == 0
+    lines = [line for line in result.err.splitlines() if line.startswith(f"{path}:")]
+    assert len(lines) == 10
+    assert lines[0].startswith(f"{path}:41: 2 columns")
+    assert lines[0].endswith("(skipped)")
+    assert "\n12 bad lines skipped\n" in result.err
+    assert "36 training pairs, 4 validation pairs" in result.err
+
+
+def test_a_run_that_runs_away_is_stopped_with_advice(tmp_path):
+    settings = {
+        "train.optimizer": "sgd",
+        "train.learning_rate": 1e30,
+        "train.clip_norm": 1e30,
+        "evaluation.metric": "perplexity",
+    }
+    with pytest.raises(ConfigError, match=r"no longer a finite number at step 9.*1e\+30 is too"):
+        train_small(tmp_path, settings)
+    assert not (tmp_path / "run" / "best").exists()
+
+
+def test_config_yaml_is_the_run_and_makes_it_again(tmp_path):
+    run = train_small(tmp_path, {"text.source.kind": "auto", "train.max_epochs": 1})
+    tree = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    assert tree["text"]["source"]["kind"] == "char"  # settled by the data
+    settings = {
+        f"{section}.{key}": value
+        for section in ("train", "search", "evaluation")
+        for key, value in tree[section].items()
+    }
+    more = {f"model.{part}.{k}": v for part, values in tree["model"].items()
+            for k, v in values.items()}  # fmt: skip
+    again = train_small(tmp_path / "again", {**settings, **more})
+    assert weights(again) == weights(run)
+
+
+def test_a_model_holds_no_path_of_the_training_files(tmp_path):
+    run = train_small(tmp_path / "private", {"train.max_epochs": 1})
+    for path in (run / "best").iterdir():
+        assert b"private" not in path.read_bytes(), path
