@@ -166,3 +166,10 @@ def test_an_optimizer_goes_on_from_its_arrays_bit_by_bit(kind):
             not torch.equal(one, two)
             for one, two in zip(second.parameters(), third.parameters(), strict=True)
         )
+
+
+def test_a_limit_in_minutes_ends_the_schedule_too() -> None:
+    config = TrainConfig(schedule="linear", max_minutes=2.0)
+    assert learning_rate_factor(config, 10, 1000, seconds=90.0) == pytest.approx(0.25)
+    assert learning_rate_factor(config, 900, 1000, seconds=6.0) == pytest.approx(0.1)
+    assert learning_rate_factor(config, 10, 1000, seconds=500.0) == 0.0

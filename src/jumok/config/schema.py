@@ -82,11 +82,11 @@ class EncoderConfig(Section):
 
     cell: Cell = "lstm"
     """Kind of recurrent cell."""
-    embedding: int = Field(default=256, ge=1)
+    embedding: int = Field(default=256, ge=1, le=65536)
     """Size of a source token's vector."""
-    hidden: int = Field(default=256, ge=1)
+    hidden: int = Field(default=256, ge=1, le=65536)
     """Size of a hidden state, per direction."""
-    layers: int = Field(default=1, ge=1)
+    layers: int = Field(default=1, ge=1, le=64)
     """Number of stacked layers."""
     bidirectional: bool = True
     """Read the source in both directions and join the two states."""
@@ -106,11 +106,11 @@ class DecoderConfig(Section):
 
     cell: Cell = "lstm"
     """Kind of recurrent cell."""
-    embedding: int = Field(default=256, ge=1)
+    embedding: int = Field(default=256, ge=1, le=65536)
     """Size of a target token's vector."""
-    hidden: int = Field(default=512, ge=1)
+    hidden: int = Field(default=512, ge=1, le=65536)
     """Size of a hidden state."""
-    layers: int = Field(default=1, ge=1)
+    layers: int = Field(default=1, ge=1, le=64)
     """Number of stacked layers."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of values dropped from embeddings, between layers, and before the readout."""
@@ -137,7 +137,7 @@ class AttentionConfig(Section):
     into tanh(W_c[c;s]) (Luong et al. 2015, eq. 5)."""
     input_feeding: bool = True
     """Hand the last step's attentional state (or context) to the next step's RNN input."""
-    hidden: int = Field(default=256, ge=1)
+    hidden: int = Field(default=256, ge=1, le=65536)
     """Inner size of the `concat` and `additive` scores."""
 
     @property
@@ -207,9 +207,9 @@ class TrainConfig(Section):
     weight_decay: float = Field(default=0.0, ge=0)
     """Weight decay."""
     schedule: Literal["constant", "linear", "cosine", "inverse_sqrt", "plateau"] = "constant"
-    """What the learning rate does after `warmup_steps`: stays; falls to zero by the last step in a
-    line or a cosine; falls with the root of the step; or is multiplied by `plateau_factor` at
-    every validation that is not better."""
+    """What the learning rate does after `warmup_steps`: stays; falls to zero by the end (the last
+    step, or the last minute) in a line or a cosine; falls with the root of the step; or is
+    multiplied by `plateau_factor` at every validation that is not better."""
     warmup_steps: int = Field(default=0, ge=0)
     """Updates over which the learning rate rises from zero."""
     plateau_factor: float = Field(default=0.5, gt=0, lt=1)
@@ -238,18 +238,18 @@ class TrainConfig(Section):
 class SearchConfig(Section):
     """How outputs are looked for."""
 
-    beam: int = Field(default=1, ge=1)
+    beam: int = Field(default=1, ge=1, le=10_000)
     """Hypotheses kept at each step; 1 is greedy search."""
-    n_best: int = Field(default=1, ge=1)
+    n_best: int = Field(default=1, ge=1, le=10_000)
     """Hypotheses returned (at most `beam`)."""
     length_penalty: Literal["none", "average", "gnmt"] = "none"
     """Divide a hypothesis's log-probability by 1, by its length to the power `length_alpha`, or by
     ((5 + length) / 6) to that power (Wu et al. 2016, eq. 14)."""
     length_alpha: float = Field(default=1.0, ge=0)
     """See `length_penalty`."""
-    max_length_ratio: float = Field(default=2.0, ge=0)
+    max_length_ratio: float = Field(default=2.0, ge=0, le=1000)
     """An output has at most `max_length_ratio` x source tokens + `max_length_offset` tokens."""
-    max_length_offset: int = Field(default=10, ge=1)
+    max_length_offset: int = Field(default=10, ge=1, le=1_000_000)
     """See `max_length_ratio`."""
     batch_size: int = Field(default=64, ge=1)
     """Sources searched together. Changes the speed, never the result."""

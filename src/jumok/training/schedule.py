@@ -7,17 +7,22 @@ import math
 from jumok.config import TrainConfig
 
 
-def learning_rate_factor(config: TrainConfig, step: int, total_steps: int) -> float:
-    """The factor for update number ``step`` (from 1) of ``total_steps``.
+def learning_rate_factor(
+    config: TrainConfig, step: int, total_steps: int, seconds: float = 0.0
+) -> float:
+    """The factor for update number ``step`` (from 1) of ``total_steps``, after ``seconds``.
 
     ``warmup_steps`` of linear rise, then: ``linear`` and ``cosine`` (Loshchilov & Hutter 2017,
-    eq. 5) fall to zero at ``total_steps``; ``inverse_sqrt`` falls with 1/sqrt(step) (Vaswani et
-    al. 2017, eq. 3); ``constant`` stays, and so does ``plateau``, whose factor the trainer keeps.
+    eq. 5) fall to zero at ``total_steps``, or at ``max_minutes`` if that comes first;
+    ``inverse_sqrt`` falls with 1/sqrt(step) (Vaswani et al. 2017, eq. 3); ``constant`` stays, and
+    so does ``plateau``, whose factor the trainer keeps.
     """
     warmup = config.warmup_steps
     if step <= warmup:
         return step / warmup
     progress = min(1.0, (step - warmup) / max(1, total_steps - warmup))
+    if config.max_minutes is not None:
+        progress = max(progress, min(1.0, seconds / (60 * config.max_minutes)))
     if config.schedule == "linear":
         return 1.0 - progress
     if config.schedule == "cosine":

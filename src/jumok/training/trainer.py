@@ -108,7 +108,7 @@ class Trainer:
         config, state = self.config.train, self.state
         self.model.train()
         state.step += 1
-        factor = learning_rate_factor(config, state.step, self.total_steps)
+        factor = learning_rate_factor(config, state.step, self.total_steps, state.seconds)
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor * state.rate_factor
         loss = self._loss(self.model, batch, config.label_smoothing)
