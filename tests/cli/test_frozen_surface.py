@@ -6,7 +6,7 @@ from jumok.cli.app import app
 from jumok.config import dotted_keys
 
 OPTIONS = {
-    "train": "data --dev --preset --set --output --resume --skip-bad-lines",
+    "train": "data --dev --preset --config --set --output --resume --skip-bad-lines",
     "predict": "model file --beam --n-best --format --encoding --set --device",
     "evaluate": "model data --format --beam --set --device",
     "explain": "model text --output --beam --device",

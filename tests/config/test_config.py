@@ -7,7 +7,7 @@ import itertools
 import pytest
 import yaml
 
-from jumok.config import Config, dotted_keys, load_preset, preset_names, resolve
+from jumok.config import Config, dotted_keys, load_preset, preset_names, read_tree, resolve
 from jumok.errors import ConfigError
 
 ARCHITECTURES = ["bahdanau2015", "cho2014", "lecture", "luong2015", "sutskever2014"]
@@ -114,3 +114,22 @@ def test_every_setting_is_documented() -> None:
 
     assert undocumented(Config.model_json_schema()) == []
     assert "train.max_epochs" in set(dotted_keys())
+
+
+def test_a_file_of_settings_is_read_back(tmp_path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(resolve(["luong2015"], ["train.seed=5"]).to_yaml(), encoding="utf-8")
+    config = resolve(settings=["train.batch_size=7"], base=read_tree(path))
+    assert (config.train.seed, config.train.batch_size) == (5, 7)
+    assert config.presets == ("luong2015",)
+    path.write_text("train: {max_epoch: 3}", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"Did you mean 'train\.max_epochs'"):
+        resolve(base=read_tree(path))
+
+
+@pytest.mark.parametrize("text", ["- a list", "", "{", "\udcff"])
+def test_a_file_of_anything_else_is_refused(tmp_path, text: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ConfigError, match=r"mine\.yaml"):
+        read_tree(path)

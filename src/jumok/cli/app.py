@@ -79,6 +79,9 @@ def train(
         typer.Option("--dev", help="File of validation pairs; else a part is held out."),
     ] = None,
     preset: Presets = None,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", help="YAML file of settings to begin with.")
+    ] = None,
     set_: Settings = None,
     output: Annotated[
         Path | None, typer.Option("--output", help="New directory for the run.")
@@ -99,7 +102,7 @@ def train(
     if skip_bad_lines:
         settings.append("data.skip_bad_lines=true")
     if resume is not None:
-        if data or output or preset or dev:
+        if data or output or preset or dev or config_file:
             raise ConfigError(
                 "--resume goes on with a run as it was begun: give only --set train.*"
             )
@@ -111,7 +114,14 @@ def train(
         )
     if output is None:
         raise ConfigError("Say where the model should go: --output DIRECTORY")
-    jumok.train(data, dev=dev or (), preset=preset or (), settings=settings, output=output)
+    jumok.train(
+        data,
+        dev=dev or (),
+        preset=preset or (),
+        config_file=config_file,
+        settings=settings,
+        output=output,
+    )
 
 
 @app.command()

@@ -16,6 +16,7 @@ from jumok.config.resolve import (
     load_preset,
     parse_settings,
     preset_names,
+    read_tree,
     resolve,
 )
 from jumok.config.schema import (
@@ -57,5 +58,6 @@ __all__ = [
     "load_preset",
     "parse_settings",
     "preset_names",
+    "read_tree",
     "resolve",
 ]

@@ -6,6 +6,7 @@ import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any, get_args
 
 import yaml
@@ -77,6 +78,20 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
         return Config.model_validate(tree)
     except ValidationError as error:
         raise ConfigError("\n".join(_sentences(error))) from None
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """The nested settings in a YAML file, such as a run's ``config.yaml``; not yet validated."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} is not a readable YAML file of settings: {error}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(
+            f"{path} should hold sections of settings, as `jumok config --print` shows them, but "
+            f"holds a {type(tree).__name__}"
+        )
+    return tree
 
 
 def dotted_keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import yaml
 
 from jumok.bundle import read_bundle
 from jumok.config import (
@@ -16,6 +15,7 @@ from jumok.config import (
     dotted_keys,
     from_tree,
     parse_settings,
+    read_tree,
     resolve,
 )
 from jumok.data import Dataset, Pair, encode_pairs, read_pairs, split_off_dev
@@ -40,6 +40,7 @@ def train(
     output: str | Path,
     dev: str | Path | Sequence[str | Path] = (),
     preset: str | Sequence[str] = (),
+    config_file: str | Path | None = None,
     settings: Settings = (),
 ) -> Predictor:
     """Train on files of pairs and return the best model, ready to predict.
@@ -49,14 +50,16 @@ def train(
         output: a new directory for the run: ``best/`` and ``last/`` models, ``config.yaml``,
             ``metrics.jsonl``, ``train.log``.
         dev: validation pairs; without them ``data.dev_fraction`` (10 % if not set) is held out.
-        preset: one preset or several, later ones winning.
+        preset: one preset or several.
+        config_file: YAML file of settings to begin with, as the ``config.yaml`` of a run.
         settings: ``section.field=value`` strings, or a mapping of such keys.
 
     Raises `ConfigError`, `DataError`, `StorageError`, and `Interrupted` on Ctrl-C.
     """
     names = [preset] if isinstance(preset, str) else list(preset)
-    files = {"data": {"train": _names(data), "dev": _names(dev)}}
-    config = resolve(names, settings, base=files)
+    config = resolve(names, settings, {} if config_file is None else read_tree(Path(config_file)))
+    files = config.data.model_copy(update={"train": _names(data), "dev": _names(dev)})
+    config = config.model_copy(update={"data": files})
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"The output {folder} is a file. Give a new directory")
@@ -85,7 +88,7 @@ def resume(directory: str | Path, settings: Settings = ()) -> Predictor:
     folder = Path(directory)
     if not (folder / "config.yaml").exists():
         raise ConfigError(f"{folder} holds no run to go on with: there is no config.yaml in it")
-    begun = _read_config(folder / "config.yaml")
+    begun = from_tree(read_tree(folder / "config.yaml"))
     for key in parse_settings(settings):
         if key in dotted_keys() and not key.startswith("train."):
             raise ConfigError(
@@ -119,19 +122,8 @@ class Corpus(NamedTuple):
     """What there is to say about it, line by line."""
 
 
-def _names(paths: str | Path | Sequence[str | Path]) -> list[str]:
-    return [str(paths)] if isinstance(paths, str | Path) else [str(p) for p in paths]
-
-
-def _read_config(path: Path) -> Config:
-    """The settings that a run was begun with."""
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} is not readable YAML: {error}") from None
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} should hold sections of settings, as jumok wrote it")
-    return from_tree(tree)
+def _names(paths: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
+    return (str(paths),) if isinstance(paths, str | Path) else tuple(str(p) for p in paths)
 
 
 def _read(config: Config) -> tuple[list[Pair], list[Pair], list[str]]:
