@@ -71,8 +71,9 @@ SETTINGS = {
     "device": (["--set", "train.device=gpu"], ["cpu, cuda", "'gpu' came"]),
     "absent device": (["--set", "train.device=cuda:99"], ["'cuda:99' came"]),
     "meta device": (["--set", "train.device=meta"], ["'meta' came"]),
-    "too large": (["--set", "model.encoder.hidden=1000000000"], ["does not fit into memory"]),
-    "far too large": (["--set", f"model.decoder.hidden={10**30}"], ["does not fit into memory"]),
+    "too large": (["--set", "model.encoder.hidden=65536", "--set", "model.encoder.layers=64"],
+                  ["does not fit into memory"]),
+    "far too large": (["--set", f"model.decoder.hidden={10**30}"], ["less than or equal to 65536"]),
     "encoding": (["--set", "data.encoding=utf-9"], ["data.encoding=utf-9 is not"]),
 }  # fmt: skip
 

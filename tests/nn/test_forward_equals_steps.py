@@ -7,7 +7,8 @@ import itertools
 import pytest
 import torch
 
-from jumok.config import ConfigError, ModelConfig, resolve
+from jumok.config import ModelConfig, resolve
+from jumok.errors import ConfigError
 from jumok.nn import Seq2Seq
 
 

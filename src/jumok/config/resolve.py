@@ -85,7 +85,8 @@ def read_tree(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} is not a readable YAML file of settings: {error}") from None
+        said = " ".join(str(error).split())
+        raise ConfigError(f"{path} is not readable YAML: {said}") from None
     if not isinstance(tree, dict):
         raise ConfigError(
             f"{path} should hold sections of settings, as `jumok config --print` shows them, but "
