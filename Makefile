@@ -36,7 +36,8 @@ clean: ## Remove the environment, the demo and every cache
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
-# torch comes first and exactly: a looser request may bring a build with gigabytes of CUDA
+# torch comes first and exactly, so that one of this version that is in .venv already is kept. On Linux
+# plain pip may take a build with gigabytes of CUDA; for a CPU build make .venv and install it before.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "jumok needs Python 3.11 or newer, but '$(PYTHON)' is older or missing."; \

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import jumok
+from jumok.data import read_pairs
 from jumok.errors import JumokError
 from jumok.explain import render_terminal
 
@@ -73,7 +74,7 @@ def demo(minutes: float, words: int, folder: Path, seed: int) -> None:
         settings=SETTINGS | {"train.max_minutes": minutes},
         output=folder / "model",
     )
-    unseen = read_pairs(folder / "test.tsv")
+    unseen = read_pairs(folder / "test.tsv", model.config.data).pairs
     scores = jumok.evaluate(model, unseen)
     print(
         f"\n{TEST:,} words it never saw: {scores['wer']:.1f} % of them wrong (WER), "
@@ -127,12 +128,6 @@ def dictionary() -> dict[str, list[str]]:
             plain = " ".join(phone.rstrip("012") for phone in phones)
             found.setdefault(word, {})[plain] = None
     return {word: list(variants) for word, variants in found.items()}
-
-
-def read_pairs(path: Path) -> list[tuple[str, str]]:
-    """The pairs of a file that `write_pairs` wrote."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [(source, target) for source, _, target in (line.partition("\t") for line in lines)]
 
 
 def what_next(folder: Path) -> str:

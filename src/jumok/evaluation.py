@@ -1,54 +1,87 @@
-"""How good a model is on pairs it has not seen: outputs judged, and perplexity."""
+"""How good a model is on pairs it has not seen: outputs judged, and perplexity.
+
+References are brought to the form in which the target tokenizer writes (NFC; lower case and single
+separators, if it knows no others), because no output could ever equal another form.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from jumok.metrics import bleu_signature, group_references, metric_value, perplexity, score_outputs
+from jumok.metrics import (
+    bleu_signature,
+    group_references,
+    metric_value,
+    perplexity,
+    score_outputs,
+)
 from jumok.predictor import Predictor
+from jumok.text import unknown_rate
+
+Pairs = Sequence[tuple[str, str]]
 
 
-def evaluate(
-    predictor: Predictor, pairs: Sequence[tuple[str, str]], **search: Any
-) -> dict[str, float]:
+def evaluate(predictor: Predictor, pairs: Pairs, **search: Any) -> dict[str, float]:
     """Every metric on ``pairs``; those with one source are one item with several references.
 
     Keys: exact_match wer per cer bleu chrf ter (per cent) and perplexity (per target token, EOS
-    counted, of every pair).
+    counted, of every pair). ``search`` are fields of `SearchConfig`.
     """
-    report = evaluate_report(predictor, pairs, **search)
-    return {key: value for key, value in report.items() if isinstance(value, float)}
+    return evaluate_report(predictor, pairs, **search).scores
+
+
+class Report(NamedTuple):
+    """`evaluate`, and what one has to know to read it."""
+
+    scores: dict[str, float]
+    pairs: int
+    sources: int
+    """Different sources: as many outputs were judged."""
+    unknown_source: float
+    unknown_target: float
+    """Share of tokens that the vocabulary lacks, in per cent. In the perplexity each counts as the
+    one token ``<unk>``, so models with unlike vocabularies cannot be compared by it."""
+    signatures: dict[str, str]
+    """sacrebleu's, of bleu, chrf and ter."""
 
 
 def evaluate_report(
-    predictor: Predictor, pairs: Sequence[tuple[str, str]], **search: Any
-) -> dict[str, Any]:
-    """`evaluate`, with the numbers of ``pairs`` and ``sources`` and sacrebleu's ``signatures``."""
-    sources, references = group_references(pairs)
+    predictor: Predictor, pairs: Pairs, bleu_tokenize: str | None = None, **search: Any
+) -> Report:
+    """Scores and circumstances; ``bleu_tokenize`` stands in for the model's own setting."""
+    tokenize = bleu_tokenize or predictor.config.evaluation.bleu_tokenize
+    sources, references = _items(predictor, pairs)
     outputs = [p.text for p in predictor.predict(sources, **search)]
-    tokenize = predictor.config.evaluation.bleu_tokenize
-    return {
-        **score_outputs(outputs, references, bleu_tokenize=tokenize),
-        "perplexity": evaluate_perplexity(predictor, pairs),
-        "pairs": len(pairs),
-        "sources": len(sources),
-        "signatures": bleu_signature(references, bleu_tokenize=tokenize),
-    }
+    scores = score_outputs(outputs, references, bleu_tokenize=tokenize)
+    scores["perplexity"] = _perplexity(predictor, pairs)
+    return Report(
+        scores,
+        len(pairs),
+        len(sources),
+        100 * unknown_rate(predictor.source_tokenizer, sources),
+        100 * unknown_rate(predictor.target_tokenizer, [target for _, target in pairs]),
+        bleu_signature(references, bleu_tokenize=tokenize),
+    )
 
 
-def evaluate_perplexity(predictor: Predictor, pairs: Sequence[tuple[str, str]]) -> float:
-    """exp of the mean negative log-probability of a target token."""
-    forced = predictor.score(pairs, length_penalty="none")
-    return perplexity(sum(p.score for p in forced), sum(len(p.tokens) for p in forced))
-
-
-def evaluate_metric(predictor: Predictor, pairs: Sequence[tuple[str, str]]) -> float:
+def evaluate_metric(predictor: Predictor, pairs: Pairs) -> float:
     """The one metric that the model is judged by, on greedy outputs."""
     metric = predictor.config.evaluation.metric
     if metric == "perplexity":
-        return evaluate_perplexity(predictor, pairs)
-    sources, references = group_references(pairs)
+        return _perplexity(predictor, pairs)
+    sources, references = _items(predictor, pairs)
     outputs = [p.text for p in predictor.predict(sources, beam=1, n_best=1)]
     tokenize = predictor.config.evaluation.bleu_tokenize
     return metric_value(metric, outputs, references, bleu_tokenize=tokenize)
+
+
+def _items(predictor: Predictor, pairs: Pairs) -> tuple[list[str], list[list[str]]]:
+    written = predictor.target_tokenizer.comparable
+    return group_references((source, written(target)) for source, target in pairs)
+
+
+def _perplexity(predictor: Predictor, pairs: Pairs) -> float:
+    """exp of the mean negative log-probability of a target token."""
+    forced = predictor.score(pairs, length_penalty="none")
+    return perplexity(sum(p.score for p in forced), sum(len(p.tokens) for p in forced))

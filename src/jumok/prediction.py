@@ -13,7 +13,7 @@ from jumok.errors import InputError
 from jumok.explain import AttentionMap, render_fragment
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no one truth value
 class Prediction:
     """One output with its evidence.
 

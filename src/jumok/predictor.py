@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -12,6 +13,7 @@ from jumok.bundle import read_bundle
 from jumok.config import Config, SearchConfig, resolve
 from jumok.data import pad, sorted_batches, source_ids, source_order
 from jumok.engine import Engine, load_engine
+from jumok.errors import InputError
 from jumok.prediction import Prediction
 from jumok.search import (
     Hypothesis,
@@ -66,12 +68,14 @@ class Predictor:
         """Output for one text, or a list of outputs for a list of texts.
 
         Keywords are fields of `SearchConfig` (``beam=5, n_best=3``) that stand in for the model's
-        own. A text without any token gives an empty output, so that lines stay beside lines.
+        own; ``n_best`` without ``beam`` widens the beam where it must. A text without any token
+        gives an empty output, so that lines stay beside lines. Raises `InputError` for a text of
+        more tokens than ``search.max_source_length``.
         """
         if isinstance(source, str):
             return self.predict([source], **search)[0]
         settings = self._settings(search)
-        encodings = self.source_tokenizer.encode_batch(list(source))
+        encodings = self._encode(list(source), settings)
         found: list[list[Hypothesis]] = [[] for _ in source]
         for batch in self._batches(encodings, settings.batch_size):
             for index, hypotheses in zip(
@@ -84,9 +88,12 @@ class Predictor:
         ]
 
     def score(self, pairs: Sequence[tuple[str, str]], **search: Any) -> list[Prediction]:
-        """Given outputs, forced: their token log-probabilities, score and attention."""
+        """Given outputs, forced: their token log-probabilities, score and attention.
+
+        A token that the target vocabulary lacks is scored as ``<unk>``.
+        """
         settings = self._settings(search)
-        encodings = self.source_tokenizer.encode_batch([source for source, _ in pairs])
+        encodings = self._encode([source for source, _ in pairs], settings)
         targets = [
             np.array([*encoding.ids, EOS])
             for encoding in self.target_tokenizer.encode_batch([target for _, target in pairs])
@@ -104,15 +111,28 @@ class Predictor:
             for index, hypothesis in zip(batch, hypotheses, strict=True):
                 found[index] = hypothesis
         return [
-            self._prediction(text, encoding, [h] if h else [])
-            for (text, _), encoding, h in zip(pairs, encodings, found, strict=True)
+            replace(self._prediction(source, encoding, [h] if h else []), text=target)
+            for (source, target), encoding, h in zip(pairs, encodings, found, strict=True)
         ]
 
     def _settings(self, search: Mapping[str, Any]) -> SearchConfig:
         if not search:
             return self.config.search
+        if "beam" not in search and "n_best" in search:
+            search = {**search, "beam": max(self.config.search.beam, search["n_best"])}
         settings = {f"search.{key}": value for key, value in search.items()}
         return resolve(base=self.config.model_dump(), settings=settings).search
+
+    def _encode(self, sources: list[str], settings: SearchConfig) -> list[Encoding]:
+        encodings = self.source_tokenizer.encode_batch(sources)
+        for encoding, source in zip(encodings, sources, strict=True):
+            if len(encoding.ids) > settings.max_source_length:
+                raise InputError(
+                    f"A text may have search.max_source_length={settings.max_source_length} "
+                    f"tokens, but one of {len(encoding.ids)} came ({source:.30}...). Divide it, or "
+                    "raise the limit"
+                )
+        return encodings
 
     def _batches(self, encodings: Sequence[Encoding], batch_size: int) -> Iterator[list[int]]:
         filled = [i for i, e in enumerate(encodings) if e.ids]
@@ -166,4 +186,4 @@ class Predictor:
             for h in hypotheses
         ]
         best, *others = made
-        return Prediction(**{**vars(best), "alternatives": others})
+        return replace(best, alternatives=others)

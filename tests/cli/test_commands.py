@@ -126,7 +126,9 @@ def test_evaluate_measures_all_and_agrees_with_the_library(run):
     path = write_pairs(run.parent / "test.tsv", [*pairs, ("abc", "가")])
     result = run_cli("evaluate", run, path, "--format", "json")
     report = json.loads(result.out)
-    assert report.keys() == EIGHT | {"pairs", "sources", "signatures"}
+    assert report.keys() == EIGHT | {
+        "pairs", "sources", "unknown_source", "unknown_target", "signatures"
+    }  # fmt: skip
     expected = jumok.evaluate(jumok.load(run), [*pairs, ("abc", "가")])
     assert {key: report[key] for key in EIGHT} == pytest.approx(expected)
     table = run_cli("evaluate", run, path).out

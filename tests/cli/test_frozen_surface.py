@@ -33,7 +33,7 @@ train.optimizer train.learning_rate train.weight_decay train.schedule train.warm
 train.plateau_factor train.clip_norm train.label_smoothing train.average_decay
 train.validate_every train.validate_pairs train.patience train.seed train.device train.threads
 search.beam search.n_best search.length_penalty search.length_alpha search.max_length_ratio
-search.max_length_offset search.batch_size
+search.max_length_offset search.max_source_length search.batch_size
 evaluation.metric evaluation.bleu_tokenize
 """
 

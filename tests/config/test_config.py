@@ -133,3 +133,27 @@ def test_a_file_of_anything_else_is_refused(tmp_path, text: str) -> None:
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(ConfigError, match=r"mine\.yaml"):
         read_tree(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("train:", "train: input should be a valid dictionary"),
+        ("presets: 3", "presets"),
+        ("presets:", "presets"),
+        ("model: {attention: dot}", "model.attention"),
+    ],
+)
+def test_sections_must_be_sections(tmp_path, text: str, words: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=words):
+        resolve(settings=["train.seed=1", "model.attention.score=dot"], base=read_tree(path))
+
+
+def test_text_that_looks_like_a_number_stays_text(tmp_path) -> None:
+    config = resolve(settings=["data.source_column=2024", "text.target.separator=true"])
+    assert (config.data.source_column, config.text.target.separator) == ("2024", "true")
+    path = tmp_path / "mine.yaml"
+    path.write_text("data: {source_column: 2}", encoding="utf-8")
+    assert resolve(base=read_tree(path)).data.source_column == "2"

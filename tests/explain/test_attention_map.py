@@ -14,7 +14,7 @@ WEIGHTS = [[0.7, 0.2, 0.1], [0.0, 0.0, 0.0], [0.1, 0.3, 0.6], [0.1, 0.8, 0.1]]
 
 
 def a_map(**fields) -> AttentionMap:
-    return AttentionMap(["a", "b", "</s>"], ["x", "y", "</s>", "z"], np.array(WEIGHTS), **fields)
+    return AttentionMap(["a", "b", "</s>"], ["x", "y", "w", "z"], np.array(WEIGHTS), **fields)
 
 
 def test_shapes_that_do_not_fit_name_both():
@@ -45,21 +45,29 @@ def test_strongest_by_hand():
 
 
 def test_pharaoh_by_hand():
-    # x looks at a; y at nothing; </s> is no word; z at b, and is the third word without </s>
-    assert pharaoh(a_map()) == "0-0 1-2"
+    # x looks at a; y at nothing; the third at the end of the source; z at b
+    assert pharaoh(a_map()) == "0-0 1-3"
 
 
-def test_pharaoh_leaves_out_links_to_boundaries_and_does_not_count_them():
-    attention = AttentionMap(["<s>", "a", "</s>"], ["x", "y"], np.eye(3)[1:])
-    assert pharaoh(attention) == "0-0"
+def test_pharaoh_leaves_out_links_to_the_end():
+    attention = AttentionMap(["b", "a", "</s>"], ["x", "y", "</s>"], np.eye(3)[[1, 2, 0]])
+    assert pharaoh(attention) == "1-0"
+
+
+def test_only_the_last_token_can_be_the_end():
+    markup = ["</s>", "<s>", "<pad>", "<unk>", "</s>"]
+    attention = AttentionMap(markup, markup, np.eye(5))
+    assert attention.source_labels == attention.target_labels == [*markup[:-1], "∎"]
+    assert pharaoh(attention) == "0-0 1-1 2-2 3-3"
+    assert AttentionMap(["</s>", "a"], ["x"], np.array([[1.0, 0.0]])).source_labels[0] == "</s>"
 
 
 def test_labels_are_visible_and_harmless():
     jamo = unicodedata.normalize("NFD", "각")
-    tokens = [*jamo, " ", "\x1b[2J", "</s>", "\u202e", "\ud800", "", "\u0301", "\u200d", "\x85"]
+    tokens = [*jamo, " ", "\x1b[2J", "\u202e", "\ud800", "", "\u0301", "\u200d", "\x85", "</s>"]
     attention = AttentionMap(tokens, ["x"], np.zeros((1, len(tokens))))
     assert attention.source_labels == [
-        *("ㄱ", "ㅏ", "ㄱ", "␣", "␛[2J", "∎", "\ufffd", "\ufffd", "·", "◌\u0301", "·", "\ufffd"),
+        *("ㄱ", "ㅏ", "ㄱ", "␣", "␛[2J", "\ufffd", "\ufffd", "·", "◌\u0301", "·", "\ufffd", "∎"),
     ]
 
 

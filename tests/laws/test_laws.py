@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tiny import ALPHABET, tiny_predictor
 
@@ -20,7 +22,9 @@ from jumok.search import Step, beam_search, greedy_search, length_penalty
 from jumok.text import BOS, EOS, PAD, UNK
 
 PRESETS = preset_names()
+PENALTIES = ["none", "average", "gnmt"]
 texts = st.text(alphabet=ALPHABET, min_size=1, max_size=9)
+outputs = st.lists(st.sampled_from("xyzwvu"), max_size=6).map(" ".join)
 seeds = st.integers(0, 2**20)
 quick = settings(max_examples=8, deadline=None)
 each_preset = pytest.mark.parametrize("preset", PRESETS)
@@ -78,7 +82,7 @@ def test_beam_1_is_greedy(preset: str, seed: int, sources: list[str]) -> None:
 
 
 @each_preset
-@pytest.mark.parametrize("penalty", ["none", "average", "gnmt"])
+@pytest.mark.parametrize("penalty", PENALTIES)
 @settings(max_examples=3, deadline=None)
 @given(seed=seeds, source=texts)
 def test_a_beam_wide_enough_is_exhaustive_search(
@@ -124,6 +128,104 @@ def test_scores_are_the_teacher_forced_log_probabilities(
             ids[0].append(EOS)
         assert sum(prediction.token_log_probs) == pytest.approx(prediction.score)
         assert _forced(predictor, source, ids[0]) == pytest.approx(prediction.score)
+
+
+@each_preset
+@quick
+@given(
+    seed=seeds,
+    pairs=st.lists(st.tuples(texts, outputs), min_size=1, max_size=7),
+    penalty=st.sampled_from(PENALTIES),
+)
+def test_forced_scores_do_not_depend_on_batch_mates_order_and_padding(
+    preset: str, seed: int, pairs: list[tuple[str, str]], penalty: str
+) -> None:
+    predictor = tiny_predictor(preset, seed)
+    options = {"length_penalty": penalty}
+    alone = [predictor.score([pair], **options)[0] for pair in pairs]
+    together = predictor.score(pairs, **options)
+    backwards = predictor.score(pairs[::-1], batch_size=50, **options)[::-1]
+    for (source, target), one, *others in zip(pairs, alone, together, backwards, strict=True):
+        assert (one.source, one.text) == (source, target)
+        assert one.tokens[-1] == "</s>"
+        for other in others:
+            assert (one.source, one.text, one.tokens) == (other.source, other.text, other.tokens)
+            assert one.score == pytest.approx(other.score, abs=1e-9)
+            np.testing.assert_allclose(one.token_log_probs, other.token_log_probs, atol=1e-9)
+            if one.attention is not None:
+                np.testing.assert_allclose(one.attention, other.attention, atol=1e-9)
+
+
+@each_preset
+@quick
+@given(
+    seed=seeds,
+    sources=st.lists(texts, min_size=1, max_size=5),
+    beam=st.integers(1, 4),
+    penalty=st.sampled_from(PENALTIES),
+)
+def test_an_output_forced_again_has_the_score_it_was_predicted_with(
+    preset: str, seed: int, sources: list[str], beam: int, penalty: str
+) -> None:
+    predictor = tiny_predictor(preset, seed)
+    found = predictor.predict(sources, beam=beam, n_best=beam, length_penalty=penalty)
+    every = [p for best in found for p in (best, *best.alternatives)]
+    complete = [p for p in every if p.tokens[-1] == "</s>"]
+    assume(complete)  # else all were cut, and a forced one never is
+    forced = predictor.score([(p.source, p.text) for p in complete], length_penalty=penalty)
+    for one, other in zip(complete, forced, strict=True):
+        assert (one.text, one.tokens) == (other.text, other.tokens)
+        assert one.score == pytest.approx(other.score, abs=1e-9)
+        np.testing.assert_allclose(one.token_log_probs, other.token_log_probs, atol=1e-9)
+        if one.attention is not None:
+            np.testing.assert_allclose(one.attention, other.attention, atol=1e-9)
+
+
+@each_preset
+@pytest.mark.parametrize("penalty", PENALTIES)
+@settings(max_examples=4, deadline=None)
+@given(
+    seed=seeds,
+    sources=st.lists(texts, min_size=1, max_size=4),
+    width=st.integers(2, 5),
+    n_best=st.integers(1, 5),
+    alpha=st.sampled_from([0.5, 1.0, 2.0]),
+)
+def test_stopping_early_loses_nothing(
+    preset: str,
+    penalty: str,
+    seed: int,
+    sources: list[str],
+    width: int,
+    n_best: int,
+    alpha: float,
+) -> None:
+    predictor = tiny_predictor(preset, seed)
+    start, limits, _ = _search_input(predictor, sources)
+    divisor = length_penalty(
+        predictor.config.search.model_copy(
+            update={"length_penalty": penalty, "length_alpha": alpha}
+        )
+    )
+
+    def search() -> list[list[tuple[list[int], float]]]:
+        found = beam_search(
+            predictor.engine.step,
+            start,
+            limits,
+            predictor._forbidden,
+            divisor,
+            width,
+            min(n_best, width),
+        )
+        return [[(h.tokens.tolist(), h.score) for h in row] for row in found]
+
+    early = search()
+    with _never_settled():
+        late = search()
+    for row, other in zip(early, late, strict=True):
+        assert [tokens for tokens, _ in row] == [tokens for tokens, _ in other]
+        assert [s for _, s in row] == pytest.approx([s for _, s in other], abs=1e-9)
 
 
 @each_preset
@@ -195,11 +297,14 @@ def test_reversing_the_source_is_reading_the_mirror_image(
         np.testing.assert_allclose(one.attention[:, :-1], other.attention[:, :-1][:, ::-1])
 
 
-def test_forced_scores_of_a_hand_made_table() -> None:
-    class Table:
-        def select(self, rows: np.ndarray) -> Table:
-            return self
+class Table:
+    """A state without anything in it."""
 
+    def select(self, rows: np.ndarray) -> Table:
+        return self
+
+
+def test_searches_over_a_hand_made_table() -> None:
     table = np.log(np.array([[0.1, 0.1, 0.3, 0.1, 0.4]]))
 
     def step(tokens: np.ndarray, state: Table) -> Step:
@@ -214,6 +319,42 @@ def test_forced_scores_of_a_hand_made_table() -> None:
     [found] = beam_search(step, Table(), np.array([3]), forbidden, penalty, 3, 2)
     assert [h.tokens.tolist() for h in found] == [[EOS], [4, EOS]]
     assert [np.exp(h.score) for h in found] == pytest.approx([0.3, 0.12])
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_a_search_stops_as_soon_as_nothing_can_change(penalty: str) -> None:
+    table, steps = np.log(np.array([[0.01, 0.01, 0.8, 0.01, 0.17]])), 0
+
+    def step(tokens: np.ndarray, state: Table) -> Step:
+        nonlocal steps
+        steps += 1
+        return Step(np.repeat(table, len(tokens), axis=0), state, None)
+
+    divisor = length_penalty(resolve(settings={"search.length_penalty": penalty}).search)
+    forbidden = np.array([True, True, False, True, False])
+
+    def search() -> list[int]:
+        [[best]] = beam_search(step, Table(), np.array([20]), forbidden, divisor, 4, 1)
+        return best.tokens.tolist()
+
+    assert search() == [EOS]
+    # 0.17 is behind 0.8 for ever, unless it may be divided by a length of 20: then 0.17 ** 3 is
+    assert steps == {"none": 1, "average": 3, "gnmt": 1}[penalty]
+    steps = 0
+    with _never_settled():
+        assert search() == [EOS]
+    assert steps == 4  # each has completed one hypothesis, so the beam has shrunk to nothing
+
+
+@contextmanager
+def _never_settled() -> Iterator[None]:
+    """Beam search without its early stop."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "jumok.search.beam._settled",
+            lambda done, source, *rest: np.zeros(len(source), dtype=bool),
+        )
+        yield
 
 
 def _search_input(predictor: Predictor, sources: list[str]) -> tuple:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from runs import SIZES, as_options, backwards, letters, records, run_cli, train_
 
 import jumok
 from jumok.bundle import read_bundle
-from jumok.errors import BundleError, ConfigError, Interrupted
+from jumok.errors import BundleError, ConfigError, DataError, Interrupted
 from jumok.training.interrupt import StopRequest, listen
 
 # everything that has a state: dropout, warm-up, the average, a plateau
@@ -205,3 +206,23 @@ def test_ctrl_c_in_a_real_process(tmp_path):
     result = run_cli("train", "--resume", run, "--set", f"train.max_epochs={state['epoch'] + 1}")
     assert result.code == 0, result.err
     assert "done after" in result.err
+
+
+def test_a_run_does_not_go_on_with_other_pairs(tmp_path):
+    run = train_small(tmp_path, {"train.max_epochs": 1})
+    before = (run / "config.yaml").read_bytes()
+    with (tmp_path / "pairs.tsv").open("a", encoding="utf-8") as file:
+        file.write("abcab\t나가다나가\n")
+    result = run_cli("train", "--resume", run, "--set", "train.max_epochs=2")
+    assert result.code == DataError.exit_code
+    assert "not those that this run was begun with" in result.err
+    assert (run / "config.yaml").read_bytes() == before
+
+
+def test_a_run_goes_on_from_another_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train_small(Path(), {"train.max_epochs": 1})
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    result = run_cli("train", "--resume", tmp_path / "run", "--set", "train.max_epochs=2")
+    assert result.code == 0, result.err

@@ -52,10 +52,17 @@ class Bundle:
         return self.path / WEIGHTS
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the stored tensors, from the file's header alone."""
+        """Names and shapes of the stored float32 tensors, from the file's header alone."""
         try:
             with safe_open(self.weights, framework="np") as file:
-                return {k: tuple(file.get_slice(k).get_shape()) for k in file.keys()}  # noqa: SIM118
+                slices = {k: file.get_slice(k) for k in file.keys()}  # noqa: SIM118
+                kinds = {s.get_dtype() for s in slices.values()}
+                if kinds - {"F32"}:
+                    raise BundleError(
+                        f"{self.weights} should hold float32 tensors (F32) and no others, but "
+                        f"holds {', '.join(sorted(kinds))}. It was not written by jumok"
+                    )
+                return {k: tuple(s.get_shape()) for k, s in slices.items()}
         except (SafetensorError, OSError) as error:
             raise BundleError(
                 f"{self.weights} is not a readable safetensors file: {error}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from jumok.errors import JumokError, StorageError
 
@@ -12,12 +13,17 @@ def main() -> None:
     """Entry point of `jumok`: errors for users become a sentence and an exit code."""
     from jumok.cli.app import app
 
+    _open_missing_streams()
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         # a Korean Windows console would choose cp949, a bare container ASCII
         stream.reconfigure(encoding="utf-8", errors="strict" if stream is sys.stdin else "replace")  # type: ignore[union-attr]
     try:
         try:
             app()
+        except SystemExit as end:
+            if isinstance(end.__context__, BrokenPipeError):
+                raise end.__context__ from None  # click makes exit code 1 of it
+            raise
         finally:
             sys.stdout.flush()
     except JumokError as error:
@@ -31,6 +37,13 @@ def main() -> None:
         print(f"jumok: The system refused: {error}", file=sys.stderr)
         _close_stdout()
         raise SystemExit(StorageError.exit_code) from None
+
+
+def _open_missing_streams() -> None:
+    """A stream that was closed before we began (``jumok ... >&-``) leads nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _close_stdout() -> None:

@@ -108,14 +108,14 @@ def train(
             )
         jumok.resume(resume, settings)
         return
-    if not data:
+    if not data and not config_file:
         raise ConfigError(
             "There is nothing to train on: give a file of pairs, jumok train FILE ..."
         )
     if output is None:
         raise ConfigError("Say where the model should go: --output DIRECTORY")
     jumok.train(
-        data,
+        data or (),
         dev=dev or (),
         preset=preset or (),
         config_file=config_file,
@@ -148,7 +148,7 @@ def predict(
     from jumok.predictor import load
 
     predictor = load(model, device)
-    search = _search(predictor.config.search.beam, beam, n_best, set_)
+    search = _search(beam, n_best, set_)
     for window in windows(source_lines(file, encoding), size=1024):
         for prediction in predictor.predict(window, **search):
             sys.stdout.write(render(prediction, format_.value))
@@ -174,14 +174,16 @@ def evaluate(
     from jumok.predictor import load
 
     predictor = load(model, device)
-    here = [s for s in set_ or [] if s.startswith(("data.", "evaluation."))]
-    config = resolve(base=predictor.config.model_dump(), settings=here)
-    predictor.config = config
-    search = _search(config.search.beam, beam, None, [s for s in set_ or [] if s not in here])
+    # these files need not look like the training files, so only what is said here holds
+    reading = [s for s in set_ or [] if s.startswith(("data.", "evaluation.bleu_tokenize"))]
+    config = resolve(settings=reading)
+    tokenize = config.evaluation.bleu_tokenize if any("bleu" in s for s in reading) else None
+    search = _search(beam, None, [s for s in set_ or [] if s not in reading])
     read = read_pairs(data, config.data)
     if read.bad:
         print(f"{len(read.bad):,} bad lines skipped, the first: {read.bad[0]}", file=sys.stderr)
-    print(render_scores(evaluate_report(predictor, read.pairs, **search), format_.value))
+    report = evaluate_report(predictor, read.pairs, tokenize, **search)
+    print(render_scores(report, format_.value))
 
 
 @app.command()
@@ -201,7 +203,7 @@ def explain(
     from jumok.predictor import load
 
     predictor = load(model, device)
-    prediction = predictor.predict(text, **_search(predictor.config.search.beam, beam, None, None))
+    prediction = predictor.predict(text, **_search(beam))
     if output is None:
         print(show_attention(prediction))
     else:
@@ -236,9 +238,9 @@ def config(
 
 
 def _search(
-    default_beam: int, beam: int | None, n_best: int | None, settings: list[str] | None
+    beam: int | None, n_best: int | None = None, settings: list[str] | None = None
 ) -> dict[str, Any]:
-    """Search settings of a command line. More outputs than the beam holds widen the beam."""
+    """Search settings of a command line."""
     from jumok.config import parse_settings, resolve
     from jumok.errors import ConfigError
 
@@ -253,6 +255,4 @@ def _search(
         search["beam"] = beam
     if n_best is not None:
         search["n_best"] = n_best
-        if beam is None:
-            search["beam"] = max(n_best, search.get("beam", default_beam))
     return search

@@ -6,8 +6,8 @@ import json
 import os
 import shutil
 import sys
-from typing import Any
 
+from jumok.evaluation import Report
 from jumok.explain import render_terminal
 from jumok.prediction import Prediction
 
@@ -24,16 +24,19 @@ def render(prediction: Prediction, form: str) -> str:
     return "".join(line + "\n" for line in lines)
 
 
-def render_scores(report: dict[str, Any], form: str) -> str:
+def render_scores(report: Report, form: str) -> str:
     """Scores as an aligned table with sacrebleu's signatures below, or as JSON."""
     if form == "json":
-        return json.dumps(report, ensure_ascii=False, indent=2)
-    lines = [f"{report['pairs']:,} pairs, {report['sources']:,} different sources"]
-    units = {"perplexity": "", **dict.fromkeys(("bleu", "chrf", "ter"), "")}
-    for name, value in report.items():
-        if isinstance(value, float):
-            lines.append(f"{name:<12}{value:>9.2f}{units.get(name, ' %')}")
-    lines += [f"{name}: {text}" for name, text in report["signatures"].items()]
+        rest = {k: v for k, v in report._asdict().items() if k != "scores"}
+        return json.dumps({**report.scores, **rest}, ensure_ascii=False, indent=2)
+    lines = [
+        f"{report.pairs:,} pairs, {report.sources:,} different sources; unknown tokens: "
+        f"{report.unknown_source:.2f} % of the source, {report.unknown_target:.2f} % of the target"
+    ]
+    for name, value in report.scores.items():
+        unit = " %" if name in ("exact_match", "wer", "per", "cer") else ""
+        lines.append(f"{name:<12}{value:>9.2f}{unit}")
+    lines += [f"{name}: {text}" for name, text in report.signatures.items()]
     return "\n".join(lines)
 
 

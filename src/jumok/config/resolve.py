@@ -57,8 +57,9 @@ def resolve(
     ``settings`` are ``section.field=value`` strings (a value is JSON, or else plain text) or a
     mapping of dotted keys to values. Raises `ConfigError` with every mistake at once.
     """
-    tree: dict[str, Any] = _merge({}, base or {})
-    tree = _merge(tree, _combine_presets(presets))
+    if base:
+        from_tree(base)  # so that what is merged below has sections where sections belong
+    tree = _merge(base or {}, _combine_presets(presets))
     tree["presets"] = list(tree.get("presets", ())) + list(presets)
     for key, value in parse_settings(settings).items():
         _assign(tree, key, value)
@@ -123,10 +124,13 @@ def _split_setting(text: str) -> tuple[str, Any]:
         raise ConfigError(
             f"A setting is written section.field=value, as in train.max_epochs=3, but '{text}' came"
         )
+    key = key.strip()
+    if _kind(key) is str and not value.startswith('"'):
+        return key, value  # a separator or a column may look like a number
     try:
-        return key.strip(), json.loads(value)
+        return key, json.loads(value)
     except ValueError:
-        return key.strip(), value
+        return key, value
 
 
 def _assign(tree: dict[str, Any], key: str, value: Any) -> None:
@@ -170,7 +174,13 @@ def _sentences(error: ValidationError) -> Iterator[str]:
 
 
 def _choices(key: str) -> list[str]:
+    return [str(choice) for choice in get_args(_kind(key))]
+
+
+def _kind(key: str) -> Any:
+    """The type of a field, None for an unknown key."""
     kind: Any = Config
     for part in key.split("."):
-        kind = kind.model_fields[part].annotation
-    return [str(choice) for choice in get_args(kind)]
+        field = getattr(kind, "model_fields", {}).get(part)
+        kind = None if field is None else field.annotation
+    return kind

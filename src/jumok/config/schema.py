@@ -17,7 +17,12 @@ LOWER_IS_BETTER: frozenset[Metric] = frozenset({"wer", "per", "cer", "ter", "per
 class Section(BaseModel):
     """A frozen section that refuses keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        coerce_numbers_to_str=True,  # a column may be called 2
+    )
 
 
 class TokenizerConfig(Section):
@@ -34,7 +39,7 @@ class TokenizerConfig(Section):
     min_count: int = Field(default=1, ge=1)
     """Rarer tokens become unknown (for `bpe` and `unigram`: are not made)."""
     lowercase: bool = False
-    """Lower-case the text first. A lower-cased target is also written in lower case."""
+    """Lower-case the text first. A lower-cased target is written, and judged, in lower case."""
 
 
 class TextConfig(Section):
@@ -65,7 +70,7 @@ class DataConfig(Section):
     """Text encoding of the files. A byte-order mark is dropped."""
     skip_bad_lines: bool = False
     """Count and report lines that cannot be read, instead of stopping at the first."""
-    dev_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
+    dev_fraction: float = Field(default=0.1, gt=0.0, lt=1.0)
     """Hold out this share of the pairs for validation, where no dev file is given."""
     dev_seed: int = 1
     """Seed of that choice."""
@@ -234,23 +239,34 @@ class TrainConfig(Section):
     threads: int | None = Field(default=None, ge=1)
     """CPU threads. Empty: as many as there are cores."""
 
+    @model_validator(mode="after")
+    def _possible(self) -> TrainConfig:
+        if self.schedule == "inverse_sqrt" and not self.warmup_steps:
+            raise ValueError(
+                "train.schedule=inverse_sqrt falls from the end of the warm-up, but "
+                "train.warmup_steps is 0. Set train.warmup_steps=1000, or some such number"
+            )
+        return self
+
 
 class SearchConfig(Section):
     """How outputs are looked for."""
 
-    beam: int = Field(default=1, ge=1, le=10_000)
+    beam: int = Field(default=1, ge=1, le=1000)
     """Hypotheses kept at each step; 1 is greedy search."""
-    n_best: int = Field(default=1, ge=1, le=10_000)
+    n_best: int = Field(default=1, ge=1, le=1000)
     """Hypotheses returned (at most `beam`)."""
     length_penalty: Literal["none", "average", "gnmt"] = "none"
     """Divide a hypothesis's log-probability by 1, by its length to the power `length_alpha`, or by
     ((5 + length) / 6) to that power (Wu et al. 2016, eq. 14)."""
     length_alpha: float = Field(default=1.0, ge=0)
     """See `length_penalty`."""
-    max_length_ratio: float = Field(default=2.0, ge=0, le=1000)
+    max_length_ratio: float = Field(default=2.0, ge=0, le=100)
     """An output has at most `max_length_ratio` x source tokens + `max_length_offset` tokens."""
-    max_length_offset: int = Field(default=10, ge=1, le=1_000_000)
+    max_length_offset: int = Field(default=10, ge=1, le=10_000)
     """See `max_length_ratio`."""
+    max_source_length: int = Field(default=1000, ge=1)
+    """A source of more tokens is refused: attention needs memory for every pair of tokens."""
     batch_size: int = Field(default=64, ge=1)
     """Sources searched together. Changes the speed, never the result."""
 

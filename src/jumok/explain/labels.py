@@ -11,26 +11,29 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len, set_cell_size
 
-from jumok.text.hangul import display_tokens
+from jumok.text import EOS, SPECIALS, display_tokens
 
 END_LABEL = "∎"
 """What stands for the end-of-text token: narrow, so that letters keep narrow columns."""
 
 _JOINERS = "\u200c\u200d"  # they shape Persian, Indic scripts and emoji inside a token
-_SHORT_NAMES = {"<s>": "⊢", "</s>": END_LABEL, "<pad>": "·", "<unk>": "?"}
 _CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "␡"}
 
 
 def labels(tokens: Sequence[str]) -> list[str]:
     """Return one label per token: Hangul letters that stand alone, space as ``␣``, no controls.
 
-    Special tokens have a sign of one cell, as ``∎`` for the end. No label is empty.
+    The end of the text is ``∎``, one cell wide. No label is empty.
     """
-    shown = zip(tokens, display_tokens(tokens), strict=True)
-    return [
-        _SHORT_NAMES.get(token) or _without_spaces(visible(label)).strip(_JOINERS) or "·"
-        for token, label in shown
-    ]
+    text = without_end(tokens)
+    shown = [_without_spaces(visible(t)).strip(_JOINERS) or "·" for t in display_tokens(text)]
+    return shown + [END_LABEL] * (len(tokens) - len(text))
+
+
+def without_end(tokens: Sequence[str]) -> list[str]:
+    """The tokens that stand for text. Only the last can be the end; a ``</s>`` before is text."""
+    ends = list(tokens[-1:]) == [SPECIALS[EOS]]
+    return list(tokens[:-1] if ends else tokens)
 
 
 def visible(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The faster of torch's two roads for float32 products, where it is as exact.
+"""The faster of torch's two roads for float32 products on a CPU, where it is as exact.
 
 On CPUs without Intel's fast path, torch's default matrix product runs at half the speed of
 oneDNN's. `torch.set_float32_matmul_precision("medium")` takes oneDNN's; its name promises less
@@ -7,21 +7,41 @@ precision, but without AMX units the arithmetic stays float32. So it is tried an
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 _TOLERANCE = 1e-5
 """Relative error that float32 sums of 512 terms stay well below and bfloat16 (4e-3) does not."""
 
 
-def use_fast_float32() -> bool:
-    """Switch to the fast road if a product through it keeps float32 precision; say whether."""
+@contextmanager
+def cpu_arithmetic(threads: int | None) -> Iterator[bool]:
+    """For a while: ``threads`` threads, and the fast road if it keeps float32 precision.
+
+    Both are settings of the whole process, so they are put back afterwards. Says whether the fast
+    road is taken.
+    """
+    before = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("medium")
+    fast = _product_error() < _TOLERANCE
+    if not fast:
+        torch.set_float32_matmul_precision(before[0])
+    try:
+        yield fast
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.set_num_threads(before[1])
+
+
+def _product_error() -> float:
+    """Relative error of a float32 product against float64."""
     generator = torch.Generator().manual_seed(0)
     left = torch.randn(64, 512, generator=generator, dtype=torch.float64)
     right = torch.randn(512, 64, generator=generator, dtype=torch.float64)
     exact = left @ right
-    error = ((left.float() @ right.float()).double() - exact).abs().max() / exact.abs().max()
-    fast = bool(error < _TOLERANCE)
-    if not fast:
-        torch.set_float32_matmul_precision("highest")
-    return fast
+    product = (left.float() @ right.float()).double()
+    return float((product - exact).abs().max() / exact.abs().max())

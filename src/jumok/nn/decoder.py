@@ -19,7 +19,7 @@ Where the readout is maxout, E y_{t-1} (and c_t, if not yet there) join the feat
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from jumok.config import ModelConfig
@@ -62,7 +62,7 @@ class Decoder(nn.Module):
     def remember(
         self,
         values: Float[Tensor, "batch src_len memory"],
-        mask: Tensor,
+        mask: Bool[Tensor, "batch src_len"],
         final: RNNState,
     ) -> Memory:
         """The encoder's result as `Memory`, keys projected."""
@@ -160,7 +160,12 @@ class Decoder(nn.Module):
         context, weights = self.attention(query[:, None], memory)
         return context[:, 0], weights[:, 0]
 
-    def _combine(self, state: Tensor, context: Tensor | None, thought: Tensor) -> Tensor:
+    def _combine(
+        self,
+        state: Float[Tensor, "*rows hidden"],
+        context: Float[Tensor, "*rows memory"] | None,
+        thought: Float[Tensor, "*rows memory"],
+    ) -> Float[Tensor, "*rows combined"]:
         """State and context as the attention's ``context`` axis says."""
         att = self.config.attention
         if att.score == "peek":
@@ -170,7 +175,12 @@ class Decoder(nn.Module):
         joined = torch.cat([context, state], dim=-1)
         return torch.tanh(self.combine(joined)) if att.context == "attentional" else joined
 
-    def _for_readout(self, combined: Tensor, embedded: Tensor, context: Tensor | None) -> Tensor:
+    def _for_readout(
+        self,
+        combined: Float[Tensor, "*rows combined"],
+        embedded: Float[Tensor, "*rows embedding"],
+        context: Float[Tensor, "*rows memory"] | None,
+    ) -> Float[Tensor, "*rows features"]:
         if self.config.decoder.readout == "linear":
             return combined
         parts = [combined, embedded]

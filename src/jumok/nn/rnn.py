@@ -18,6 +18,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from jumok.config import Cell
 from jumok.nn.memory import RNNState
 
+_Stacked = Float[Tensor, "stacked batch hidden"]
+"""A state as torch has it: first the layers, and within each its directions."""
+
 _MODULES: dict[Cell, Callable[..., nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
 
@@ -91,18 +94,18 @@ class RNN(nn.Module):
             torch.stack(hiddens, dim=1), torch.stack(cells, dim=1) if cells else None
         )
 
-    def _to_torch(self, state: RNNState) -> Tensor | tuple[Tensor, Tensor]:
+    def _to_torch(self, state: RNNState) -> _Stacked | tuple[_Stacked, _Stacked]:
         hidden = state.hidden.transpose(0, 1).contiguous()
         if state.cell is None:
             return hidden
         return hidden, state.cell.transpose(0, 1).contiguous()
 
-    def _from_torch(self, last: Tensor | tuple[Tensor, Tensor]) -> RNNState:
+    def _from_torch(self, last: _Stacked | tuple[_Stacked, _Stacked]) -> RNNState:
         if isinstance(last, tuple):
             return RNNState(self._join(last[0]), self._join(last[1]))
         return RNNState(self._join(last), None)
 
-    def _join(self, last: Tensor) -> Float[Tensor, "batch layers output"]:
+    def _join(self, last: _Stacked) -> Float[Tensor, "batch layers output"]:
         directions = 2 if self.stack.bidirectional else 1
         _, batch, hidden = last.shape
         split = last.view(self.stack.num_layers, directions, batch, hidden)

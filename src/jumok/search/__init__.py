@@ -1,4 +1,4 @@
-"""Searches over step functions: greedy, beam, forced. NumPy only; knows no concrete model."""
+"""Searches over step functions: greedy, beam, forced. In NumPy; knows no concrete model."""
 
 from jumok.search.beam import beam_search
 from jumok.search.forced import forced_search

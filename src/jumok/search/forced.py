@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from jumok.search.penalty import LengthPenalty
-from jumok.search.step import BOS, EOS, Hypothesis, SearchState, StepFn
+from jumok.search.step import Hypothesis, SearchState, StepFn
+from jumok.text import BOS, EOS
 
 
 def forced_search(

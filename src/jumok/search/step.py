@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-BOS, EOS = 1, 2
-"""Ids that search itself needs; the same in every vocabulary of `jumok.text`."""
+from jumok.text import BOS, EOS
+
+__all__ = ["BOS", "EOS", "Hypothesis", "SearchState", "Step", "StepFn", "forbid"]
 
 
 @runtime_checkable

@@ -47,8 +47,10 @@ class Tokenizer:
     """Cuts texts of one side into tokens of one vocabulary. Made by `train_tokenizer` or `load`.
 
     The text is brought to Unicode NFC first (kind `jamo`: NFD), so texts that look the same get
-    the same ids. Kinds `char`, `jamo` and `split` give every known text back exactly; `word` joins
-    by single spaces; `bpe` and `unigram` lose only spaces at the start, and read `▁` as a space.
+    the same ids. Kinds `char` and `jamo` give every known text back exactly. `split` drops empty
+    pieces: separators at the start and the end are lost, and several in a row become one. `word`
+    joins by single spaces; `bpe` and `unigram` lose only spaces at the start, and read `▁` as a
+    space.
     """
 
     def __init__(
@@ -97,6 +99,15 @@ class Tokenizer:
         if any(i < 0 for i in ids):
             raise IndexError(f"token ids start at 0, but {min(ids)} came")
         return [self._pieces[i] for i in ids]
+
+    def comparable(self, text: str) -> str:
+        """``text`` as this tokenizer would write it, if it knew every token: for references."""
+        normal = unicodedata.normalize("NFC", self.normalise(text))
+        if self.kind == "word":
+            return " ".join(normal.split())
+        if self.kind == "split":
+            return self._separator.join(p for p in normal.split(self._separator) if p)
+        return normal
 
     def normalise(self, text: str) -> str:
         """The form of ``text`` that is cut into tokens."""

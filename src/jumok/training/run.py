@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from jumok.engine.torch_engine import TorchEngine, find_device, first_line, load
 from jumok.errors import ConfigError, DataError
 from jumok.evaluation import evaluate_metric
 from jumok.nn import Seq2Seq, initialise
-from jumok.nn.arithmetic import use_fast_float32
+from jumok.nn.arithmetic import cpu_arithmetic
 from jumok.predictor import Predictor, load
 from jumok.storage import find_directory, storage_errors, write_atomic
 from jumok.text import Tokenizer, resolve_kind, train_tokenizer, unknown_rate
@@ -35,7 +36,7 @@ Settings = Iterable[str] | Mapping[str, Any]
 
 
 def train(
-    data: str | Path | Sequence[str | Path],
+    data: str | Path | Sequence[str | Path] = (),
     *,
     output: str | Path,
     dev: str | Path | Sequence[str | Path] = (),
@@ -46,7 +47,8 @@ def train(
     """Train on files of pairs and return the best model, ready to predict.
 
     Args:
-        data: file or files of pairs; ``SOURCE,TARGET`` for two parallel plain-text files.
+        data: file or files of pairs; ``SOURCE,TARGET`` for two parallel plain-text files. May
+            be left out where ``data.train`` is among the settings.
         output: a new directory for the run: ``best/`` and ``last/`` models, ``config.yaml``,
             ``metrics.jsonl``, ``train.log``.
         dev: validation pairs; without them ``data.dev_fraction`` (10 % if not set) is held out.
@@ -58,7 +60,12 @@ def train(
     """
     names = [preset] if isinstance(preset, str) else list(preset)
     config = resolve(names, settings, {} if config_file is None else read_tree(Path(config_file)))
-    files = config.data.model_copy(update={"train": _names(data), "dev": _names(dev)})
+    files = config.data.model_copy(
+        update={
+            "train": _names(data) or _names(config.data.train),
+            "dev": _names(dev) or _names(config.data.dev),
+        }
+    )
     config = config.model_copy(update={"data": files})
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
@@ -117,19 +124,37 @@ class Corpus(NamedTuple):
     tokenizers: tuple[Tokenizer, Tokenizer]
     train: Dataset
     dev: Dataset
-    dev_pairs: Sequence[Pair]
     report: list[str]
     """What there is to say about it, line by line."""
 
 
 def _names(paths: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
-    return (str(paths),) if isinstance(paths, str | Path) else tuple(str(p) for p in paths)
+    """File names as a run keeps them: absolute, so that it can go on from another directory."""
+    every = [paths] if isinstance(paths, str | Path) else list(paths)
+    for path in every:
+        if not isinstance(path, str | Path):
+            raise ConfigError(
+                f"Training reads files of pairs, but {path!r:.60} came. Write the pairs to a .tsv "
+                "file and give its name"
+            )
+    return tuple(",".join(_absolute(part) for part in _parts(str(path))) for path in every)
+
+
+def _parts(name: str) -> list[str]:
+    """``SOURCE,TARGET`` as two, unless a file has that very name."""
+    return [name] if Path(name).exists() else name.split(",")
+
+
+def _absolute(name: str) -> str:
+    return str(Path(name).absolute()) if Path(name).exists() else name
 
 
 def _read(config: Config) -> tuple[list[Pair], list[Pair], list[str]]:
     """Training and validation pairs, and what there is to say about the files."""
     if not config.data.train:
-        raise ConfigError("There are no training pairs: give at least one file")
+        raise ConfigError(
+            "There is nothing to train on: give a file of pairs, jumok train FILE ..."
+        )
     found = read_pairs(config.data.train, config.data)
     report = _skipped(found.bad)
     pairs = found.pairs
@@ -138,7 +163,7 @@ def _read(config: Config) -> tuple[list[Pair], list[Pair], list[str]]:
         report += _skipped(dev_file.bad)
         dev_pairs = dev_file.pairs
     else:
-        fraction = config.data.dev_fraction or 0.1
+        fraction = config.data.dev_fraction
         pairs, dev_pairs = split_off_dev(pairs, fraction, config.data.dev_seed)
         if not pairs or not dev_pairs:
             raise DataError(
@@ -200,7 +225,7 @@ def _encode(
                 f"data.max_source_length={config.data.max_source_length} or "
                 f"data.max_target_length={config.data.max_target_length} tokens. Raise these limits"
             )
-    return Corpus(tokenizers, train_set, dev_set, dev_pairs, report)
+    return Corpus(tokenizers, train_set, dev_set, report)
 
 
 def _new_model(config: Config, tokenizers: tuple[Tokenizer, Tokenizer]) -> Seq2Seq:
@@ -220,27 +245,21 @@ def _new_model(config: Config, tokenizers: tuple[Tokenizer, Tokenizer]) -> Seq2S
 def _fit(
     model: Seq2Seq, config: Config, corpus: Corpus, folder: Path, last: Path | None = None
 ) -> None:
-    settings = config.train
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    use_fast_float32()
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    settings, metric = config.train, config.evaluation.metric
     model.to(settings.device)
 
     def measure(judged: Seq2Seq) -> float:
         engine = TorchEngine(judged, settings.device)
-        return evaluate_metric(Predictor(engine, *corpus.tokenizers, config), corpus.dev_pairs)
+        return evaluate_metric(Predictor(engine, *corpus.tokenizers, config), corpus.dev.pairs)
 
     steps = total_steps(config, make_sampler(corpus.train, settings))
     budget = settings.max_minutes * 60 if settings.max_minutes else None
-    metric = config.evaluation.metric
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / "config.yaml", config.to_yaml())
     reporter = ConsoleReporter(steps, budget, metric, folder / "train.log")
-    with listen() as stop, reporter:
-        for line in corpus.report:
-            reporter.message(line)
-        reporter.message(f"model: {sum(p.numel() for p in model.parameters()):,} parameters")
+    # the fast road is for CPUs; on a GPU the same switch would mean TF32
+    road = cpu_arithmetic(settings.threads) if settings.device == "cpu" else nullcontext()
+    with listen() as stop, reporter, road:
         trainer = Trainer(
             model,
             config,
@@ -254,6 +273,10 @@ def _fit(
         )
         if last is not None:
             trainer.resume(last)
+        write_atomic(folder / "config.yaml", config.to_yaml())
+        for line in corpus.report:
+            reporter.message(line)
+        reporter.message(f"model: {sum(p.numel() for p in model.parameters()):,} parameters")
         state = trainer.fit()
         best = "no better model" if state.best is None else f"best {metric} {state.best:.2f}"
         reporter.message(

@@ -6,6 +6,7 @@ Both files lie in ``last/`` beside the weights they belong to, written in one pi
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,9 +31,15 @@ class TrainingState:
     batch: int = 0
     seconds: float = 0.0
     best: float | None = None
+    best_loss: float = math.inf
+    """Dev loss of the best model: it decides between equal metrics."""
     bad_validations: int = 0
     rate_factor: float = 1.0
     """What schedule `plateau` has made of the learning rate."""
+    corpus: str = ""
+    """SHA-256 of the pairs: a run goes on with the pairs that it was begun with."""
+    order: str = ""
+    """The settings that the order of batches follows from."""
     finished: bool = False
 
 
@@ -70,13 +77,13 @@ def load_state(
         torch.set_rng_state(arrays["rng.cpu"])
         if "rng.cuda" in arrays and torch.cuda.is_available():
             torch.cuda.set_rng_state(arrays["rng.cuda"])
+        restore_optimizer(model, optimizer, arrays)
+        prefix = "average."
+        kept = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        if average is not None and kept:  # a run may begin to average when it goes on
+            average.load_state_dict(kept)
     except Exception as error:  # whatever damage there is, it is one sentence to the user
         raise BundleError(
             f"{folder} does not hold the state of a run to go on from: {error}"
         ) from None
-    restore_optimizer(model, optimizer, arrays)
-    prefix = "average."
-    kept = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-    if average is not None and kept:  # a run may begin to average when it goes on
-        average.load_state_dict(kept)
     return state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -18,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from jumok.bundle import write_bundle
 from jumok.config import LOWER_IS_BETTER, Config, TrainConfig
 from jumok.data import Batch, BucketSampler, Dataset, collate
-from jumok.errors import ConfigError, Interrupted
+from jumok.errors import ConfigError, DataError, Interrupted
 from jumok.nn import Seq2Seq
 from jumok.nn.masks import length_mask
 from jumok.storage import storage_errors, write_atomic
@@ -63,7 +64,11 @@ class Trainer:
         self.device = next(model.parameters()).device
         self.optimizer = make_optimizer(model, config.train)
         self.average = make_average(model, config.train)
-        self.state = TrainingState()
+        settings = config.train
+        self.state = TrainingState(
+            corpus=fingerprint(train, dev),
+            order=f"seed {settings.seed} batch {settings.batch_size} {settings.batch_tokens}",
+        )
         self.sampler = make_sampler(train, config.train)
         self.total_steps = total_steps(config, self.sampler)
         self._since = _Since(self.device)
@@ -76,9 +81,16 @@ class Trainer:
 
     def resume(self, folder: Path) -> None:
         """Go on from the state in ``folder``; the weights were loaded with the model."""
-        self.state = load_state(folder, self.model, self.optimizer, self.average)
-        if self.state.batch >= len(self._epoch_order()):  # batches are larger now than they were
-            self.state.epoch, self.state.batch = self.state.epoch + 1, 0
+        begun = load_state(folder, self.model, self.optimizer, self.average)
+        if begun.corpus != self.state.corpus:
+            raise DataError(
+                "The pairs are not those that this run was begun with: a file, or the share that "
+                "is held out, has changed. Put the old pairs back, or begin a new run"
+            )
+        if begun.order != self.state.order and begun.batch:  # `batch` counts other batches now
+            begun.epoch, begun.batch = begun.epoch + 1, 0
+        begun.order = self.state.order
+        self.state = begun
         self.state.finished = self._at_limit()
         self._forget_later_records()
 
@@ -175,8 +187,11 @@ class Trainer:
         dev_loss = self.dev_loss()
         value = self.measure(self.judged)
         self._check_finite(self._since.loss, dev_loss, value)
-        improved = is_better(metric, value, state.best)
-        state.best = value if improved else state.best
+        improved = is_better(metric, value, state.best) or (
+            value == state.best and dev_loss < state.best_loss
+        )
+        if improved:
+            state.best, state.best_loss = value, dev_loss
         state.bad_validations = 0 if improved else state.bad_validations + 1
         if not improved and self.config.train.schedule == "plateau":
             state.rate_factor *= self.config.train.plateau_factor
@@ -299,6 +314,16 @@ def make_average(model: Seq2Seq, config: TrainConfig) -> AveragedModel | None:
         return None
     update = get_ema_multi_avg_fn(config.average_decay)  # type: ignore[no-untyped-call]
     return AveragedModel(model, multi_avg_fn=update)
+
+
+def fingerprint(train: Dataset, dev: Dataset) -> str:
+    """SHA-256 of all pairs in their order."""
+    digest = hashlib.sha256()
+    for dataset in (train, dev):
+        for pair in dataset.pairs:
+            digest.update(f"{pair.source}\0{pair.target}\0".encode("utf-8", "surrogatepass"))
+        digest.update(b"\0")
+    return digest.hexdigest()
 
 
 def make_sampler(data: Dataset, config: TrainConfig) -> BucketSampler:
