@@ -99,7 +99,7 @@ class Predictor:
             for encoding in self.target_tokenizer.encode_batch([target for _, target in pairs])
         ]
         found: list[Hypothesis | None] = [None] * len(pairs)
-        lengths = np.array([len(e.ids) + 1 for e in encodings])
+        lengths = np.array([len(e.ids) + 1 for e in encodings], dtype=np.int64)
         for batch in sorted_batches(lengths, settings.batch_size):
             source, source_lengths = self._pad([encodings[i] for i in batch])
             hypotheses = forced_search(

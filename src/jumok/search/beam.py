@@ -19,7 +19,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jumok.search.penalty import LengthPenalty
-from jumok.search.step import BOS, EOS, Hypothesis, SearchState, StepFn, forbid
+from jumok.search.step import Hypothesis, SearchState, StepFn, forbid
+from jumok.text import BOS, EOS
 
 
 def beam_search(

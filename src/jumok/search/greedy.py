@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from jumok.search.penalty import LengthPenalty
-from jumok.search.step import BOS, EOS, Hypothesis, SearchState, StepFn, forbid
+from jumok.search.step import Hypothesis, SearchState, StepFn, forbid
+from jumok.text import BOS, EOS
 
 
 def greedy_search(
