@@ -39,7 +39,8 @@ def one(name: str, folder: str, settings: list[str], minutes: int) -> dict[str, 
         run, f"{folder}/train.tsv.gz", f"{folder}/val.tsv", ["translation"], settings, threads=2
     )
     test = f"{folder}/test_2016_flickr.tsv"
-    greedy, beam = (evaluate(run, test, 2, "--beam", size) for size in ("1", "5"))
+    columns = [option for s in settings if s in SWAPPED for option in ("--set", s)]
+    greedy, beam = (evaluate(run, test, 2, "--beam", size, *columns) for size in ("1", "5"))
     row = {
         "model": name,
         "greedy": greedy,
