@@ -93,7 +93,7 @@ class Attention(nn.Module):
         elif config.score in ("additive", "concat"):
             self.key_projection = nn.Linear(memory_size, config.hidden, bias=False)
             self.query_projection = nn.Linear(query_size, config.hidden, bias=False)
-            self.v = nn.Parameter(torch.empty(config.hidden))
+            self.v = nn.Parameter(torch.empty(config.hidden).uniform_(-0.1, 0.1))
 
     def keys(
         self, values: Float[Tensor, "batch src_len memory"]

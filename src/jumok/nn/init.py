@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from jumok.nn.attention import Attention
 from jumok.nn.rnn import RNN
 
 
@@ -26,8 +25,6 @@ def initialise(model: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, RNN):
             _initialise_rnn(module)
-        elif isinstance(module, Attention) and hasattr(module, "v"):
-            nn.init.uniform_(module.v, -0.1, 0.1)
 
 
 def _initialise_rnn(rnn: RNN) -> None:
