@@ -121,9 +121,10 @@ class DecoderConfig(Section):
     """Share of values dropped from embeddings, between layers, and before the readout."""
     token_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of tokens fed to the decoder whose whole embedding is dropped."""
-    bridge: Literal["zero", "last", "learned"] = "learned"
-    """First decoder state: zeros; the encoder's last state as it is (`last`, needs equal sizes);
-    or tanh of a learned projection of it (`learned`, Bahdanau et al. 2015, A.2.2)."""
+    bridge: Literal["zero", "last", "last_hidden", "learned"] = "learned"
+    """First decoder state: zeros; the encoder's last state as it is (`last`, needs equal sizes), or
+    of an LSTM's only the hidden half (`last_hidden`: the cell starts from zeros); or tanh of a
+    learned projection (`learned`, Bahdanau et al. 2015, A.2.2)."""
     readout: Literal["linear", "maxout"] = "linear"
     """From features to scores over the vocabulary: one linear map, or the deep output with a
     maxout layer of Cho et al. 2014 and Bahdanau et al. 2015."""
@@ -182,9 +183,10 @@ class ModelConfig(Section):
                 f"model.attention.input_feeding=true hands on an attentional state, but "
                 f"score={att.score} has none. Set model.attention.input_feeding=false"
             )
-        if dec.bridge == "last" and (dec.hidden, dec.layers) != (enc.memory, enc.layers):
+        copies = dec.bridge in ("last", "last_hidden")
+        if copies and (dec.hidden, dec.layers) != (enc.memory, enc.layers):
             raise ValueError(
-                f"model.decoder.bridge=last copies the encoder's last state, so sizes and layers "
+                f"model.decoder.bridge={dec.bridge} copies the encoder's last state, so sizes and layers "
                 f"must agree, but the encoder ends with {enc.layers} x {enc.memory} and the "
                 f"decoder starts with {dec.layers} x {dec.hidden}. Make them equal, or set "
                 "model.decoder.bridge=learned"

@@ -11,7 +11,7 @@ from jumok.nn.memory import RNNState
 
 
 class Bridge(nn.Module):
-    """``zero``, ``last`` (a copy) or ``learned``: ``s_0 = tanh(W h_n + b)``.
+    """``zero``, ``last`` (a copy), ``last_hidden`` or ``learned``: ``s_0 = tanh(W h_n + b)``.
 
     Bahdanau et al. 2015, A.2.2, use ``tanh(W_s h_1)`` of the backward encoder alone. Differs: we
     project the last states of all layers and both directions joined, to all decoder layers, and
@@ -32,7 +32,7 @@ class Bridge(nn.Module):
 
     def forward(self, final: RNNState) -> RNNState:
         """The decoder's first state. Where only the decoder is an LSTM, its cell starts from the
-        encoder's hidden state (``learned``) or zeros (``last``)."""
+        encoder's hidden state (``learned``) or zeros (``last``, ``last_hidden``)."""
         if self.kind == "learned":
             return self._project(final)
         batch = final.hidden.shape[0]
@@ -41,7 +41,8 @@ class Bridge(nn.Module):
             return RNNState(zeros, zeros if self.has_cell else None)
         if not self.has_cell:
             return RNNState(final.hidden, None)
-        return RNNState(final.hidden, zeros if final.cell is None else final.cell)
+        drops_cell = final.cell is None or self.kind == "last_hidden"
+        return RNNState(final.hidden, zeros if drops_cell else final.cell)
 
     def _project(self, final: RNNState) -> RNNState:
         hidden = self._shape(self.hidden_projection(final.hidden.flatten(1)))
