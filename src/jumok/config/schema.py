@@ -186,8 +186,8 @@ class ModelConfig(Section):
         copies = dec.bridge in ("last", "last_hidden")
         if copies and (dec.hidden, dec.layers) != (enc.memory, enc.layers):
             raise ValueError(
-                f"model.decoder.bridge={dec.bridge} copies the encoder's last state, so sizes and layers "
-                f"must agree, but the encoder ends with {enc.layers} x {enc.memory} and the "
+                f"model.decoder.bridge={dec.bridge} copies the encoder's last state, so sizes and "
+                f"layers must agree, but the encoder ends with {enc.layers} x {enc.memory} and the "
                 f"decoder starts with {dec.layers} x {dec.hidden}. Make them equal, or set "
                 "model.decoder.bridge=learned"
             )
