@@ -26,8 +26,8 @@ def date(stored: Stored) -> str:
         (
             [
                 row["model"],
-                *(f"{v:.1f}" for v in row["exact_match_by_epoch"]),
-                f"{row['test']['exact_match']:.1f}",
+                *(f"{v:.2f}" for v in row["exact_match_by_epoch"]),
+                f"{row['test']['exact_match']:.2f}",
             ]
             for row in stored["rows"]
         ),
