@@ -15,6 +15,14 @@ SMALL = [
     "text.target.vocab_size=3000",
     "model.encoder.dropout=0.4",
     "model.decoder.dropout=0.4",
+    "model.encoder.token_dropout=0.1",
+    "model.decoder.token_dropout=0.1",
+]
+LIMITS = [
+    "train.schedule=linear",
+    "train.max_epochs=40",
+    "train.max_minutes=5",
+    "train.patience=40",
 ]
 SENTENCE = "톰은 어제 학교에 가지 않았어."
 TYPED = ["나는 학생이야.", "고마워!", "톰은 피곤해 보여.", SENTENCE]
@@ -28,7 +36,7 @@ def main() -> None:
         f"{folder}/train.tsv",
         f"{folder}/dev.tsv",
         ["translation"],
-        [*SMALL, "train.max_epochs=40", "train.patience=8"],
+        [*SMALL, *LIMITS],
         threads=2,
     )
     scores = evaluate("tatoeba-ko-en", f"{folder}/test.tsv", 2)
