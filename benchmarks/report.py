@@ -101,8 +101,8 @@ PARTS: list[tuple[str, str, Callable[[Stored], str]]] = [
 ]
 
 
-def main() -> None:
-    """Write the page."""
+def page() -> str:
+    """The whole page in Markdown."""
     text = [
         "# Results\n",
         "Measured with the commands below; every figure with its date, commit, versions and "
@@ -116,7 +116,12 @@ def main() -> None:
         stored = json.loads(path.read_text(encoding="utf-8"))
         text.append(f"## {title}\n\n{render(stored)}\n")
         text.append(_origin(stored))
-    (ROOT / "docs" / "results.md").write_text("\n".join(text), encoding="utf-8")
+    return "\n".join(text)
+
+
+def main() -> None:
+    """Write the page."""
+    (ROOT / "docs" / "results.md").write_text(page(), encoding="utf-8")
 
 
 def _origin(stored: Stored) -> str:

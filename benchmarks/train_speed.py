@@ -24,7 +24,7 @@ from torch import Tensor
 
 from jumok.config import ModelConfig, TrainConfig
 from jumok.nn import Seq2Seq, initialise
-from jumok.nn.arithmetic import use_fast_float32
+from jumok.nn.arithmetic import cpu_arithmetic
 from jumok.training.loss import sequence_loss
 from jumok.training.optimizer import make_optimizer
 
@@ -77,9 +77,8 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=5, help="updates in a turn")
     parser.add_argument("--output", type=Path, default=RESULTS, help="JSON file to write")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    fast = use_fast_float32()
-    speeds = measure(options.repeats, options.updates)
+    with cpu_arithmetic(threads=1) as fast:
+        speeds = measure(options.repeats, options.updates)
     rows = summary(speeds)
     print_table(rows)
     report = {

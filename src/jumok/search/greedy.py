@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from jumok.search.penalty import LengthPenalty
 from jumok.search.step import Hypothesis, SearchState, StepFn, forbid
-from jumok.text import BOS, EOS
+from jumok.search.walk import walk
+from jumok.text import EOS
 
 
 def greedy_search(
@@ -17,37 +18,12 @@ def greedy_search(
     forbidden: Bool[np.ndarray, "vocab"],
     penalty: LengthPenalty,
 ) -> list[Hypothesis]:
-    """One hypothesis per row of ``state``, of at most ``max_lengths`` tokens, EOS counted.
+    """One hypothesis per row of ``state``, of at most ``max_lengths`` tokens, EOS counted."""
 
-    Rows leave the batch as they finish.
-    """
-    rows = np.arange(len(max_lengths))  # which output each live row belongs to
-    tokens = np.full(len(rows), BOS)
-    chosen: list[list[int]] = [[] for _ in rows]
-    log_probs: list[list[float]] = [[] for _ in rows]
-    attention: list[list[np.ndarray]] = [[] for _ in rows]
-    length = 0
-    while len(rows):
-        result = step(tokens, state)
-        length += 1
-        allowed = forbid(result.log_probs, forbidden)
-        tokens = allowed.argmax(axis=1)
-        best = np.take_along_axis(allowed, tokens[:, None], axis=1)[:, 0]
-        for row, output in enumerate(rows):
-            chosen[output].append(int(tokens[row]))
-            log_probs[output].append(float(best[row]))
-            if result.attention is not None:
-                attention[output].append(result.attention[row])
-        alive = np.flatnonzero((tokens != EOS) & (length < max_lengths[rows]))
-        state = result.state if len(alive) == len(rows) else result.state.select(alive)
-        tokens, rows = tokens[alive], rows[alive]
-    return [
-        Hypothesis(
-            np.array(ids),
-            np.array(probs),
-            np.stack(weights) if weights else None,
-            float(sum(probs) / penalty(np.array(len(ids)))),
-            ids[-1] == EOS,
-        )
-        for ids, probs, weights in zip(chosen, log_probs, attention, strict=True)
-    ]
+    def choose(
+        log_probs: Float[np.ndarray, "rows vocab"], outputs: Int[np.ndarray, "rows"], position: int
+    ) -> tuple[Int[np.ndarray, "rows"], Bool[np.ndarray, "rows"]]:
+        tokens = forbid(log_probs, forbidden).argmax(axis=1)
+        return tokens, (tokens == EOS) | (position + 1 >= max_lengths[outputs])
+
+    return walk(step, state, len(max_lengths), choose, penalty)

@@ -11,10 +11,6 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jumok.text import BOS, EOS
-
-__all__ = ["BOS", "EOS", "Hypothesis", "SearchState", "Step", "StepFn", "forbid"]
-
 
 @runtime_checkable
 class SearchState(Protocol):

@@ -1,0 +1,49 @@
+"""The benchmarks still run, and the page of results is the one that the stored figures give."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+
+
+@pytest.fixture
+def beside_benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripts import each other by name, as when one of them is run."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
+@pytest.mark.parametrize("script", sorted(path.stem for path in BENCHMARKS.glob("*.py")))
+def test_script_can_be_loaded(script: str) -> None:
+    importlib.import_module(script)
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
+def test_page_of_results_is_up_to_date() -> None:
+    page = importlib.import_module("report").page()
+    assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == page
+
+
+def test_training_speed(tmp_path: Path) -> None:
+    output = tmp_path / "speed.json"
+    subprocess.run(
+        [
+            sys.executable,
+            str(BENCHMARKS / "train_speed.py"),
+            *("--repeats", "1", "--updates", "1", "--output", str(output)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    report = json.loads(output.read_text(encoding="utf-8"))
+    assert all(row["lowest"] > 0 for row in report["results"])
+    assert report["results"][0]["ratio"] == 1.0
+    assert report["environment"]["versions"]["torch"]
