@@ -1,11 +1,11 @@
 """SIGMORPHON 2020 G2P: one model per language, one common setting, three seeds.
 
-python benchmarks/g2p.py [LANGUAGE ...]
+python benchmarks/g2p.py [--jobs N] [LANGUAGE ...]
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from concurrent.futures import ThreadPoolExecutor
 from statistics import mean
 
@@ -37,15 +37,19 @@ def one(language: str, seed: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """All languages and seeds, two at a time."""
-    languages = sys.argv[1:] or LANGUAGES
+    """All languages and seeds, one core each."""
+    parser = argparse.ArgumentParser(description="SIGMORPHON 2020 G2P with three seeds.")
+    parser.add_argument("languages", nargs="*", help="some languages only; nothing is stored then")
+    parser.add_argument("--jobs", type=int, default=2, help="trainings at a time")
+    options = parser.parse_args()
+    languages = options.languages or LANGUAGES
     work = [(language, seed) for seed in SEEDS for language in languages]
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(options.jobs) as pool:
         rows = list(pool.map(lambda item: one(*item), work))
     for language in languages:
         wers = [row["wer"] for row in rows if row["language"] == language]
         print(f"{language}: mean WER {mean(wers):.2f} of {len(wers)} seeds")
-    if not sys.argv[1:]:
+    if not options.languages:
         store("g2p", rows)
 
 
