@@ -6,16 +6,13 @@ STAMP := .venv/installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: demo test test-slow check bench results clean help
+.PHONY: demo test check bench results clean help
 
 demo: $(STAMP) ## Train on English pronunciation and show the attention (under ten minutes)
 	$(BIN)/python examples/demo.py
 
-test: $(STAMP) ## Run the tests, but for those that need minutes
-	$(BIN)/pytest -n $(WORKERS) -m "not slow"
-
-test-slow: $(STAMP) ## Run the tests that need minutes
-	$(BIN)/pytest -n $(WORKERS) -m slow
+test: $(STAMP) ## Run the tests
+	$(BIN)/pytest -n $(WORKERS)
 
 check: $(STAMP) ## Lint, formatting, types, and the floors of the code
 	$(BIN)/ruff check

@@ -26,6 +26,8 @@ def main() -> None:
                 "exact_match_by_epoch": [v["exact_match"] for v in done["validations"]],
                 "seconds": done["seconds"],
                 "command": done["command"],
+                "commit": done["commit"],
+                "date": done["date"],
                 "test": evaluate(run, "dlfs2-date/test.tsv", 2),
             }
         )

@@ -31,6 +31,7 @@ def one(language: str, seed: int) -> dict[str, object]:
         "seconds": done["seconds"],
         "command": done["command"],
         "commit": done["commit"],
+        "date": done["date"],
     }
     print(f"{language} seed {seed}: WER {row['wer']:.2f} PER {row['per']:.2f}", flush=True)
     return row

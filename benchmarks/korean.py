@@ -58,6 +58,8 @@ def main() -> None:
         "test": scores,
         "seconds": done["seconds"],
         "command": done["command"],
+        "commit": done["commit"],
+        "date": done["date"],
         "typed": dict(zip(TYPED, answers, strict=True)),
     }
     print(row)

@@ -31,7 +31,7 @@ LADDER = {
     "attention": [],
 }
 SWAPPED = ["data.source_column=2", "data.target_column=1"]
-BUDGET = 15
+BUDGET = 10
 """Minutes for each rung of the ladder."""
 
 
@@ -58,6 +58,7 @@ def one(name: str, folder: str, settings: list[str], minutes: int) -> dict[str, 
         "seconds": done["seconds"],
         "command": done["command"],
         "commit": done["commit"],
+        "date": done["date"],
         "validations": [
             {k: v[k] for k in ("epoch", "seconds", "bleu")} for v in done["validations"]
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from environment import ROOT, environment
+
+from jumok.config import resolve
 
 DATA = ROOT.parent / "shared" / "data"
 RESULTS = ROOT / "benchmarks" / "results"
@@ -27,7 +30,8 @@ def train(
 ) -> dict[str, Any]:
     """`jumok train`; returns the command, the seconds and the validation records.
 
-    A finished run of the same command is not repeated, so a broken series can be gone on with.
+    A finished run of the same command with the same settings is not repeated, so a broken series
+    can be gone on with; a run that was broken off is begun again.
     """
     output = RUNS / name
     arguments = ["train", f"{DATA / train_file}", "--dev", f"{DATA / dev_file}"]
@@ -36,16 +40,19 @@ def train(
     arguments += ["--output", str(output)]
     record = output / "benchmark.json"
     shown = _shown(arguments)
+    resolved = resolve(presets, settings).to_yaml()  # a preset may have changed
     if record.exists():
         done = json.loads(record.read_text(encoding="utf-8"))
-        if done["command"] == shown:
+        if (done["command"], done["settings"]) == (shown, resolved):
             return done
+    shutil.rmtree(output, ignore_errors=True)
     started = time.monotonic()
     _jumok(arguments, threads)
     lines = (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     done = {
         "command": shown,
-        "commit": environment()["commit"],
+        "settings": resolved,
+        **{key: environment()[key] for key in ("commit", "date")},
         "seconds": round(time.monotonic() - started, 1),
         "validations": [json.loads(line) for line in lines],
     }

@@ -21,6 +21,8 @@ from jumok.errors import JumokError
 from jumok.explain import render_terminal
 
 TRAIN, DEV, TEST = 20_000, 500, 1_000
+MARK = ".jumok-demo"
+"""File that says that a folder is a demo, and may be overwritten."""
 SHOWN = ("attention", "knighthood", "seoulite")
 """Kept out of the training words as well; the last is in no dictionary."""
 
@@ -89,13 +91,12 @@ def clear(folder: Path) -> None:
     """Remove an earlier demo, and nothing that is not one."""
     if not folder.exists():
         folder.mkdir(parents=True)
-        return
-    ours = {"train.tsv", "dev.tsv", "test.tsv", "model"}
-    others = sorted(path.name for path in folder.iterdir() if path.name not in ours)
-    if others and not (folder / "train.tsv").exists():
+    found = sorted(path.name for path in folder.iterdir())
+    if found and MARK not in found:
         raise DemoError(
-            f"{folder} holds other files ({', '.join(others[:3])}). Give a new directory: --output"
+            f"{folder} holds other files ({', '.join(found[:3])}). Give a new directory: --output"
         )
+    (folder / MARK).touch()
     shutil.rmtree(folder / "model", ignore_errors=True)
 
 

@@ -59,10 +59,14 @@ class BundleError(JumokError):
 
 
 class InputError(JumokError):
-    """A text given to a trained model cannot be used."""
+    """A text given to a trained model cannot be used; ``index`` says which of several (from 0)."""
 
     exit_code = 6
     http_status = 422
+
+    def __init__(self, message: str, *, index: int | None = None) -> None:
+        self.index = index
+        super().__init__(message)
 
 
 class MissingExtra(JumokError):  # noqa: N818 - the name says what is missing, not that it failed

@@ -54,7 +54,8 @@ def evaluate_report(
     sources, references = _items(predictor, pairs)
     outputs = [p.text for p in predictor.predict(sources, **search)]
     scores = score_outputs(outputs, references, bleu_tokenize=tokenize)
-    scores["perplexity"] = _perplexity(predictor, pairs)
+    reading = {key: search[key] for key in ("batch_size", "max_source_length") if key in search}
+    scores["perplexity"] = _perplexity(predictor, pairs, **reading)
     return Report(
         scores,
         len(pairs),
@@ -66,12 +67,18 @@ def evaluate_report(
 
 
 def evaluate_metric(predictor: Predictor, pairs: Pairs) -> float:
-    """The one metric that the model is judged by, on greedy outputs."""
-    metric = predictor.config.evaluation.metric
+    """The one metric that the model is judged by, on greedy outputs.
+
+    Every pair that may be trained on (``data.max_source_length``) is judged, whatever the limit
+    of later searches.
+    """
+    metric, config = predictor.config.evaluation.metric, predictor.config
+    limit = max(config.data.max_source_length, config.search.max_source_length)
     if metric == "perplexity":
-        return _perplexity(predictor, pairs)
+        return _perplexity(predictor, pairs, max_source_length=limit)
     sources, references = _items(predictor, pairs)
-    outputs = [p.text for p in predictor.predict(sources, beam=1, n_best=1)]
+    found = predictor.predict(sources, beam=1, n_best=1, max_source_length=limit)
+    outputs = [p.text for p in found]
     tokenize = predictor.config.evaluation.bleu_tokenize
     return metric_value(metric, outputs, references, bleu_tokenize=tokenize)
 
@@ -81,7 +88,7 @@ def _items(predictor: Predictor, pairs: Pairs) -> tuple[list[str], list[list[str
     return group_references((source, written(target)) for source, target in pairs)
 
 
-def _perplexity(predictor: Predictor, pairs: Pairs) -> float:
+def _perplexity(predictor: Predictor, pairs: Pairs, **search: Any) -> float:
     """exp of the mean negative log-probability of a target token."""
-    forced = predictor.score(pairs, length_penalty="none")
+    forced = predictor.score(pairs, length_penalty="none", **search)
     return perplexity(sum(p.score for p in forced), sum(len(p.tokens) for p in forced))

@@ -69,8 +69,8 @@ class Predictor:
 
         Keywords are fields of `SearchConfig` (``beam=5, n_best=3``) that stand in for the model's
         own; ``n_best`` without ``beam`` widens the beam where it must. A text without any token
-        gives an empty output, so that lines stay beside lines. Raises `InputError` for a text of
-        more tokens than ``search.max_source_length``.
+        gives an empty output, so that lines stay beside lines. Raises `InputError`, with the
+        text's ``index``, for one of more tokens than ``search.max_source_length``.
         """
         if isinstance(source, str):
             return self.predict([source], **search)[0]
@@ -118,19 +118,20 @@ class Predictor:
     def _settings(self, search: Mapping[str, Any]) -> SearchConfig:
         if not search:
             return self.config.search
-        if "beam" not in search and "n_best" in search:
+        if "beam" not in search and isinstance(search.get("n_best"), int):
             search = {**search, "beam": max(self.config.search.beam, search["n_best"])}
         settings = {f"search.{key}": value for key, value in search.items()}
         return resolve(base=self.config.model_dump(), settings=settings).search
 
     def _encode(self, sources: list[str], settings: SearchConfig) -> list[Encoding]:
         encodings = self.source_tokenizer.encode_batch(sources)
-        for encoding, source in zip(encodings, sources, strict=True):
+        for index, (encoding, source) in enumerate(zip(encodings, sources, strict=True)):
             if len(encoding.ids) > settings.max_source_length:
                 raise InputError(
                     f"A text may have search.max_source_length={settings.max_source_length} "
                     f"tokens, but one of {len(encoding.ids)} came ({source:.30}...). Divide it, or "
-                    "raise the limit"
+                    "raise the limit",
+                    index=index,
                 )
         return encodings
 

@@ -148,6 +148,16 @@ def rehash(model, name):
     edit_head(model, lambda head: head["sha256"].update({name: digest}))
 
 
+def rehash_settings(model):
+    """The same for edited settings."""
+
+    def change(head):
+        text = json.dumps(head["config"], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        head["sha256"]["config"] = hashlib.sha256(text.encode()).hexdigest()
+
+    edit_head(model, change)
+
+
 PARTS = ["config.json", "metrics.json", "model.safetensors", "source.tokenizer.json",
          "target.tokenizer.json"]  # fmt: skip
 
@@ -186,6 +196,7 @@ def test_a_directory_where_a_file_should_be(model):
 
 def test_sizes_of_another_model(model):
     edit_head(model, lambda h: h["config"]["model"]["encoder"].update(hidden=17))
+    rehash_settings(model)
     # the first tensor that differs, by name: its size as the config has it, and as stored
     refused(model, model / "model.safetensors", "tensor '", "but is ", "two different models")
 
@@ -209,6 +220,7 @@ def test_absurd_sizes_cost_nothing(model, edit):
             head["config"]["model"][section].update(values)
 
     edit_head(model, change)
+    rehash_settings(model)
     started = time.monotonic()
     refused(model, model)
     assert time.monotonic() - started < 10
@@ -224,8 +236,10 @@ def test_absurd_sizes_cost_nothing(model, edit):
         (lambda h: h.update(config=[1]), ["config.json"]),
         (lambda h: h["config"]["model"]["encoder"].update(cell="transformer"), ["lstm, gru, rnn"]),
         (lambda h: h["config"]["model"]["encoder"].update(hiden=3), ["Did you mean"]),
+        (lambda h: h["config"]["data"].update(reverse_source=True), ["have changed"]),
+        (lambda h: h["config"]["search"].update(beam=7), ["have changed", "--set search.beam"]),
     ],
-    ids=["future", "version", "library", "hashes", "list", "value", "key"],
+    ids=["future", "version", "library", "hashes", "list", "value", "key", "meaning", "search"],
 )
 def test_edited_head(model, change, words):
     edit_head(model, change)
@@ -287,7 +301,11 @@ def test_bad_input_to_a_model(whole, tmp_path):
     check(run_cli("predict", whole, stdin=b"x" * 1_200_000), DataError, "<stdin>:1: ", "longer")
     check(run_cli("predict", whole, stdin=b"a\0\n"), DataError, "<stdin>:1: ", "NUL")
     check(run_cli("predict", whole, tmp_path / "no.txt"), DataError, "no.txt: there is no such")
-    check(run_cli("predict", whole, "--encoding", "utf-9", stdin=b"a\n"), ConfigError, "utf-9")
+    check(run_cli("predict", whole, "--encoding", "utf-9", stdin=b"a\n"), ConfigError, "utf-9",
+          "--encoding")  # fmt: skip
+    for value in ("two", "null"):
+        check(run_cli("predict", whole, "--set", f"search.n_best={value}", stdin=b"a\n"),
+              ConfigError, "search.n_best")  # fmt: skip
     check(run_cli("predict", whole, "--device", "gpu", stdin=b"a\n"), ConfigError, "'gpu' came")
     check(run_cli("predict", whole, "--set", "search.bean=2", stdin=b"a\n"), ConfigError,
           "Did you mean 'search.beam'?")  # fmt: skip
@@ -305,6 +323,30 @@ def test_lines_before_a_bad_one_are_answered(whole):
     assert result.code == DataError.exit_code
     assert result.out == run_cli("predict", whole, stdin=b"abc\nab\n").out
     assert result.err.startswith("jumok: <stdin>:3: ")
+
+
+def test_lines_before_one_that_is_too_long_are_answered(whole, tmp_path):
+    good = b"abc\n" * 1030  # more than are read at once
+    (tmp_path / "in.txt").write_bytes(good + b"ab" * 600 + b"\nabc\n")
+    result = run_cli("predict", whole, tmp_path / "in.txt")
+    assert result.code == InputError.exit_code
+    assert result.out == run_cli("predict", whole, stdin=good).out
+    assert result.err.startswith(f"jumok: {tmp_path / 'in.txt'}:1031: ")
+    check(run_cli("predict", whole, stdin=b"ab" * 600 + b"\n"), InputError, "<stdin>:1: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns"),
+    [("p.tsv", b"a\tb\n", ["2", ""]), ("p.csv", b"source,target\na,b\n", ["target", "target"]),
+     ("p.jsonl", b'{"source": "a", "target": "b"}\n', ["source", "source"])],
+)  # fmt: skip
+def test_both_sides_from_one_column(tmp_path, name, content, columns):
+    (tmp_path / name).write_bytes(content)
+    options = as_options(
+        {"data.source_column": columns[0], "data.target_column": columns[1], **SIZES}
+    )
+    result = run_cli("train", tmp_path / name, "--output", tmp_path / "run", *options)
+    check(result, ConfigError, "would both be column")
 
 
 def test_a_model_without_attention_has_nothing_to_show(tmp_path):

@@ -205,5 +205,33 @@ def test_only_search_settings_of_a_trained_model_can_change(run):
     assert "model.encoder.hidden is fixed" in fixed.err
     fixed = run_cli("evaluate", run, "x.tsv", "--set", "model.encoder.hidden=8")
     assert (fixed.code, "is fixed" in fixed.err) == (3, True)
+    fixed = run_cli("evaluate", run, "x.tsv", "--set", "data.reverse_source=true")
+    assert (fixed.code, "is fixed" in fixed.err) == (3, True)
     unknown = run_cli("predict", run, "--set", "serch.beam=3", stdin=b"abc\n")
     assert "Did you mean 'search.beam'?" in unknown.err
+
+
+def test_evaluate_takes_settings_of_judging_and_searching(run, tmp_path):
+    pairs = write_pairs(tmp_path / "p.tsv", [("abc", "다, 나가"), ("ab" * 10, "나가")])
+    reports = {}
+    for tokenize in ("none", "13a"):
+        result = run_cli("evaluate", run, pairs, "--format", "json", "--set",
+                         f"evaluation.bleu_tokenize={tokenize}")  # fmt: skip
+        reports[tokenize] = json.loads(result.out)
+        assert f"tok:{tokenize}" in reports[tokenize]["signatures"]["bleu"]
+    short = run_cli("evaluate", run, pairs, "--set", "search.max_source_length=5")
+    assert (short.code, "search.max_source_length=5" in short.err) == (6, True)
+    pairs = write_pairs(tmp_path / "long.tsv", [("ab" * 600, "나가")])
+    enough = run_cli("evaluate", run, pairs, "--set", "search.max_source_length=1200")
+    assert enough.code == 0, enough.err
+
+
+def test_a_prediction_draws_itself_in_a_notebook(run, tmp_path):
+    drawn = jumok.load(run).predict("a<b")._repr_html_()
+    ET.fromstring(f"<div>{drawn}</div>")  # well-formed
+    assert "a<b" not in drawn
+    for token in ("a", "&lt;", "b"):
+        assert f">{token}<" in drawn
+    plain = train_small(tmp_path, {"model.attention.score": "none",
+                                   "model.attention.input_feeding": False})  # fmt: skip
+    assert jumok.load(plain).predict("ab")._repr_html_().startswith("<p>")

@@ -16,7 +16,7 @@ def every_combination() -> list[ModelConfig]:
     """All axes of attention x cells x readouts that the config allows."""
     found = []
     for score, timing, context, feeding, readout, cell in itertools.product(
-        ["none", "peek", "dot", "general", "additive"],
+        ["none", "peek", "dot", "scaled_dot", "general", "concat", "additive"],
         ["previous", "current"],
         ["rnn_input", "concat", "attentional"],
         [True, False],
@@ -51,7 +51,7 @@ def test_the_config_allows_what_the_table_allows() -> None:
     # scores with attention: previous x 3 contexts + current x 2, fed or not; none and peek: the
     # axes of attention are idle but may stand at any value
     axes = {m.attention.model_dump_json() for m in COMBINATIONS}
-    assert len(axes) == 3 * 5 * 2 + 2 * 6
+    assert len(axes) == 5 * 5 * 2 + 2 * 6
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])

@@ -170,12 +170,15 @@ def test_resume_finds_what_a_kill_left_aside(tmp_path, uninterrupted):
 
 
 def test_one_signal_asks_and_the_second_insists():
+    heard: list[str] = []
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with listen() as stop:
+        stop.answer = lambda: heard.append("asked")
         assert not stop.asked
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.01)
         assert stop.asked
+        assert heard == ["asked"]
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(1)
@@ -197,6 +200,7 @@ def test_ctrl_c_in_a_real_process(tmp_path):
     assert process.returncode == 130
     assert out == b""
     assert b"Traceback" not in err
+    assert "stopping as soon as all is kept" in err.decode()
     last = err.decode().splitlines()[-1]
     assert last.startswith("jumok: Stopped at step ")
     assert last.endswith(f"Go on with: jumok train --resume {run}")
@@ -226,3 +230,25 @@ def test_a_run_goes_on_from_another_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "elsewhere")
     result = run_cli("train", "--resume", tmp_path / "run", "--set", "train.max_epochs=2")
     assert result.code == 0, result.err
+
+
+@pytest.mark.parametrize("validations", [0, 1], ids=["before the first checkpoint", "after it"])
+def test_insisting_stops_at_once_and_says_how_to_go_on(tmp_path, monkeypatch, validations):
+    seen: list[float] = []
+
+    def measure(*_):
+        if len(seen) == validations:
+            raise KeyboardInterrupt  # as the second signal does, in the middle of a validation
+        seen.append(0.0)
+        return 0.0
+
+    monkeypatch.setattr("jumok.training.run.evaluate_metric", measure)
+    with pytest.raises(Interrupted) as caught:
+        train_small(tmp_path, {"train.max_epochs": 5})
+    if not validations:
+        assert "nothing is kept" in str(caught.value)
+        return
+    monkeypatch.undo()
+    assert str(caught.value).endswith(f"jumok train --resume {tmp_path / 'run'}")
+    jumok.resume(tmp_path / "run")
+    assert [r["epoch"] for r in records(tmp_path / "run")] == [1, 2, 3, 4, 5]

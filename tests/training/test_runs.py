@@ -1,18 +1,28 @@
 """Runs: what they write, when they stop, and that equal settings give equal weights."""
 
+import fcntl
 import json
+import math
+import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
+import time
+from unittest import mock
 
 import pytest
 import yaml
 from runs import SIZES, as_options, backwards, letters, records, run_cli, train_small, write_pairs
-from safetensors.numpy import load_file
+from safetensors.numpy import load, load_file
 
 import jumok
 from jumok.config import DataConfig
 from jumok.data import read_pairs, split_off_dev
-from jumok.errors import ConfigError
+from jumok.errors import ConfigError, MissingExtra
+from jumok.training.progress import ConsoleReporter
+from jumok.training.state import TrainingState
 
 STILL = 1e-9
 """A learning rate that changes nothing to speak of."""
@@ -169,6 +179,19 @@ def test_a_run_that_runs_away_is_stopped_with_advice(tmp_path):
     assert not (tmp_path / "run" / "best").exists()
 
 
+def test_the_advice_after_running_away_works(tmp_path, monkeypatch):
+    run = train_small(tmp_path, {"train.max_epochs": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr("jumok.training.run.evaluate_metric", lambda *_: float("nan"))
+        failed = run_cli("train", "--resume", run, "--set", "train.max_epochs=2")
+    advice = failed.err.partition("jumok train ")[2].split()
+    assert failed.code == 3, failed.err
+    assert advice == ["--resume", str(run), "--set", "train.learning_rate=0.001"]
+    again = run_cli("train", *advice, "--set", "train.max_epochs=2")
+    assert again.code == 0, again.err
+    assert "(train.max_epochs=2)" in again.err  # why it ended
+
+
 def test_config_yaml_is_the_run_and_makes_it_again(tmp_path):
     run = train_small(tmp_path, {"text.source.kind": "auto", "train.max_epochs": 1})
     tree = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
@@ -212,6 +235,16 @@ def test_a_lower_cased_target_is_judged_in_lower_case(tmp_path):
 
 
 def test_data_files_may_be_settings(tmp_path):
+    only = write_pairs(tmp_path / "o.tsv", backwards(letters(40, 2, 4)))
+    options = as_options({**SIZES, "train.max_epochs": 1, "data.train": str(only)})
+    result = run_cli("train", *options, "--output", tmp_path / "o")
+    assert result.code == 0, result.err
+    (tmp_path / "settings.yaml").write_text("train: {max_epochs: 7}", encoding="utf-8")
+    result = run_cli("train", "--config", tmp_path / "settings.yaml", *options,
+                     "--output", tmp_path / "c1", "--set", "train.seed=9")  # fmt: skip
+    assert result.code == 0, result.err
+    config = yaml.safe_load((tmp_path / "c1" / "config.yaml").read_text(encoding="utf-8"))
+    assert (config["train"]["seed"], config["train"]["max_epochs"]) == (9, 1)
     train, dev = (
         write_pairs(tmp_path / name, backwards(letters(40, 2, 4, seed)))
         for name, seed in (("t.tsv", 1), ("d.tsv", 2))
@@ -248,3 +281,64 @@ def test_columns_are_chosen_and_may_be_swapped(tmp_path):
     report = json.loads(result.out)
     assert report["unknown_source"] == report["unknown_target"] == 0.0
     assert report["sources"] == 40
+
+
+def test_a_limit_for_training_is_enough_for_validating(tmp_path):
+    texts = [*letters(60, 2, 4), *("ab" * 6, "ba" * 6)]
+    pairs = write_pairs(tmp_path / "p.tsv", backwards(texts))
+    settings = {**SIZES, "data.max_source_length": 50, "search.max_source_length": 5}
+    for metric in ("exact_match", "perplexity"):
+        settings["evaluation.metric"] = metric
+        jumok.train(pairs, dev=pairs, output=tmp_path / metric, settings=settings)
+
+
+def test_a_missing_tokenizer_of_the_metric_is_found_before_training(tmp_path, monkeypatch):
+    def missing(*_, **__):
+        raise MissingExtra("ko", "mecab_ko")
+
+    monkeypatch.setattr("jumok.training.run.metric_value", missing)
+    with pytest.raises(MissingExtra):
+        train_small(tmp_path, {"evaluation.metric": "bleu"})
+    assert not (tmp_path / "run").exists()
+
+
+def test_long_gradients_are_shortened(tmp_path):
+    # at a rate of 1, plain SGD moves the weights by the gradient itself
+    settings = {"train.optimizer": "sgd", "train.learning_rate": 1.0, "train.max_steps": 1,
+                "train.clip_norm": 1e-3}  # fmt: skip
+    with mock.patch("torch.nn.utils.clip_grad_norm_"):
+        free = load(weights(train_small(tmp_path / "free", settings)))
+    clipped = load(weights(train_small(tmp_path / "clipped", settings)))
+    still = {**settings, "train.learning_rate": 1e-30}
+    first = load(weights(train_small(tmp_path / "first", still)))
+
+    def moved(now):
+        return math.sqrt(sum(((now[k] - first[k]) ** 2).sum() for k in first))
+
+    assert moved(free) > 0.01
+    assert moved(clipped) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_messages_are_printed_as_they_are(tmp_path, capsys):
+    bad = "p.tsv:100: two columns [bold] were expected :smile: (skipped)"
+    with ConsoleReporter(10, None, "wer", tmp_path / "train.log") as reporter:
+        reporter.message(bad)
+    assert capsys.readouterr().err == f"{bad}\n"
+
+
+def test_the_bar_on_a_terminal_shows_speed_loss_metric_and_time_left(tmp_path):
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    with os.fdopen(follower, "w", encoding="utf-8") as screen, mock.patch("sys.stderr", screen):
+        with ConsoleReporter(100, None, "wer", tmp_path / "train.log") as reporter:
+            state = TrainingState(corpus="", order="")
+            for step in (10, 50):
+                state.step, state.best = step, 12.345
+                reporter.update(state, 1.5, 4321.0)
+                time.sleep(0.1)
+            reporter.progress.refresh()
+        screen.flush()
+        shown = os.read(leader, 100_000).decode("utf-8")
+    os.close(leader)
+    for words in ("4,321 tok/s", "loss 1.500", "best wer 12.35", "50%", "at most 0:00 left"):
+        assert words in shown

@@ -8,7 +8,11 @@ from typing import Any
 import yaml
 
 from jumok.config import Config
+from jumok.metrics import METRICS
 from jumok.text import Tokenizer
+
+_SCORES = frozenset({"train_loss", "dev_loss", "dev_perplexity", *METRICS})
+"""What of a validation record says how good the model is."""
 
 
 def model_card(
@@ -32,8 +36,9 @@ def model_card(
         attention += f", {att.timing} timing, context into {att.context}{feeding}"
     direction = "bidirectional " if enc.bidirectional else ""
     scores = "\n".join(
-        f"| {name} | {value:.4g} |" for name, value in metrics.items() if _is_number(value)
+        f"| {name} | {value:.4g} |" for name, value in metrics.items() if name in _SCORES
     )
+    scores = f"| | |\n|---|---|\n{scores}" if scores else "It was saved between two validations."
     return f"""---
 {head}---
 
@@ -50,8 +55,6 @@ def model_card(
 
 ## Scores when it was saved (on the validation pairs)
 
-| | |
-|---|---|
 {scores}
 
 ## Use
@@ -63,7 +66,3 @@ result = jumok.load("this directory").predict("a text of the kind it was trained
 print(result.text, result.score, result.attention)
 ```
 """
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

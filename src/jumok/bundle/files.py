@@ -1,6 +1,6 @@
 """Reading and writing a bundle: one directory in the Hugging Face hub's layout.
 
-    config.json             format version, configuration, SHA-256 of the files below
+    config.json             format version, configuration, SHA-256 of it and of the files below
     model.safetensors       weights
     source.tokenizer.json   target.tokenizer.json
     metrics.json            how it scored when it was saved
@@ -104,7 +104,10 @@ def write_bundle(
         head = {
             "format_version": FORMAT_VERSION,
             "library_name": "jumok",
-            "sha256": {name: _sha256(folder / name) for name in _HASHED},
+            "sha256": {
+                "config": _settings_hash(config.model_dump(mode="json")),
+                **{name: _sha256(folder / name) for name in _HASHED},
+            },
             "config": config.model_dump(mode="json"),
         }
         _write_json(folder / "config.json", head)
@@ -140,6 +143,12 @@ def read_bundle(path: str | Path) -> Bundle:
         config = from_tree(head["config"])
     except ConfigError as error:
         raise BundleError(f"{folder / 'config.json'} was edited into nonsense: {error}") from None
+    if hashes.get("config") != _settings_hash(head["config"]):
+        raise BundleError(
+            f"The settings in {folder / 'config.json'} have changed since they were written, and "
+            "with others the weights mean something else. Copy the whole model directory again; "
+            "settings of the search can be given with every command (--set search.beam=5)"
+        )
     return Bundle(
         folder,
         config,
@@ -180,6 +189,12 @@ def _check_hash(path: Path, expected: object) -> None:
             f"{path} has changed since it was written (its SHA-256 is another): it was cut short "
             "or edited. Copy the whole model directory again"
         )
+
+
+def _settings_hash(settings: Mapping[str, Any]) -> str:
+    """SHA-256 of the settings themselves, however the file is laid out."""
+    text = json.dumps(settings, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

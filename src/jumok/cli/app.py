@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -30,6 +31,13 @@ Settings = Annotated[
 ]
 Beam = Annotated[Optional[int], typer.Option("--beam", min=1, help="Beam size; 1 is greedy.")]  # noqa: UP045
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")]
+
+
+_EVALUATION_SETTINGS = frozenset(
+    f"data.{field}"
+    for field in ("format", "source_column", "target_column", "encoding", "skip_bad_lines")
+) | {"evaluation.bleu_tokenize"}
+"""What `jumok evaluate` may be told of its files and its judging, beside search.*."""
 
 
 class PredictFormat(StrEnum):
@@ -96,6 +104,7 @@ def train(
 ) -> None:
     """Train a model on files of pairs."""
     import jumok
+    from jumok.config import parse_settings
     from jumok.errors import ConfigError
 
     settings = list(set_ or [])
@@ -108,7 +117,7 @@ def train(
             )
         jumok.resume(resume, settings)
         return
-    if not data and not config_file:
+    if not data and not config_file and "data.train" not in parse_settings(settings):
         raise ConfigError(
             "There is nothing to train on: give a file of pairs, jumok train FILE ..."
         )
@@ -145,14 +154,28 @@ def predict(
     """Write the model's outputs for a file or for stdin, line by line as they come."""
     from jumok.cli.output import render
     from jumok.cli.streams import source_lines, windows
+    from jumok.errors import InputError
     from jumok.predictor import load
 
     predictor = load(model, device)
     search = _search(beam, n_best, set_)
-    for window in windows(source_lines(file, encoding), size=1024):
-        for prediction in predictor.predict(window, **search):
+
+    def answer(sources: list[str]) -> None:
+        for prediction in predictor.predict(sources, **search):
             sys.stdout.write(render(prediction, format_.value))
         sys.stdout.flush()
+
+    before = 0
+    for window in windows(source_lines(file, encoding), size=1024):
+        try:
+            answer(window)
+        except InputError as error:
+            if error.index is None:
+                raise
+            answer(window[: error.index])
+            name = "<stdin>" if file == "-" else file
+            raise InputError(f"{name}:{before + error.index + 1}: {error}") from None
+        before += len(window)
 
 
 @app.command()
@@ -168,17 +191,19 @@ def evaluate(
 ) -> None:
     """Judge a model's outputs on pairs, with every metric."""
     from jumok.cli.output import render_scores
-    from jumok.config import resolve
+    from jumok.config import parse_settings, resolve
     from jumok.data import read_pairs
     from jumok.evaluation import evaluate_report
     from jumok.predictor import load
 
     predictor = load(model, device)
+    settings = parse_settings(set_ or ())
     # these files need not look like the training files, so only what is said here holds
-    reading = [s for s in set_ or [] if s.startswith(("data.", "evaluation.bleu_tokenize"))]
+    reading = {key: settings.pop(key) for key in list(settings) if key in _EVALUATION_SETTINGS}
     config = resolve(settings=reading)
-    tokenize = config.evaluation.bleu_tokenize if any("bleu" in s for s in reading) else None
-    search = _search(beam, None, [s for s in set_ or [] if s not in reading])
+    own = "evaluation.bleu_tokenize" in reading
+    tokenize = config.evaluation.bleu_tokenize if own else None
+    search = _search(beam, None, settings)
     read = read_pairs(data, config.data)
     if read.bad:
         print(f"{len(read.bad):,} bad lines skipped, the first: {read.bad[0]}", file=sys.stderr)
@@ -238,7 +263,9 @@ def config(
 
 
 def _search(
-    beam: int | None, n_best: int | None = None, settings: list[str] | None = None
+    beam: int | None,
+    n_best: int | None = None,
+    settings: Iterable[str] | Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Search settings of a command line."""
     from jumok.config import parse_settings, resolve

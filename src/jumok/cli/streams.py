@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from jumok.config import DataConfig
 from jumok.data import read_sources
 from jumok.data.lines import ByteStream
-from jumok.errors import DataError
+from jumok.errors import ConfigError, DataError
 
 
 def source_lines(file: str, encoding: str) -> Iterator[str]:
@@ -19,10 +19,14 @@ def source_lines(file: str, encoding: str) -> Iterator[str]:
     try:
         yield from read_sources(_stdin() if file == "-" else file, DataConfig(encoding=encoding))
     except DataError as error:
-        # the setting has another name on this command line
-        reason = error.reason.replace("data.encoding=", "--encoding ")
-        reason = reason.replace("data.encoding", "--encoding")
-        raise DataError(reason, path=error.path, line=error.line) from None
+        raise DataError(_here(error.reason), path=error.path, line=error.line) from None
+    except ConfigError as error:
+        raise ConfigError(_here(str(error))) from None
+
+
+def _here(message: str) -> str:
+    """With the setting's name on this command line."""
+    return message.replace("data.encoding=", "--encoding ").replace("data.encoding", "--encoding")
 
 
 def _stdin() -> ByteStream:

@@ -167,6 +167,9 @@ def _sentences(error: ValidationError) -> Iterator[str]:
                 f"{key} must be one of {', '.join(choices)}, but '{given}' came."
                 f"{_did_you_mean(str(given), choices)}"
             )
+        elif item["type"].startswith("bool_"):
+            meant = _did_you_mean(str(given).lower(), ["true", "false"])
+            yield f"{key} must be true or false, but '{given}' came.{meant}"
         elif item["type"] == "value_error":
             yield f"{item['ctx']['error']}."
         else:

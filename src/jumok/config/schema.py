@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Cell = Literal["lstm", "gru", "rnn"]
 Score = Literal["none", "peek", "dot", "scaled_dot", "general", "concat", "additive"]
 Metric = Literal["exact_match", "wer", "per", "cer", "bleu", "chrf", "ter", "perplexity"]
 
 LOWER_IS_BETTER: frozenset[Metric] = frozenset({"wer", "per", "cer", "ter", "perplexity"})
+
+
+Files = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
+"""Names of files; one may stand by itself."""
 
 
 class Section(BaseModel):
@@ -54,9 +58,9 @@ class TextConfig(Section):
 class DataConfig(Section):
     """Where pairs are found in files, and what is kept of them."""
 
-    train: tuple[str, ...] = ()
+    train: Files = ()
     """Files of training pairs."""
-    dev: tuple[str, ...] = ()
+    dev: Files = ()
     """Files of validation pairs."""
     format: Literal["auto", "tsv", "csv", "jsonl", "parallel"] = "auto"
     """`auto` goes by the file name (.tsv .txt .csv .jsonl, each also .gz); two files given
@@ -128,6 +132,15 @@ class DecoderConfig(Section):
     readout: Literal["linear", "maxout"] = "linear"
     """From features to scores over the vocabulary: one linear map, or the deep output with a
     maxout layer of Cho et al. 2014 and Bahdanau et al. 2015."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> DecoderConfig:
+        if self.readout == "maxout" and self.hidden < 2:
+            raise ValueError(
+                "model.decoder.readout=maxout takes the larger of every two values, but "
+                "model.decoder.hidden is 1. Set model.decoder.hidden=2, or more"
+            )
+        return self
 
 
 class AttentionConfig(Section):

@@ -26,6 +26,7 @@ def read_tsv(path: Path, config: DataConfig) -> Iterator[Pair | BadLine]:
     """Columns divided by tabs, chosen by number from 1. More columns than needed are fine."""
     source = _number("source_column", config.source_column, 1)
     target = _number("target_column", config.target_column, 2)
+    _two_columns(source, target)
     wanted = max(source, target)
     for line in read_lines(path, config.encoding):
         if isinstance(line, BadLine):
@@ -58,6 +59,7 @@ def read_csv(path: Path, config: DataConfig) -> Iterator[Pair | BadLine]:
     header = first[1]
     source = _index("source_column", config.source_column or "source", header, path)
     target = _index("target_column", config.target_column or "target", header, path)
+    _two_columns(header[source], header[target])
     for row in rows:
         if isinstance(row, BadLine):
             yield row
@@ -76,6 +78,7 @@ def read_csv(path: Path, config: DataConfig) -> Iterator[Pair | BadLine]:
 
 def read_jsonl(path: Path, config: DataConfig) -> Iterator[Pair | BadLine]:
     """One JSON object a line, fields chosen by name, dotted where nested. Empty lines are fine."""
+    _two_columns(config.source_column or "source", config.target_column or "target")
     for line in read_lines(path, config.encoding):
         if isinstance(line, BadLine):
             yield line
@@ -119,6 +122,15 @@ def _pair(source: str, target: str, path: Path, number: int) -> Pair | BadLine:
             reason = f"text was expected, but the {side} is empty. Fill it in, {OR_SKIP}"
             return BadLine(reason, path=path, line=number)
     return Pair(source, target)
+
+
+def _two_columns(source: int | str, target: int | str) -> None:
+    """Raise `ConfigError` where both sides would be the same text."""
+    if source == target:
+        raise ConfigError(
+            f"Source and target would both be column {source}. Set data.source_column and "
+            "data.target_column to different columns"
+        )
 
 
 def _number(setting: str, value: str, default: int) -> int:

@@ -20,8 +20,6 @@ def split_off_dev(
     Pairs with the same source stay on one side, so nothing in dev was seen in training. The choice
     depends on the pairs and ``seed`` only. Raises `DataError` where one side would be empty.
     """
-    if fraction == 0:
-        return list(pairs), []
     groups: dict[str, list[int]] = defaultdict(list)
     for i, pair in enumerate(pairs):
         groups[unicodedata.normalize("NFC", pair.source)].append(i)

@@ -58,9 +58,9 @@ class Tokenizer:
     ) -> None:
         self.kind = kind
         self._model = model
-        self._separator = separator
         self._lowercase = lowercase
         self._form: Form = "NFD" if kind == "jamo" else "NFC"
+        self._separator = normalise(separator, self._form, lowercase)  # as the texts are
         vocab = model.get_vocab()
         self._pieces = [*SPECIALS[:SHIFT], *sorted(vocab, key=vocab.__getitem__)]
 

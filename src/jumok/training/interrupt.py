@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 
 class StopRequest:
-    """Whether somebody asked to stop."""
+    """Whether somebody asked to stop. ``answer`` is called when it is first asked."""
 
     def __init__(self) -> None:
         self.asked = False
+        self.answer: Callable[[], None] = lambda: None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Signal handler."""
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
+        self.answer()
 
 
 @contextmanager

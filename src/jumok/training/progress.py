@@ -47,7 +47,7 @@ class ConsoleReporter:
 
     def __init__(self, total_steps: int, budget: float | None, metric: str, log: Path) -> None:
         self.total_steps, self.budget, self.metric, self.log = total_steps, budget, metric, log
-        self.console = Console(file=sys.stderr, highlight=False)
+        self.console = Console(file=sys.stderr, highlight=False, emoji=False)
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(bar_width=None),
@@ -106,7 +106,7 @@ class ConsoleReporter:
         """Print a line above the bar, and keep it in the log."""
         with storage_errors(self.log), self.log.open("a", encoding="utf-8") as file:
             file.write(text + "\n")
-        self.progress.console.print(text, markup=False, soft_wrap=True)
+        self.progress.console.print(text, markup=False, emoji=False, soft_wrap=True)
 
     def _time_left(self, done: float) -> str:
         assert self.first is not None

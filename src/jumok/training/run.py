@@ -21,8 +21,9 @@ from jumok.config import (
 )
 from jumok.data import Dataset, Pair, encode_pairs, read_pairs, split_off_dev
 from jumok.engine.torch_engine import TorchEngine, find_device, first_line, load_torch_engine
-from jumok.errors import ConfigError, DataError
+from jumok.errors import ConfigError, DataError, Interrupted
 from jumok.evaluation import evaluate_metric
+from jumok.metrics import metric_value
 from jumok.nn import Seq2Seq, initialise
 from jumok.nn.arithmetic import cpu_arithmetic
 from jumok.predictor import Predictor, load
@@ -76,6 +77,7 @@ def train(
             f"in it: jumok train --resume {folder}"
         )
     find_device(config.train.device)
+    _try_metric(config)
     train_pairs, dev_pairs, report = _read(config)
     config = _settle(config, train_pairs)
     tokenizers = (
@@ -116,6 +118,13 @@ def resume(directory: str | Path, settings: Settings = ()) -> Predictor:
     corpus.report.append(f"going on with {folder}")
     _fit(load_torch_engine(bundle).model, config, corpus, folder, last)
     return load(folder, config.train.device)
+
+
+def _try_metric(config: Config) -> None:
+    """Raise now, not after an epoch, where the metric needs a package that is missing."""
+    if config.evaluation.metric != "perplexity":
+        tokenize = config.evaluation.bleu_tokenize
+        metric_value(config.evaluation.metric, ["a"], [["a"]], bleu_tokenize=tokenize)
 
 
 class Corpus(NamedTuple):
@@ -165,11 +174,6 @@ def _read(config: Config) -> tuple[list[Pair], list[Pair], list[str]]:
     else:
         fraction = config.data.dev_fraction
         pairs, dev_pairs = split_off_dev(pairs, fraction, config.data.dev_seed)
-        if not pairs or not dev_pairs:
-            raise DataError(
-                f"Holding out {fraction:.0%} of {len(found.pairs)} pairs leaves nothing to "
-                "train or validate on: give more pairs, or a file with --dev"
-            )
         report.append(f"no dev file was given: {fraction:.0%} of the pairs are held out")
     report.append(f"{len(pairs):,} training pairs, {len(dev_pairs):,} validation pairs")
     return pairs, dev_pairs[: config.train.validate_pairs], report
@@ -277,9 +281,24 @@ def _fit(
         for line in corpus.report:
             reporter.message(line)
         reporter.message(f"model: {sum(p.numel() for p in model.parameters()):,} parameters")
-        state = trainer.fit()
+        stop.answer = lambda: reporter.message(
+            "stopping as soon as all is kept; Ctrl-C again stops at once, without keeping more"
+        )
+        try:
+            state = trainer.fit()
+        except KeyboardInterrupt:
+            raise Interrupted(_stopped_at_once(folder)) from None
         best = "no better model" if state.best is None else f"best {metric} {state.best:.2f}"
         reporter.message(
-            f"done after {state.step} updates and {state.seconds:.0f} s; {best}; "
-            f"model in {folder / 'best'}"
+            f"done after {state.step} updates and {state.seconds:.0f} s ({trainer.limit()}); "
+            f"{best}; model in {folder / 'best'}"
         )
+
+
+def _stopped_at_once(folder: Path) -> str:
+    if (folder / "last").exists():
+        return f"Stopped. Go on from the last checkpoint with: jumok train --resume {folder}"
+    return (
+        "Stopped before the first checkpoint, so nothing is kept. Begin again with another "
+        f"--output, or remove {folder}"
+    )

@@ -91,7 +91,7 @@ class Trainer:
             begun.epoch, begun.batch = begun.epoch + 1, 0
         begun.order = self.state.order
         self.state = begun
-        self.state.finished = self._at_limit()
+        self.state.finished = self.limit() is not None
         self._forget_later_records()
 
     def fit(self) -> TrainingState:
@@ -153,14 +153,14 @@ class Trainer:
         epoch_ended = state.batch == len(self._epoch_order())
         if epoch_ended:
             state.epoch, state.batch = state.epoch + 1, 0
-        last = self._at_limit()
+        last = self.limit() is not None
         every = config.validate_every
         due = state.step % every == 0 if every else epoch_ended
         if state.step % 10 == 0 or due or last:
             self.reporter.update(state, self._since.loss, self._since.tokens_per_second)
         if due or last:
             self._validate()
-            state.finished = self._at_limit()
+            state.finished = self.limit() is not None
             self.checkpoint()
         if self.stop.asked and not state.finished:
             self.checkpoint()
@@ -169,15 +169,20 @@ class Trainer:
                 f"Go on with: jumok train --resume {self.output}"
             )
 
-    def _at_limit(self) -> bool:
-        """Whether updates, epochs, minutes or patience are used up."""
+    def limit(self) -> str | None:
+        """The setting that ends the run, as ``train.max_epochs=3``; None before the end."""
         state, config = self.state, self.config.train
-        return (
-            state.epoch >= config.max_epochs
-            or (config.max_steps is not None and state.step >= config.max_steps)
-            or (config.max_minutes is not None and state.seconds >= 60 * config.max_minutes)
-            or state.bad_validations >= config.patience
-        )
+        used = {
+            "max_epochs": state.epoch,
+            "max_steps": state.step,
+            "max_minutes": state.seconds / 60,
+            "patience": state.bad_validations,
+        }
+        for name, value in used.items():
+            most = getattr(config, name)
+            if most is not None and value >= most:
+                return f"train.{name}={most:g}"
+        return None
 
     def _validate(self) -> None:
         state, metric = self.state, self.config.evaluation.metric
@@ -217,11 +222,15 @@ class Trainer:
         """Raise `ConfigError` where the training has run away to infinity."""
         if all(map(math.isfinite, values)):
             return
-        last = self.output / "last"
-        go_on = f"Go on from {last} with --resume and" if last.exists() else "Begin again with"
+        lower = f"--set train.learning_rate={self.config.train.learning_rate / 10:g}"
+        advice = (
+            f"Go on from the last checkpoint: jumok train --resume {self.output} {lower}"
+            if (self.output / "last").exists()
+            else f"Begin again, with another --output, and {lower}"
+        )
         raise ConfigError(
             f"The loss is no longer a finite number at step {self.state.step}: the learning rate "
-            f"{self.config.train.learning_rate:g} is too high. {go_on} a lower train.learning_rate"
+            f"{self.config.train.learning_rate:g} is too high. {advice}"
         )
 
     @torch.inference_mode()
