@@ -16,15 +16,8 @@ WORDS = [
     for side in ("source", "target")
     for key in ("kind=word", "min_count=2", "vocab_size=20000")
 ]
-SMALL = [
-    "model.encoder.dropout=0.2",
-    "model.decoder.dropout=0.2",
-    "model.decoder.hidden=256",
-    "train.schedule=linear",
-    "train.max_epochs=40",
-    "train.patience=40",
-]
-"""Sizes and a schedule for one core: it falls to zero when the time is up."""
+UNTIL_TIME_IS_UP = ["train.max_epochs=40", "train.patience=40"]
+"""More than one core reaches in the minutes; the schedule then falls to zero with the time."""
 LADDER = {
     "no attention": ["model.attention.score=none", "model.attention.input_feeding=false"],
     "peek": ["model.attention.score=peek", "model.attention.input_feeding=false"],
@@ -39,7 +32,7 @@ def one(name: str, folder: str, settings: list[str], minutes: int) -> dict[str, 
     """Train on one core for ``minutes`` at most, judge on test_2016_flickr."""
     tokenize = "none" if folder == TOK else "13a"
     settings = [
-        *SMALL,
+        *UNTIL_TIME_IS_UP,
         *settings,
         f"train.max_minutes={minutes}",
         f"evaluation.bleu_tokenize={tokenize}",
