@@ -5,7 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from jumok.nn.readout import LinearReadout
 from jumok.nn.rnn import RNN
+
+COMBINE_GAIN = 3.0
+"""An LSTM's states have a standard deviation of about 0.2; this brings tanh(W_c [c;s]) near 0.6."""
 
 
 def initialise(model: nn.Module) -> None:
@@ -15,12 +19,21 @@ def initialise(model: nn.Module) -> None:
     (Saxe et al. 2014); embeddings: standard normal; biases: zero, but 1 for an
     LSTM's forget gate (Jozefowicz et al. 2015, section 2.2), given once and not in both of
     torch's bias vectors.
+
+    Two matrices start larger, because nothing behind them learns while their output is small.
+    The readout has the variance 1/fan-in (LeCun et al. 1998, section 4.6): Glorot's, which counts
+    the thousands of words of the fan-out too, would make it several times smaller. The layer that
+    combines context and state has a gain of `COMBINE_GAIN`.
     """
-    for module in model.modules():
+    for name, module in model.named_modules():
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight)
         elif isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
+            if isinstance(module, LinearReadout):
+                nn.init.kaiming_uniform_(module.weight, nonlinearity="linear")
+            else:
+                gain = COMBINE_GAIN if name.endswith("decoder.combine") else 1.0
+                nn.init.xavier_uniform_(module.weight, gain)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, RNN):

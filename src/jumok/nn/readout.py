@@ -24,7 +24,7 @@ class MaxoutReadout(nn.Module):
     def __init__(self, features: int, hidden: int, vocab: int) -> None:
         super().__init__()
         self.deep = nn.Linear(features, 2 * hidden)
-        self.output = nn.Linear(hidden, vocab)
+        self.output = LinearReadout(hidden, vocab)
 
     def forward(self, features: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows vocab"]:
         """Scores before the softmax."""

@@ -1,0 +1,61 @@
+"""First weights have the variances that their sources give."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from jumok.config import resolve
+from jumok.nn import Seq2Seq, initialise
+
+VOCAB = 3000
+
+
+@pytest.fixture(scope="module", params=["linear", "maxout"])
+def model(request: pytest.FixtureRequest) -> Seq2Seq:
+    torch.manual_seed(3)
+    config = resolve(settings={"model.decoder.readout": request.param}).model
+    network = Seq2Seq(config, VOCAB, VOCAB)
+    initialise(network)
+    return network
+
+
+def deviation(weight: torch.Tensor) -> float:
+    return float(weight.detach().double().std())
+
+
+def test_the_readout_has_one_over_fan_in(model: Seq2Seq) -> None:
+    # LeCun et al. 1998, eq. 16; its size must not depend on the number of words
+    readout = model.decoder.readout
+    weight = getattr(readout, "output", readout).weight
+    assert weight.shape[0] == VOCAB
+    assert deviation(weight) == pytest.approx(1 / math.sqrt(weight.shape[1]), rel=0.02)
+
+
+def test_other_matrices_are_glorots(model: Seq2Seq) -> None:
+    # eq. 16: uniform within sqrt(6 / (fan_in + fan_out)), so variance 2 / (fan_in + fan_out)
+    assert model.decoder.attention is not None
+    for layer, gain in ((model.decoder.attention.key_projection, 1), (model.decoder.combine, 3)):
+        weight = layer.weight
+        wanted = gain * math.sqrt(2 / sum(weight.shape))
+        assert deviation(weight) == pytest.approx(wanted, rel=0.02)
+        assert float(weight.detach().abs().max()) <= wanted * math.sqrt(3) + 1e-6
+
+
+def test_embeddings_are_standard_normal(model: Seq2Seq) -> None:
+    assert deviation(model.encoder.embedding.table.weight) == pytest.approx(1.0, rel=0.01)
+
+
+def test_recurrent_matrices_are_orthogonal_and_only_the_forget_gate_has_a_bias(
+    model: Seq2Seq,
+) -> None:
+    stack = model.decoder.rnn.stack
+    hidden = stack.hidden_size
+    for gate in stack.weight_hh_l0.detach().double().chunk(4):
+        torch.testing.assert_close(gate @ gate.T, torch.eye(hidden).double(), atol=1e-5, rtol=0)
+    bias = (stack.bias_ih_l0 + stack.bias_hh_l0).detach()
+    forget = torch.zeros(4 * hidden)
+    forget[hidden : 2 * hidden] = 1.0
+    torch.testing.assert_close(bias, forget)
