@@ -5,7 +5,7 @@ python benchmarks/date.py
 
 from __future__ import annotations
 
-from runs import evaluate, store, train
+from cli_runs import evaluate, store, train
 
 EPOCHS = 4
 MODELS = {"attention": [], "no attention": ["model.attention.score=none"]}

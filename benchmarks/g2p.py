@@ -9,7 +9,7 @@ import argparse
 from concurrent.futures import ThreadPoolExecutor
 from statistics import mean
 
-from runs import evaluate, store, train
+from cli_runs import evaluate, store, train
 
 LANGUAGES = ("kor", "fre", "hun", "ice", "jpn")
 SEEDS = (1, 2, 3)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from runs import ROOT, RUNS, evaluate, store, train
+from cli_runs import ROOT, RUNS, evaluate, store, train
 
 SMALL = [
     "text.source.vocab_size=3000",

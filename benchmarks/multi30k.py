@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from runs import evaluate, store, train
+from cli_runs import evaluate, store, train
 
 TOK, RAW = "multi30k-en-de-tok", "multi30k-en-de"
 WORDS = [

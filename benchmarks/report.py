@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import mean, stdev
 from typing import Any
 
-from runs import RESULTS, ROOT
+from cli_runs import RESULTS, ROOT
 
 Stored = dict[str, Any]
 

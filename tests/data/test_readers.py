@@ -76,14 +76,13 @@ def test_gzip_is_found_by_content(tmp_path):
 def test_columns_are_chosen(tmp_path):
     tsv = write(tmp_path / "a.tsv", "1\ten\tko\textra\n")
     assert read(tsv, source_column="3", target_column="2") == [("ko", "en")]
-    assert read(tsv, source_column="2", target_column="2") == [("en", "en")]
     table = write(tmp_path / "a.csv", "English,한국어\nhello,안녕\n")
     wanted = [("안녕", "hello")]
     assert read(table, source_column="한국어", target_column="English") == wanted
     record = {"translation": {"ko": "안녕", "en": "hello"}, "a.b": "c"}
     lines = write(tmp_path / "a.jsonl", json.dumps(record) + "\n\n")
     assert read(lines, source_column="translation.ko", target_column="translation.en") == wanted
-    assert read(lines, source_column="a.b", target_column="a.b") == [("c", "c")]
+    assert read(lines, source_column="a.b", target_column="translation.en") == [("c", "hello")]
 
 
 def test_white_space_around_a_text_is_kept(tmp_path):

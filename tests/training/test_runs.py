@@ -24,8 +24,8 @@ from jumok.errors import ConfigError, MissingExtra
 from jumok.training.progress import ConsoleReporter
 from jumok.training.state import TrainingState
 
-STILL = 1e-9
-"""A learning rate that changes nothing to speak of."""
+STILL = 1e-30
+"""A learning rate that changes no float32 weight."""
 
 
 def weights(run, name="best"):
