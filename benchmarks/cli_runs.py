@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,8 +13,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from environment import ROOT, environment
-
-from jumok.config import resolve
 
 DATA = ROOT.parent / "shared" / "data"
 RESULTS = ROOT / "benchmarks" / "results"
@@ -30,8 +29,8 @@ def train(
 ) -> dict[str, Any]:
     """`jumok train`; returns the command, the seconds and the validation records.
 
-    A finished run of the same command with the same settings is not repeated, so a broken series
-    can be gone on with; a run that was broken off is begun again.
+    A finished run of the same command with the same code and presets is not repeated, so a broken
+    series can be gone on with; a run that was broken off is begun again.
     """
     output = RUNS / name
     arguments = ["train", f"{DATA / train_file}", "--dev", f"{DATA / dev_file}"]
@@ -40,19 +39,21 @@ def train(
     arguments += ["--output", str(output)]
     record = output / "benchmark.json"
     shown = _shown(arguments)
-    resolved = resolve(presets, settings).to_yaml()  # a preset may have changed
+    source = _source_hash()
     if record.exists():
         done = json.loads(record.read_text(encoding="utf-8"))
-        if (done["command"], done["settings"]) == (shown, resolved):
+        if (done["command"], done["source"]) == (shown, source):
             return done
     shutil.rmtree(output, ignore_errors=True)
+    now = environment()  # as the run begins: the commit may be another when it ends
     started = time.monotonic()
     _jumok(arguments, threads)
     lines = (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     done = {
         "command": shown,
-        "settings": resolved,
-        **{key: environment()[key] for key in ("commit", "date")},
+        "source": source,
+        "commit": now["commit"],
+        "date": now["date"],
         "seconds": round(time.monotonic() - started, 1),
         "validations": [json.loads(line) for line in lines],
     }
@@ -72,6 +73,15 @@ def store(name: str, rows: Any) -> None:
     text = json.dumps({**environment(), "rows": rows}, ensure_ascii=False, indent=1)
     (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     print(f"written: benchmarks/results/{name}.json")
+
+
+def _source_hash() -> str:
+    """SHA-256 of all that a training depends on, presets included."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "src").rglob("*")):
+        if path.suffix in (".py", ".yaml"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _jumok(arguments: Sequence[str], threads: int) -> str:

@@ -74,6 +74,10 @@ SETTINGS = {
     "too large": (["--set", "model.encoder.hidden=65536", "--set", "model.encoder.layers=64"],
                   ["does not fit into memory"]),
     "far too large": (["--set", f"model.decoder.hidden={10**30}"], ["less than or equal to 65536"]),
+    "maxout of one": (["--set", "model.decoder.hidden=1", "--set", "model.decoder.readout=maxout"],
+                      ["larger of every two", "model.decoder.hidden=2"]),
+    "nearly true": (["--set", "model.encoder.bidirectional=ture"],
+                    ["must be true or false", "Did you mean 'true'?"]),
     "encoding": (["--set", "data.encoding=utf-9"], ["data.encoding=utf-9 is not"]),
 }  # fmt: skip
 

@@ -41,6 +41,15 @@ def test_train_writes_a_run_and_says_where(tmp_path):
     assert (tmp_path / "new" / "train.log").read_text(encoding="utf-8") == result.err
 
 
+def test_the_model_card_tells_scores_and_no_speeds(run):
+    card = (run / "best" / "README.md").read_text(encoding="utf-8")
+    for name in ("exact_match", "train_loss", "dev_loss", "dev_perplexity"):
+        assert f"| {name} | " in card
+    assert "tokens_per_second" not in card
+    assert "learning_rate" not in card
+    assert "between two validations" in (run / "last" / "README.md").read_text(encoding="utf-8")
+
+
 def test_every_file_of_a_model_can_be_read_by_others(run):
     modes = {p.name: p.stat().st_mode & 0o777 for p in (run / "last").iterdir()}
     assert len(set(modes.values())) == 1, modes

@@ -47,3 +47,17 @@ def test_training_speed(tmp_path: Path) -> None:
     assert all(row["lowest"] > 0 for row in report["results"])
     assert report["results"][0]["ratio"] == 1.0
     assert report["environment"]["versions"]["torch"]
+
+
+def test_the_demo_overwrites_only_a_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    demo = importlib.import_module("demo")
+    demo.clear(tmp_path / "new")
+    for folder in (tmp_path / "new", tmp_path / "mine"):
+        (folder / "model").mkdir(parents=True)
+        (folder / "train.tsv").touch()
+    demo.clear(tmp_path / "new")
+    assert not (tmp_path / "new" / "model").exists()
+    with pytest.raises(demo.DemoError, match="holds other files"):
+        demo.clear(tmp_path / "mine")
+    assert (tmp_path / "mine" / "model").exists()

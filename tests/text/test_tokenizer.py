@@ -241,3 +241,14 @@ def test_the_inner_file_is_a_hugging_face_tokenizer(kind, text):
     ours = trained(kind)
     plain = hf.Tokenizer.from_str(json.dumps(json.loads(ours.to_json())["tokenizer"]))
     assert [i + 3 for i in plain.encode(text).ids] == ours.encode(text).ids
+
+
+def test_a_capital_separator_and_lower_case_agree():
+    tokenizer = train_tokenizer(
+        ["aXb", "bXa"], TokenizerConfig(kind="split", separator="X", lowercase=True)
+    )
+    ids = tokenizer.encode("AXB").ids
+    assert tokenizer.tokens(ids) == ["a", "b"]
+    assert tokenizer.decode(ids) == tokenizer.comparable("AXB") == "axb"
+    again = Tokenizer.from_json(tokenizer.to_json())
+    assert again.decode(again.encode("AXB").ids) == "axb"

@@ -48,7 +48,7 @@ def stop_after(updates):
     """Stands in for `listen`."""
 
     @contextmanager
-    def fake():
+    def fake(_answer):
         yield StopAfter(updates)
 
     return fake
@@ -172,8 +172,7 @@ def test_resume_finds_what_a_kill_left_aside(tmp_path, uninterrupted):
 def test_one_signal_asks_and_the_second_insists():
     heard: list[str] = []
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with listen() as stop:
-        stop.answer = lambda: heard.append("asked")
+    with listen(lambda: heard.append("asked")) as stop:
         assert not stop.asked
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.01)

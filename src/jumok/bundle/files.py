@@ -101,14 +101,15 @@ def write_bundle(
         (folder / WEIGHTS).write_bytes(save(dict(tensors)))
         source_tokenizer.save(folder / SOURCE_TOKENIZER)
         target_tokenizer.save(folder / TARGET_TOKENIZER)
+        settings = config.model_dump(mode="json")
         head = {
             "format_version": FORMAT_VERSION,
             "library_name": "jumok",
             "sha256": {
-                "config": _settings_hash(config.model_dump(mode="json")),
+                "config": _settings_hash(settings),
                 **{name: _sha256(folder / name) for name in _HASHED},
             },
-            "config": config.model_dump(mode="json"),
+            "config": settings,
         }
         _write_json(folder / "config.json", head)
         _write_json(folder / "metrics.json", metrics)

@@ -13,9 +13,9 @@ from typing import Any
 class StopRequest:
     """Whether somebody asked to stop. ``answer`` is called when it is first asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: Callable[[], None]) -> None:
         self.asked = False
-        self.answer: Callable[[], None] = lambda: None
+        self.answer = answer
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Signal handler."""
@@ -26,9 +26,9 @@ class StopRequest:
 
 
 @contextmanager
-def listen() -> Iterator[StopRequest]:
+def listen(answer: Callable[[], None]) -> Iterator[StopRequest]:
     """Catch SIGINT and SIGTERM for the time of a run (only the main thread can)."""
-    request = StopRequest()
+    request = StopRequest(answer)
     if threading.current_thread() is not threading.main_thread():
         yield request
         return

@@ -263,7 +263,13 @@ def _fit(
     reporter = ConsoleReporter(steps, budget, metric, folder / "train.log")
     # the fast road is for CPUs; on a GPU the same switch would mean TF32
     road = cpu_arithmetic(settings.threads) if settings.device == "cpu" else nullcontext()
-    with listen() as stop, reporter, road:
+
+    def answer() -> None:
+        reporter.message(
+            "stopping as soon as all is kept; Ctrl-C again stops at once, without keeping more"
+        )
+
+    with listen(answer) as stop, reporter, road:
         trainer = Trainer(
             model,
             config,
@@ -281,9 +287,6 @@ def _fit(
         for line in corpus.report:
             reporter.message(line)
         reporter.message(f"model: {sum(p.numel() for p in model.parameters()):,} parameters")
-        stop.answer = lambda: reporter.message(
-            "stopping as soon as all is kept; Ctrl-C again stops at once, without keeping more"
-        )
         try:
             state = trainer.fit()
         except KeyboardInterrupt:
@@ -296,7 +299,7 @@ def _fit(
 
 
 def _stopped_at_once(folder: Path) -> str:
-    if (folder / "last").exists():
+    if find_directory(folder / "last").exists():
         return f"Stopped. Go on from the last checkpoint with: jumok train --resume {folder}"
     return (
         "Stopped before the first checkpoint, so nothing is kept. Begin again with another "

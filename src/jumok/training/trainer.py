@@ -22,7 +22,7 @@ from jumok.data import Batch, BucketSampler, Dataset, collate
 from jumok.errors import ConfigError, DataError, Interrupted
 from jumok.nn import Seq2Seq
 from jumok.nn.masks import length_mask
-from jumok.storage import storage_errors, write_atomic
+from jumok.storage import find_directory, storage_errors, write_atomic
 from jumok.text import Tokenizer
 from jumok.training.interrupt import StopRequest
 from jumok.training.loss import sequence_loss
@@ -225,7 +225,7 @@ class Trainer:
         lower = f"--set train.learning_rate={self.config.train.learning_rate / 10:g}"
         advice = (
             f"Go on from the last checkpoint: jumok train --resume {self.output} {lower}"
-            if (self.output / "last").exists()
+            if find_directory(self.output / "last").exists()
             else f"Begin again, with another --output, and {lower}"
         )
         raise ConfigError(
