@@ -64,7 +64,7 @@ def main() -> None:
     """The parts named on the command line, or all."""
     parts = sys.argv[1:] or ["tok", "ladder", "raw"]
     if "tok" in parts:
-        store("multi30k-tok", [one("en-de-tok", TOK, WORDS, minutes=55)])
+        store("multi30k-tok", [one("en-de-tok", TOK, WORDS, minutes=45)])
     if "ladder" in parts:
         rows = [
             one(f"de-en-{name}", TOK, WORDS + SWAPPED + settings, minutes=BUDGET)
@@ -72,7 +72,7 @@ def main() -> None:
         ]
         store("multi30k-ladder", rows)
     if "raw" in parts:
-        store("multi30k-raw", [one("en-de-raw", RAW, [], minutes=55)])
+        store("multi30k-raw", [one("en-de-raw", RAW, [], minutes=45)])
 
 
 if __name__ == "__main__":
