@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 
 import pytest
 import torch
@@ -13,11 +14,15 @@ from jumok.nn import Seq2Seq
 
 
 def every_combination() -> list[ModelConfig]:
-    """All axes of attention x cells x readouts that the config allows."""
-    found = []
+    """Where attention meets the decoder x cells x readouts, all that the config allows.
+
+    The axes within attention (scope, normaliser, heads, coverage) are drawn for each.
+    """
+    found, draw = [], random.Random(1)
     for score, timing, context, feeding, readout, cell in itertools.product(
-        ["none", "peek", "dot", "scaled_dot", "general", "concat", "additive"],
-        ["previous", "current"],
+        ["none", "peek", "dot", "scaled_dot", "general", "concat", "additive",
+         "location"],
+        ["previous", "mid", "current"],
         ["rnn_input", "concat", "attentional"],
         [True, False],
         ["linear", "maxout"],
@@ -28,7 +33,13 @@ def every_combination() -> list[ModelConfig]:
             "model.attention.timing": timing,
             "model.attention.context": context,
             "model.attention.input_feeding": feeding,
-            "model.attention.hidden": 5,
+            "model.attention.hidden": 6,
+            "model.attention.window": 1,
+            "model.attention.positions": 4,
+            "model.attention.scope": draw.choice(["global", "local_m", "local_p"]),
+            "model.attention.normaliser": draw.choice(["softmax", "sparsemax", "entmax15"]),
+            "model.attention.heads": draw.choice([1, 1, 2]) if score != "location" else 1,
+            "model.attention.coverage": draw.random() < 0.3 and score != "location",
             "model.encoder.hidden": 3,
             "model.encoder.embedding": 4,
             "model.decoder.hidden": 6,
@@ -48,10 +59,13 @@ COMBINATIONS = every_combination()
 
 
 def test_the_config_allows_what_the_table_allows() -> None:
-    # scores with attention: previous x 3 contexts + current x 2, fed or not; none and peek: the
-    # axes of attention are idle but may stand at any value
-    axes = {m.attention.model_dump_json() for m in COMBINATIONS}
-    assert len(axes) == 5 * 5 * 2 + 2 * 6
+    # scores with attention: previous x 3 contexts + mid x 1 + current x 2, fed or not; none and
+    # peek: the axes of attention are idle but may stand at any value
+    axes = {
+        (m.attention.score, m.attention.timing, m.attention.context, m.attention.input_feeding)
+        for m in COMBINATIONS
+    }
+    assert len(axes) == 6 * 6 * 2 + 2 * 9
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
@@ -91,7 +105,6 @@ def step_log_probs(
         state = result.state
         steps.append(result.logits.log_softmax(dim=-1))
         if result.weights is not None:
-            torch.testing.assert_close(
-                result.weights.sum(dim=-1), torch.ones(len(source), dtype=torch.float64)
-            )
+            total = result.weights.sum(dim=-1)
+            torch.testing.assert_close(total, torch.ones_like(total))
     return torch.stack(steps, dim=1)

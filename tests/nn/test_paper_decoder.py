@@ -16,13 +16,16 @@ SMALL = {
 }
 
 
-def build(preset: str, encoder_hidden: int, layers: int = 1) -> tuple[Config, Seq2Seq]:
+def build(
+    preset: str, encoder_hidden: int, layers: int = 1, **axes: object
+) -> tuple[Config, Seq2Seq]:
     torch.manual_seed(3)
     sizes = {
         **SMALL,
         "model.encoder.hidden": encoder_hidden,
         "model.encoder.layers": layers,
         "model.decoder.layers": layers,
+        **{f"model.attention.{key}": value for key, value in axes.items()},
     }
     config = resolve([preset], sizes)
     model = Seq2Seq(config.model, 9, 10).double().eval()
@@ -114,6 +117,28 @@ def test_bahdanau2015_additive_previous_maxout() -> None:
             + w["decoder.readout.deep.bias"]
         )
         maxout = np.array([max(deep[2 * j], deep[2 * j + 1]) for j in range(len(deep) // 2)])
+        logits = w["decoder.readout.output.weight"] @ maxout + w["decoder.readout.output.bias"]
+        np.testing.assert_allclose(ours[t], np.log(softmax(logits)), rtol=1e-9)
+
+
+def test_nematus2017_conditional_gru_attends_between_two_transitions() -> None:
+    """Sennrich et al. 2017, section 3: s'_j = GRU_1(y_{j-1}, s_{j-1}), c_j = ATT(C, s'_j),
+    s_j = GRU_2(s'_j, c_j)."""
+    _, model = build("bahdanau2015", encoder_hidden=4, timing="mid")
+    ours, w, h, memory, targets = case(model)
+    s = model.decoder.init_state(memory).rnn.hidden[0, 0].detach().numpy()
+    for t, y in enumerate(targets):
+        embedded = w["decoder.embedding.table.weight"][y]
+        between = gru(w, "decoder.rnn.stack", embedded, s)
+        query = w["decoder.attention.query_projection.weight"] @ between
+        keys = h @ w["decoder.attention.key_projection.weight"].T
+        context = softmax(np.tanh(query + keys) @ w["decoder.attention.v"]) @ h
+        s = gru(w, "decoder.second_rnn.stack", context, between)
+        deep = (
+            w["decoder.readout.deep.weight"] @ np.concatenate([s, embedded, context])
+            + w["decoder.readout.deep.bias"]
+        )
+        maxout = deep.reshape(-1, 2).max(axis=1)
         logits = w["decoder.readout.output.weight"] @ maxout + w["decoder.readout.output.bias"]
         np.testing.assert_allclose(ours[t], np.log(softmax(logits)), rtol=1e-9)
 

@@ -8,7 +8,9 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Cell = Literal["lstm", "gru", "rnn"]
-Score = Literal["none", "peek", "dot", "scaled_dot", "general", "concat", "additive"]
+Score = Literal["none", "peek", "dot", "scaled_dot", "general", "concat", "additive", "location"]
+Scope = Literal["global", "local_m", "local_p"]
+Normaliser = Literal["softmax", "sparsemax", "entmax15"]
 Metric = Literal["exact_match", "wer", "per", "cer", "bleu", "chrf", "ter", "perplexity"]
 
 LOWER_IS_BETTER: frozenset[Metric] = frozenset({"wer", "per", "cer", "ter", "perplexity"})
@@ -148,9 +150,22 @@ class AttentionConfig(Section):
 
     score: Score = "general"
     """Score of a query against a key. `none`: no attention, the encoder's last state starts the
-    decoder and that is all. `peek`: no attention, but that state is seen at every step."""
-    timing: Literal["previous", "current"] = "current"
-    """Ask with the state before (`previous`, Bahdanau) or after (`current`, Luong) the RNN step."""
+    decoder and that is all. `peek`: no attention, but that state is seen at every step.
+    `location`: the query alone says where to look, whatever is there."""
+    scope: Scope = "global"
+    """Where it may look: at the whole source, or within `window` positions of a centre: the step's
+    own number (`local_m`), or a place that the query predicts (`local_p`)."""
+    window: int = Field(default=10, ge=1)
+    """Positions on either side of a local scope's centre (D of Luong et al. 2015, 3.2)."""
+    normaliser: Normaliser = "softmax"
+    """From scores to weights. `sparsemax` and `entmax15` give most positions exactly zero."""
+    heads: int = Field(default=1, ge=1)
+    """Number of attentions side by side, each on its own share of the sizes."""
+    coverage: bool = False
+    """The score sees how much weight each position has had so far (See et al. 2017)."""
+    timing: Literal["previous", "mid", "current"] = "current"
+    """Ask with the state before (`previous`, Bahdanau) or after (`current`, Luong) the RNN step, or
+    between its two halves (`mid`, the conditional GRU of Nematus)."""
     context: Literal["rnn_input", "concat", "attentional"] = "attentional"
     """Where the context goes: into the RNN's input; joined to the state before the readout; or
     into tanh(W_c[c;s]) (Luong et al. 2015, eq. 5)."""
@@ -158,11 +173,24 @@ class AttentionConfig(Section):
     """Hand the last step's attentional state (or context) to the next step's RNN input."""
     hidden: int = Field(default=256, ge=1, le=65536)
     """Inner size of the `concat` and `additive` scores."""
+    positions: int = Field(default=100, ge=1, le=65536)
+    """Source positions that the `location` score knows; it sees none beyond them."""
 
     @property
     def attends(self) -> bool:
         """Whether there are attention weights at all."""
         return self.score not in ("none", "peek")
+
+    @model_validator(mode="after")
+    def _possible(self) -> AttentionConfig:
+        if self.score == "location" and (self.heads > 1 or self.coverage):
+            what = "heads" if self.heads > 1 else "coverage"
+            raise ValueError(
+                f"model.attention.{what} changes what the score sees of the source, but score="
+                f"location sees nothing of it. Set model.attention.{what}="
+                f"{'1' if self.heads > 1 else 'false'}, or use another score"
+            )
+        return self
 
 
 class ModelConfig(Section):
@@ -185,11 +213,29 @@ class ModelConfig(Section):
                 f"encoder's states have {enc.memory}. Set model.decoder.hidden={enc.memory}, or "
                 "use score general, concat or additive"
             )
+        if att.attends and att.timing == "mid" and att.context != "rnn_input":
+            raise ValueError(
+                f"model.attention.timing=mid gives the context to the second half of the RNN step, "
+                f"but model.attention.context is {att.context}. Set context=rnn_input, or use "
+                "timing previous or current"
+            )
+        if att.attends and att.heads > 1:
+            inner = att.hidden if att.score in ("concat", "additive") else dec.hidden
+            name = "attention" if att.score in ("concat", "additive") else "decoder"
+            for size, what in (
+                (inner, f"model.{name}.hidden={inner}"),
+                (enc.memory, f"the encoder's states of {enc.memory}"),
+            ):
+                if size % att.heads:
+                    raise ValueError(
+                        f"model.attention.heads={att.heads} divides {what} into equal shares, "
+                        "which is not possible. Choose sizes that are multiples of the heads"
+                    )
         if att.context == "rnn_input" and att.attends and att.timing == "current":
             raise ValueError(
                 "model.attention.context=rnn_input needs the context before the RNN step, but "
-                "model.attention.timing=current makes it after. Set timing=previous, or use "
-                "context concat or attentional"
+                "model.attention.timing=current makes it after. Set timing=previous or mid, or "
+                "use context concat or attentional"
             )
         if not att.attends and att.input_feeding:
             raise ValueError(
@@ -238,6 +284,8 @@ class TrainConfig(Section):
     """Gradients longer than this are shortened to it (Pascanu et al. 2013)."""
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the probability spread evenly over the vocabulary (Szegedy et al. 2016)."""
+    coverage_loss: float = Field(default=0.0, ge=0.0)
+    """Weight of the coverage loss, which punishes looking twice at one place (See et al. 2017)."""
     average_decay: float = Field(default=0.0, ge=0.0, lt=1.0)
     """If above 0, validate and keep a moving average of the weights (Polyak & Juditsky 1992):
     ``average = decay * average + (1 - decay) * weights`` after every update."""
@@ -322,6 +370,16 @@ class Config(Section):
     """Decoding."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """Metrics."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Config:
+        if self.train.coverage_loss and not self.model.attention.attends:
+            raise ValueError(
+                f"train.coverage_loss={self.train.coverage_loss:g} is a loss on attention weights, "
+                f"but model.attention.score={self.model.attention.score} has none. Set "
+                "train.coverage_loss=0, or use another score"
+            )
+        return self
 
     def to_yaml(self) -> str:
         """The whole configuration as YAML text."""

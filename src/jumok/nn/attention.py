@@ -1,7 +1,7 @@
-"""Attention: scores of queries against keys, weights by softmax, contexts as weighted sums.
+"""Attention: scores of queries against keys, weights over positions, contexts as weighted sums.
 
     scores[t, i]  = score(query[t], key[i])
-    weights[t, :] = softmax(scores[t, :])            over the real source positions
+    weights[t, :] = normaliser(scores[t, :])         over the real source positions in scope
     context[t]    = sum_i weights[t, i] value[i]     (Bahdanau et al. 2015, eq. 5-6)
 
 Everything takes a whole (batch, tgt_len) of queries; one decoding step is tgt_len = 1.
@@ -14,70 +14,87 @@ import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from jumok.config import AttentionConfig
-from jumok.nn.masks import masked_softmax
+from jumok.nn.masks import length_mask, masked_normalise
 from jumok.nn.memory import Memory
+from jumok.nn.scope import LocalScope
 
 
 class AttentionOutput(NamedTuple):
-    """Contexts and the weights they were made with."""
+    """Contexts and the weights they were made with; an axis of heads only where there are some."""
 
     context: Float[Tensor, "batch tgt_len memory"]
-    weights: Float[Tensor, "batch tgt_len src_len"]
+    weights: Float[Tensor, "batch *heads tgt_len src_len"]
 
 
 def dot_score(
-    query: Float[Tensor, "batch tgt_len key"], keys: Float[Tensor, "batch src_len key"]
-) -> Float[Tensor, "batch tgt_len src_len"]:
+    query: Float[Tensor, "*batch tgt_len key"], keys: Float[Tensor, "*batch src_len key"]
+) -> Float[Tensor, "*batch tgt_len src_len"]:
     """``score = q . k``: Luong et al. 2015, section 3.1 ("dot").
 
     With ``keys = W_a values`` it is their "general" score ``q^T W_a h``.
     """
-    return query @ keys.transpose(1, 2)
+    return query @ keys.transpose(-1, -2)
 
 
 def scaled_dot_score(
-    query: Float[Tensor, "batch tgt_len key"], keys: Float[Tensor, "batch src_len key"]
-) -> Float[Tensor, "batch tgt_len src_len"]:
+    query: Float[Tensor, "*batch tgt_len key"], keys: Float[Tensor, "*batch src_len key"]
+) -> Float[Tensor, "*batch tgt_len src_len"]:
     """``score = q . k / sqrt(size of k)``: Vaswani et al. 2017, eq. 1."""
     return dot_score(query / math.sqrt(keys.shape[-1]), keys)
 
 
 def additive_score(
-    query: Float[Tensor, "batch tgt_len key"],
-    keys: Float[Tensor, "batch src_len key"],
-    v: Float[Tensor, "key"],
-) -> Float[Tensor, "batch tgt_len src_len"]:
+    query: Float[Tensor, "*batch tgt_len key"],
+    keys: Float[Tensor, "*batch src_len key"],
+    v: Float[Tensor, "*heads key"],
+) -> Float[Tensor, "*batch tgt_len src_len"]:
     """``score = v^T tanh(query + key)``, with both already projected.
 
     With ``query = W_a s`` and ``keys = U_a h`` this is Bahdanau et al. 2015, A.1.2. It is also
     Luong et al. 2015, section 3.1 ("concat"), ``v^T tanh(W_a [s; h])``, whose one matrix is the
     two side by side: ``W_a [s; h] = W_s s + W_h h``. Memory: batch x tgt_len x src_len x key.
     """
-    return torch.tanh(query[:, :, None, :] + keys[:, None, :, :]) @ v
+    inner = torch.tanh(query[..., :, None, :] + keys[..., None, :, :])
+    return (inner @ v[..., None, :, None]).squeeze(-1)
 
 
 def attend(
-    scores: Float[Tensor, "batch tgt_len src_len"],
-    values: Float[Tensor, "batch src_len memory"],
+    scores: Float[Tensor, "*batch tgt_len src_len"],
+    values: Float[Tensor, "*batch src_len value"],
     mask: Bool[Tensor, "batch src_len"],
 ) -> AttentionOutput:
-    """Weights and contexts from scores: Bahdanau et al. 2015, eq. 5-6.
+    """Weights by softmax, and contexts, from scores: Bahdanau et al. 2015, eq. 5-6.
 
     A row without real source positions gets zero weights and a zero context.
     """
-    weights = masked_softmax(scores, mask)
+    weights = masked_normalise(scores, mask[:, None, :])
     return AttentionOutput(weights @ values, weights)
 
 
 class Attention(nn.Module):
-    """One score function with its weights.
+    """One score function with its weights, its scope and its normaliser.
 
-    ``keys(values)`` is computed once per source and travels in `Memory`; ``forward`` answers
-    queries. Neither keeps anything on the module.
+    ``keys(values)`` and ``values(values)`` are computed once per source and travel in `Memory`;
+    ``forward`` answers queries. Nothing is kept on the module.
+
+    **Heads** (Vaswani et al. 2017, 3.2.2): queries, keys, values and v are cut into ``heads`` equal
+    shares, each share attends by itself, and the contexts stand side by side. ``general``,
+    ``concat`` and ``additive`` project the values first (W^V); ``dot`` has no weights here either.
+    Their W^O is the layer that reads the context (W_c, the RNN's input or the readout). Differs:
+    they scale the dot product, which is the score `scaled_dot`.
+
+    **Coverage** (See et al. 2017, eq. 10-11): with c[i] the sum of the weights that position i has
+    had in all steps before, the score sees ``key[i] + w_c c[i]`` in the key's place. For
+    ``additive`` this is their ``v^T tanh(W_h h_i + W_s s_t + w_c c[i])``; for products we add what
+    they do not define, ``q . key[i] + (q . w_c) c[i]``. With heads, c sums the heads' mean.
+
+    **location** (Luong et al. 2015, eq. 8): ``weights = softmax(W_a s)``. Like them we use the
+    first src_len scores for a short source, and for a long one see only as many positions as W_a
+    has rows.
 
     Args:
         config: the attention's axes; ``config.score`` must not be none or peek.
@@ -87,34 +104,108 @@ class Attention(nn.Module):
 
     def __init__(self, config: AttentionConfig, query_size: int, memory_size: int) -> None:
         super().__init__()
-        self.score = config.score
-        if config.score == "general":
-            self.key_projection = nn.Linear(memory_size, query_size, bias=False)
-        elif config.score in ("additive", "concat"):
-            self.key_projection = nn.Linear(memory_size, config.hidden, bias=False)
-            self.query_projection = nn.Linear(query_size, config.hidden, bias=False)
-            self.v = nn.Parameter(torch.empty(config.hidden).uniform_(-0.1, 0.1))
+        self.config = config
+        score = config.score
+        key_size = memory_size
+        if score == "general":
+            key_size = query_size
+            self.key_projection = nn.Linear(memory_size, key_size, bias=False)
+        elif score in ("additive", "concat"):
+            key_size = config.hidden
+            self.key_projection = nn.Linear(memory_size, key_size, bias=False)
+            self.query_projection = nn.Linear(query_size, key_size, bias=False)
+            self.v = _small(key_size)
+        elif score == "location":
+            self.location_projection = nn.Linear(query_size, config.positions, bias=False)
+        if config.coverage:
+            self.coverage_vector = _small(key_size)
+        if config.heads > 1 and score not in ("dot", "scaled_dot"):
+            self.value_projection = nn.Linear(memory_size, memory_size, bias=False)
+        self.scope = None if config.scope == "global" else LocalScope(config, query_size)
 
     def keys(
-        self, values: Float[Tensor, "batch src_len memory"]
+        self, states: Float[Tensor, "batch src_len memory"]
     ) -> Float[Tensor, "batch src_len key"]:
         """The encoder's states as this score wants them."""
-        return values if self.score in ("dot", "scaled_dot") else self.key_projection(values)
+        return self.key_projection(states) if hasattr(self, "key_projection") else states
+
+    def values(
+        self, states: Float[Tensor, "batch src_len memory"]
+    ) -> Float[Tensor, "batch src_len memory"]:
+        """The encoder's states as the heads read them; without heads, as they are."""
+        return self.value_projection(states) if hasattr(self, "value_projection") else states
 
     def forward(
-        self, query: Float[Tensor, "batch tgt_len query"], memory: Memory
+        self,
+        query: Float[Tensor, "batch tgt_len query"],
+        memory: Memory,
+        position: Int[Tensor, "#batch tgt_len"] | None = None,
+        coverage: Float[Tensor, "batch src_len"] | None = None,
     ) -> AttentionOutput:
-        """Attend to ``memory`` with each query."""
+        """Attend to ``memory`` with each query.
+
+        ``position`` counts target steps from 0, for scope `local_m`. ``coverage`` is the weight that
+        each position has had so far; with it, tgt_len is 1.
+        """
         assert memory.keys is not None, "memory was made without attention"
-        return attend(self._scores(query, memory.keys), memory.values, memory.mask)
+        keys, values, mask = memory.keys, memory.values, memory.mask[:, None, :]
+        if coverage is not None:
+            keys = keys + coverage[:, :, None] * self.coverage_vector
+        if self.config.score == "location":
+            scores, known = self._location_scores(query, mask.shape[-1])
+            mask = mask & known
+        else:
+            scores = self._scores(query, keys)
+        if self.scope is not None:
+            gaussian, near = self.scope(query, memory.mask, position)
+            mask = mask & near
+        if self.config.heads > 1:
+            mask, values = mask[:, None], self._cut(values)
+        weights = masked_normalise(scores, mask, self.config.normaliser)
+        if self.config.scope == "local_p":
+            weights = _rescale(weights * (gaussian[:, None] if self.config.heads > 1 else gaussian))
+        context = weights @ values
+        if self.config.heads > 1:
+            context = context.transpose(1, 2).flatten(2)
+        return AttentionOutput(context, weights)
 
     def _scores(
         self,
         query: Float[Tensor, "batch tgt_len query"],
         keys: Float[Tensor, "batch src_len key"],
-    ) -> Float[Tensor, "batch tgt_len src_len"]:
-        if self.score in ("dot", "general"):
-            return dot_score(query, keys)
-        if self.score == "scaled_dot":
-            return scaled_dot_score(query, keys)
-        return additive_score(self.query_projection(query), keys, self.v)
+    ) -> Float[Tensor, "batch *heads tgt_len src_len"]:
+        score, v = self.config.score, None
+        if score in ("additive", "concat"):
+            query, v = self.query_projection(query), self.v
+        if self.config.heads > 1:
+            query, keys = self._cut(query), self._cut(keys)
+            v = None if v is None else v.view(self.config.heads, -1)
+        if v is not None:
+            return additive_score(query, keys, v)
+        return (scaled_dot_score if score == "scaled_dot" else dot_score)(query, keys)
+
+    def _location_scores(
+        self, query: Float[Tensor, "batch tgt_len query"], src_len: int
+    ) -> tuple[Float[Tensor, "batch tgt_len src_len"], Bool[Tensor, "1 1 src_len"]]:
+        """Scores of all positions, and which of them W_a has rows for."""
+        known = torch.tensor([self.config.positions], device=query.device)
+        scores = self.location_projection(query)[..., :src_len]
+        padding = src_len - scores.shape[-1]
+        return nn.functional.pad(scores, (0, padding)), length_mask(known, src_len)[:, None]
+
+    def _cut(
+        self, whole: Float[Tensor, "batch length size"]
+    ) -> Float[Tensor, "batch heads length share"]:
+        return whole.unflatten(-1, (self.config.heads, -1)).transpose(1, 2)
+
+
+def _small(size: int) -> nn.Parameter:
+    return nn.Parameter(torch.empty(size).uniform_(-0.1, 0.1))
+
+
+def _rescale(
+    weights: Float[Tensor, "*batch tgt_len src_len"],
+) -> Float[Tensor, "*batch tgt_len src_len"]:
+    """Rows that sum to 1; a row of zeros stays."""
+    total = weights.sum(dim=-1, keepdim=True)
+    return weights / torch.where(total > 0, total, 1.0)

@@ -1,12 +1,13 @@
-"""The decoder: one RNN, and the four places where attention can meet it.
+"""The decoder: one RNN, and the places where attention can meet it.
 
 One step, with y the token before, s the state, c the context, a the attentional state::
 
-    x_t = [E y_{t-1}; c_t            where context = rnn_input (asked with s_{t-1}; Bahdanau)
+    x_t = [E y_{t-1}; c_t            where timing = previous and context = rnn_input (Bahdanau)
                     ; a_{t-1}        where input_feeding (or c_{t-1} where there is no a; Luong 3.3)
                     ; h_n]           where score = peek
     s_t = RNN(x_t, s_{t-1})
-    c_t = attention(s_{t-1} or s_t)                    timing = previous or current
+    s_t = RNN'(c_t, s'_t)            where timing = mid, s'_t being the line above
+    c_t = attention(s_{t-1}, s'_t or s_t)              timing = previous, mid or current
     features = s_t                                     no attention, or context = rnn_input
              | [s_t; h_n]                              peek
              | [c_t; s_t]                              context = concat
@@ -14,6 +15,10 @@ One step, with y the token before, s the state, c the context, a the attentional
     logits = readout(features)
 
 Where the readout is maxout, E y_{t-1} (and c_t, if not yet there) join the features.
+
+Timing mid is the conditional GRU of Sennrich et al. 2017 (Nematus), section 3: two transitions with
+the attention between them. Differs: any kind of cell, and in a stack the second transition is that
+of the top layer.
 """
 
 from __future__ import annotations
@@ -47,6 +52,8 @@ class Decoder(nn.Module):
         sizes = _Sizes(config)
         self.feed_size = sizes.feed
         self.rnn = RNN(dec.cell, sizes.rnn_input, dec.hidden, dec.layers, dec.dropout)
+        if att.attends and att.timing == "mid":
+            self.second_rnn = RNN(dec.cell, memory, dec.hidden, layers=1, dropout=0.0)
         self.readout = (
             MaxoutReadout(sizes.features, dec.hidden // 2, vocab)
             if dec.readout == "maxout"
@@ -57,7 +64,15 @@ class Decoder(nn.Module):
     def feeds_back(self) -> bool:
         """Whether the attention of one step enters the RNN of a later one."""
         att = self.config.attention
-        return att.attends and (att.input_feeding or att.context == "rnn_input")
+        return att.attends and (att.input_feeding or att.context == "rnn_input" or att.coverage)
+
+    @property
+    def _counts_steps(self) -> bool:
+        return self.attention is not None and self.config.attention.scope == "local_m"
+
+    @property
+    def _covers(self) -> bool:
+        return self.attention is not None and self.config.attention.coverage
 
     def remember(
         self,
@@ -65,16 +80,22 @@ class Decoder(nn.Module):
         mask: Bool[Tensor, "batch src_len"],
         final: RNNState,
     ) -> Memory:
-        """The encoder's result as `Memory`, keys projected."""
-        keys = None if self.attention is None else self.attention.keys(values)
-        return Memory(values, keys, mask, final)
+        """The encoder's result as `Memory`, keys and values projected."""
+        if self.attention is None:
+            return Memory(values, None, mask, final)
+        return Memory(self.attention.values(values), self.attention.keys(values), mask, final)
 
     def init_state(self, memory: Memory) -> DecoderState:
         """The state before the first token; what is fed in first is zeros (Luong 3.3)."""
         feed = None
         if self.feed_size:
             feed = memory.values.new_zeros(memory.values.shape[0], self.feed_size)
-        return DecoderState(self.bridge(memory.final), feed)
+        position = coverage = None
+        if self._counts_steps:
+            position = torch.zeros_like(memory.mask[:, 0], dtype=torch.long)
+        if self._covers:
+            coverage = torch.zeros_like(memory.values[:, :, 0])
+        return DecoderState(self.bridge(memory.final), feed, position, coverage)
 
     def step(self, tokens: Int[Tensor, "batch"], state: DecoderState, memory: Memory) -> StepOutput:
         """Read one token per row; give scores for the next, the new state and the weights."""
@@ -97,9 +118,8 @@ class Decoder(nn.Module):
             feature, state, weight, _ = self._advance(embedded[:, position], state, memory)
             features.append(feature)
             weights.append(weight)
-        return DecoderOutput(
-            torch.stack(features, dim=1), torch.stack([w for w in weights if w is not None], dim=1)
-        )
+        every = torch.stack([w for w in weights if w is not None], dim=-2)
+        return DecoderOutput(torch.stack(features, dim=1), every)
 
     def logits(self, features: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows vocab"]:
         """Scores over the vocabulary; give it only the rows that are needed."""
@@ -110,29 +130,37 @@ class Decoder(nn.Module):
     ) -> tuple[
         Float[Tensor, "batch features"],
         DecoderState,
-        Float[Tensor, "batch src_len"] | None,
+        Float[Tensor, "batch *heads src_len"] | None,
         Float[Tensor, "batch memory"] | None,
     ]:
+        timing = self.config.attention.timing if self.attention else None
         context = weights = None
-        if self.attention and self.config.attention.timing == "previous":
-            context, weights = self._attend(state.rnn.hidden[:, -1], memory)
+        if timing == "previous":
+            context, weights = self._attend(state.rnn.hidden[:, -1], state, memory)
         parts = [embedded]
-        if self.attention and self.config.attention.context == "rnn_input":
-            assert context is not None
+        if context is not None and self.config.attention.context == "rnn_input":
             parts.append(context)
         if state.feed is not None:
             parts.append(state.feed)
         if self.config.attention.score == "peek":
             parts.append(memory.thought)
         top, rnn_state = self.rnn.step(torch.cat(parts, dim=-1), state.rnn)
-        if self.attention and self.config.attention.timing == "current":
-            context, weights = self._attend(top, memory)
+        if timing in ("mid", "current"):
+            context, weights = self._attend(top, state, memory)
+        if timing == "mid":
+            assert context is not None
+            top, rnn_state = self._second_transition(context, rnn_state)
         combined = self._combine(top, context, memory.thought)
         feed = state.feed
         if feed is not None:
             feed = combined if self.config.attention.context == "attentional" else context
         features = self._for_readout(combined, embedded, context)
-        return features, DecoderState(rnn_state, feed), weights, context
+        position, coverage = state.position, state.coverage
+        if position is not None:
+            position = position + 1
+        if coverage is not None and weights is not None:
+            coverage = coverage + (weights.mean(dim=1) if weights.dim() == 3 else weights)
+        return features, DecoderState(rnn_state, feed, position, coverage), weights, context
 
     def _forward_at_once(
         self,
@@ -149,16 +177,26 @@ class Decoder(nn.Module):
             query = states
             if self.config.attention.timing == "previous":
                 query = torch.cat([state.rnn.hidden[:, -1:], states[:, :-1]], dim=1)
-            context, weights = self.attention(query, memory)
+            position = torch.arange(query.shape[1], device=query.device)[None]
+            context, weights = self.attention(query, memory, position)
         combined = self._combine(states, context, thought)
         return DecoderOutput(self._for_readout(combined, embedded, context), weights)
 
     def _attend(
-        self, query: Float[Tensor, "batch hidden"], memory: Memory
-    ) -> tuple[Float[Tensor, "batch memory"], Float[Tensor, "batch src_len"]]:
+        self, query: Float[Tensor, "batch hidden"], state: DecoderState, memory: Memory
+    ) -> tuple[Float[Tensor, "batch memory"], Float[Tensor, "batch *heads src_len"]]:
         assert self.attention is not None
-        context, weights = self.attention(query[:, None], memory)
-        return context[:, 0], weights[:, 0]
+        position = None if state.position is None else state.position[:, None]
+        context, weights = self.attention(query[:, None], memory, position, state.coverage)
+        return context[:, 0], weights[..., 0, :]
+
+    def _second_transition(
+        self, context: Float[Tensor, "batch memory"], state: RNNState
+    ) -> tuple[Float[Tensor, "batch hidden"], RNNState]:
+        """From the top layer's state between the transitions to the one after both."""
+        below, between = state.split(-1)
+        top, after = self.second_rnn.step(context, between)
+        return top, below.join(after)
 
     def _combine(
         self,
@@ -197,10 +235,10 @@ class _Sizes:
         self.feed = 0
         if att.input_feeding:
             self.feed = dec.hidden if att.context == "attentional" else memory
-        into_rnn = att.attends and att.context == "rnn_input"
+        into_rnn = att.attends and att.context == "rnn_input" and att.timing == "previous"
         peeks = att.score == "peek"
         self.rnn_input = dec.embedding + self.feed + memory * (into_rnn + peeks)
         joined = peeks or (att.attends and att.context == "concat")
         self.features = dec.hidden + memory * joined
         if dec.readout == "maxout":
-            self.features += dec.embedding + memory * into_rnn
+            self.features += dec.embedding + memory * (att.attends and att.context == "rnn_input")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import torch
+from entmax import entmax15, sparsemax
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from jumok.config import Normaliser
 
 
 def length_mask(lengths: Int[Tensor, "batch"], size: int) -> Bool[Tensor, "batch {size}"]:
@@ -12,14 +15,31 @@ def length_mask(lengths: Int[Tensor, "batch"], size: int) -> Bool[Tensor, "batch
     return torch.arange(size, device=lengths.device)[None, :] < lengths[:, None]
 
 
-def masked_softmax(
-    scores: Float[Tensor, "batch tgt_len src_len"], mask: Bool[Tensor, "batch src_len"]
-) -> Float[Tensor, "batch tgt_len src_len"]:
-    """Softmax over the real positions of the last axis; exactly 0 elsewhere.
+def window_mask(
+    distance: Float[Tensor, "*rows src_len"], window: int
+) -> Bool[Tensor, "*rows src_len"]:
+    """True within ``window`` positions of the centre: Luong et al. 2015, 3.2, [p_t - D, p_t + D]."""
+    return distance.abs() <= window
 
-    A row without any real position gives zeros, never NaN.
+
+def masked_normalise(
+    scores: Float[Tensor, "*batch tgt_len src_len"],
+    mask: Bool[Tensor, "*#batch #tgt_len src_len"],
+    normaliser: Normaliser = "softmax",
+) -> Float[Tensor, "*batch tgt_len src_len"]:
+    """Weights over the positions of the last axis where ``mask`` is True; exactly 0 elsewhere.
+
+    ``softmax``; or ``sparsemax`` (Martins & Astudillo 2016, eq. 1: the nearest point of the
+    simplex) and ``entmax15`` (Peters et al. 2019, eq. 10 with alpha 1.5), which give low scores
+    exactly nothing. A row without any True position gives zeros, never NaN.
     """
-    real = mask[:, None, :]
-    lowest = torch.finfo(scores.dtype).min
-    weights = torch.softmax(scores.masked_fill(~real, lowest), dim=-1)
-    return weights.masked_fill(~real, 0.0)  # a fully masked row came out uniform
+    lowest = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    if normaliser == "softmax":
+        weights = torch.softmax(lowest, dim=-1)
+    else:
+        # what is 1 (sparsemax) or 2 (entmax15) below the highest has no weight; further down, a
+        # large number would only cost precision
+        below = (scores - lowest.detach().amax(dim=-1, keepdim=True)).clamp_min(-4.0)
+        sparse = sparsemax if normaliser == "sparsemax" else entmax15
+        weights = sparse(below.masked_fill(~mask, -4.0), dim=-1)
+    return weights.masked_fill(~mask, 0.0)  # a fully masked row came out uniform

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -22,12 +23,28 @@ class RNNState(NamedTuple):
         """The given rows of the batch."""
         return RNNState(self.hidden[index], None if self.cell is None else self.cell[index])
 
+    def split(self, layer: int) -> tuple[RNNState, RNNState]:
+        """The layers below ``layer``, and the rest."""
+        cells = (None, None) if self.cell is None else (self.cell[:, :layer], self.cell[:, layer:])
+        return (
+            RNNState(self.hidden[:, :layer], cells[0]),
+            RNNState(self.hidden[:, layer:], cells[1]),
+        )
+
+    def join(self, above: RNNState) -> RNNState:
+        """These layers and those of ``above`` on top."""
+        hidden = torch.cat([self.hidden, above.hidden], dim=1)
+        if self.cell is None or above.cell is None:
+            return RNNState(hidden, None)
+        return RNNState(hidden, torch.cat([self.cell, above.cell], dim=1))
+
 
 class Memory(NamedTuple):
     """What the encoder leaves: V, K and the mask of the lecture notes; the decoder brings Q.
 
-    ``keys`` are the values as the score wants them, projected once per source; None where
-    there is no attention. ``final`` is the encoder's last state, both directions joined.
+    ``values`` are the encoder's states (as the heads read them, where there are heads) and
+    ``keys`` the states as the score wants them, both projected once per source; ``keys`` is None
+    where there is no attention. ``final`` is the encoder's last state, both directions joined.
     """
 
     values: Float[Tensor, "batch src_len memory"]
@@ -51,22 +68,35 @@ class Memory(NamedTuple):
 
 
 class DecoderState(NamedTuple):
-    """What one decoding step hands to the next; ``feed`` only with input feeding."""
+    """What one decoding step hands to the next.
+
+    ``feed`` only with input feeding, ``position`` (steps made so far) only where the attention
+    counts steps, ``coverage`` (weights had so far) only where it looks at them.
+    """
 
     rnn: RNNState
-    feed: Float[Tensor, "batch feed"] | None
+    feed: Float[Tensor, "batch feed"] | None = None
+    position: Int[Tensor, "batch"] | None = None
+    coverage: Float[Tensor, "batch src_len"] | None = None
 
     def select(self, index: Int[Tensor, "rows"]) -> DecoderState:
         """The given rows of the batch."""
-        return DecoderState(self.rnn.select(index), None if self.feed is None else self.feed[index])
+        feed, position, coverage = (
+            None if part is None else part[index]
+            for part in (self.feed, self.position, self.coverage)
+        )
+        return DecoderState(self.rnn.select(index), feed, position, coverage)
 
 
 class StepOutput(NamedTuple):
-    """Result of one decoding step. ``weights`` and ``context`` are None without attention."""
+    """Result of one decoding step. ``weights`` and ``context`` are None without attention.
+
+    ``weights`` have an axis of heads only where there are several.
+    """
 
     logits: Float[Tensor, "batch vocab"]
     state: DecoderState
-    weights: Float[Tensor, "batch src_len"] | None
+    weights: Float[Tensor, "batch *heads src_len"] | None
     context: Float[Tensor, "batch memory"] | None
 
 
@@ -74,4 +104,4 @@ class DecoderOutput(NamedTuple):
     """Result of a teacher-forced pass; ``features`` are what the readout turns into logits."""
 
     features: Float[Tensor, "batch tgt_len features"]
-    weights: Float[Tensor, "batch tgt_len src_len"] | None
+    weights: Float[Tensor, "batch *heads tgt_len src_len"] | None

@@ -26,3 +26,15 @@ def sequence_loss(
     return torch.nn.functional.cross_entropy(
         logits, target_out[mask], label_smoothing=label_smoothing
     )
+
+
+def coverage_loss(
+    weights: Float[Tensor, "batch *heads tgt_len src_len"], mask: Bool[Tensor, "batch tgt_len"]
+) -> Float[Tensor, ""]:
+    """Mean over real tokens t of ``sum_i min(a_t[i], c_t[i])``, c_t the weights before t summed.
+
+    See et al. 2017, eq. 12. With heads, of the heads' mean.
+    """
+    mean = weights.mean(dim=1) if weights.dim() == 4 else weights
+    before = mean.cumsum(dim=1) - mean
+    return torch.minimum(mean, before).sum(dim=-1)[mask].mean()

@@ -25,7 +25,7 @@ from jumok.nn.masks import length_mask
 from jumok.storage import find_directory, storage_errors, write_atomic
 from jumok.text import Tokenizer
 from jumok.training.interrupt import StopRequest
-from jumok.training.loss import sequence_loss
+from jumok.training.loss import coverage_loss, sequence_loss
 from jumok.training.optimizer import make_optimizer
 from jumok.training.progress import Reporter
 from jumok.training.schedule import learning_rate_factor
@@ -145,7 +145,11 @@ class Trainer:
         )
         output = model(source, lengths, target_in)
         mask = length_mask(target_lengths, target_out.shape[1])
-        return sequence_loss(model, output.features, target_out, mask, label_smoothing)
+        loss = sequence_loss(model, output.features, target_out, mask, label_smoothing)
+        if model.training and self.config.train.coverage_loss:
+            assert output.weights is not None
+            loss = loss + self.config.train.coverage_loss * coverage_loss(output.weights, mask)
+        return loss
 
     def _after_update(self) -> None:
         state, config = self.state, self.config.train
