@@ -20,7 +20,8 @@ class Prediction:
     ``tokens`` end with ``</s>`` unless the output was cut at the length limit;
     ``token_log_probs`` and the rows of ``attention`` stand beside them. ``source_tokens`` also
     end with ``</s>``, which the encoder reads and attention may rest on. Rows of ``attention``
-    sum to 1; it is None for a model without attention.
+    sum to 1; it is None for a model without attention. Where a model has several heads,
+    ``attention`` is their mean and ``attention_heads`` has each; else that is None.
     """
 
     source: str
@@ -30,6 +31,7 @@ class Prediction:
     token_log_probs: list[float]
     source_tokens: list[str]
     attention: Float[np.ndarray, "tgt_len src_len"] | None
+    attention_heads: Float[np.ndarray, "heads tgt_len src_len"] | None = None
     alternatives: list[Prediction] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -42,11 +44,17 @@ class Prediction:
             "token_log_probs": self.token_log_probs,
             "source_tokens": self.source_tokens,
             "attention": None if self.attention is None else self.attention.tolist(),
+            "attention_heads": None
+            if self.attention_heads is None
+            else self.attention_heads.tolist(),
             "alternatives": [other.to_dict() for other in self.alternatives],
         }
 
-    def attention_map(self) -> AttentionMap:
-        """The attention as something to draw. Raises `InputError` where there is none."""
+    def attention_map(self, head: int | None = None) -> AttentionMap:
+        """The attention as something to draw: one head's (from 1), or without ``head`` all of it.
+
+        Raises `InputError` where there is none.
+        """
         if not self.tokens:
             raise InputError(
                 "There is no attention to show: the text is empty, and so is the output"
@@ -56,10 +64,18 @@ class Prediction:
                 "There is no attention to show: this model was trained with "
                 "model.attention.score none or peek. Train one with score general, dot or additive"
             )
+        weights = self.attention
+        if head is not None:
+            heads = 1 if self.attention_heads is None else len(self.attention_heads)
+            if not 1 <= head <= heads:
+                raise InputError(
+                    f"The head must be from 1 to {heads}, as many as this model has, but {head} came"
+                )
+            weights = weights if self.attention_heads is None else self.attention_heads[head - 1]
         return AttentionMap(
             source_tokens=self.source_tokens,
             target_tokens=self.tokens,
-            weights=self.attention,
+            weights=weights,
             source_text=self.source,
             target_text=self.text,
             token_log_probs=self.token_log_probs,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+from jaxtyping import Float
 
 from jumok.bundle import read_bundle
 from jumok.config import Config, SearchConfig, resolve
@@ -182,9 +183,18 @@ class Predictor:
                 tokens=self.target_tokenizer.tokens(h.tokens.tolist()),
                 token_log_probs=h.token_log_probs.tolist(),
                 source_tokens=source_tokens,
-                attention=None if h.attention is None else h.attention[:, order],
+                attention=None if h.attention is None else _mean_of_heads(h.attention)[:, order],
+                attention_heads=None
+                if h.attention is None or h.attention.ndim == 2
+                else h.attention.swapaxes(0, 1)[..., order],
             )
             for h in hypotheses
         ]
         best, *others = made
         return replace(best, alternatives=others)
+
+
+def _mean_of_heads(
+    attention: Float[np.ndarray, "tgt_len *heads src_len"],
+) -> Float[np.ndarray, "tgt_len src_len"]:
+    return attention.mean(axis=1) if attention.ndim == 3 else attention

@@ -9,7 +9,7 @@ OPTIONS = {
     "train": "data --dev --preset --config --set --output --resume --skip-bad-lines",
     "predict": "model file --beam --n-best --format --encoding --set --device",
     "evaluate": "model data --format --beam --set --device",
-    "explain": "model text --output --beam --device",
+    "explain": "model text --output --head --beam --device",
     "config": "--print --schema --preset --set",
 }
 
@@ -26,11 +26,12 @@ model.encoder.cell model.encoder.embedding model.encoder.hidden model.encoder.la
 model.encoder.bidirectional model.encoder.dropout model.encoder.token_dropout
 model.decoder.cell model.decoder.embedding model.decoder.hidden model.decoder.layers
 model.decoder.dropout model.decoder.token_dropout model.decoder.bridge model.decoder.readout
-model.attention.score model.attention.timing model.attention.context
-model.attention.input_feeding model.attention.hidden
+model.attention.score model.attention.scope model.attention.window model.attention.normaliser
+model.attention.heads model.attention.coverage model.attention.timing model.attention.context
+model.attention.input_feeding model.attention.hidden model.attention.positions
 train.max_epochs train.max_steps train.max_minutes train.batch_size train.batch_tokens
 train.optimizer train.learning_rate train.weight_decay train.schedule train.warmup_steps
-train.plateau_factor train.clip_norm train.label_smoothing train.average_decay
+train.plateau_factor train.clip_norm train.label_smoothing train.coverage_loss train.average_decay
 train.validate_every train.validate_pairs train.patience train.seed train.device train.threads
 search.beam search.n_best search.length_penalty search.length_alpha search.max_length_ratio
 search.max_length_offset search.max_source_length search.batch_size

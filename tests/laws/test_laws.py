@@ -12,16 +12,17 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tiny import ALPHABET, tiny_predictor
+from tiny import ALPHABET, MECHANISMS, tiny_predictor
 
 from jumok.bundle import write_bundle
 from jumok.config import preset_names, resolve
-from jumok.data import source_ids
+from jumok.data import source_ids, source_order
+from jumok.errors import InputError
 from jumok.predictor import Predictor, load
 from jumok.search import Step, beam_search, greedy_search, length_penalty
 from jumok.text import BOS, EOS, PAD, UNK
 
-PRESETS = preset_names()
+PRESETS = [*preset_names(), *MECHANISMS]
 PENALTIES = ["none", "average", "gnmt"]
 texts = st.text(alphabet=ALPHABET, min_size=1, max_size=9)
 outputs = st.lists(st.sampled_from("xyzwvu"), max_size=6).map(" ".join)
@@ -250,13 +251,15 @@ def test_attention_rows_sum_to_1_over_real_tokens(
 @each_preset
 def test_weights_on_padding_are_exactly_zero(preset: str) -> None:
     predictor = tiny_predictor(preset, 1)
-    if not predictor.config.model.attention.attends:
+    attention = predictor.config.model.attention
+    if not attention.attends:
         pytest.skip("a preset without attention has no weights")
     start, _, _ = _search_input(predictor, ["a", "abcde"])
     step = predictor.engine.step(np.array([BOS, BOS]), start)
     assert step.attention is not None
-    assert (step.attention[0, 2:] == 0.0).all()  # "a" and </s> are real
-    assert (step.attention[0, :2] > 0.0).all()
+    assert (step.attention[0, ..., 2:] == 0.0).all()  # "a" and </s> are real
+    if attention.normaliser == "softmax":
+        assert (step.attention[0, ..., :2] > 0.0).all()
 
 
 @each_preset
@@ -372,3 +375,28 @@ def _forced(predictor: Predictor, source: str, ids: list[int]) -> float:
         torch.tensor([read]), torch.tensor([len(read)]), torch.tensor([[BOS, *ids[:-1]]])
     )
     return float(log_probs[0, range(len(ids)), ids].sum().detach())
+
+
+@settings(max_examples=3, deadline=None)
+@given(seed=seeds, sources=st.lists(texts, min_size=1, max_size=4), beam=st.integers(1, 3))
+def test_every_head_is_reported_and_attention_is_their_mean(
+    seed: int, sources: list[str], beam: int
+) -> None:
+    predictor = tiny_predictor("luong2015", seed, {"model.attention.heads": 4})
+    reverse = predictor.config.data.reverse_source
+    for prediction in predictor.predict(sources, beam=beam):
+        heads = prediction.attention_heads
+        assert heads is not None
+        assert heads.shape == (4, len(prediction.tokens), len(prediction.source_tokens))
+        np.testing.assert_allclose(heads.sum(axis=2), 1.0, atol=1e-9)
+        np.testing.assert_allclose(heads.mean(axis=0), prediction.attention, atol=1e-12)
+        one = prediction.attention_map(head=2)
+        np.testing.assert_allclose(one.weights, heads[1], atol=1e-12)
+        ids = source_ids(predictor.source_tokenizer.encode(prediction.source).ids, reverse)
+        memory = predictor.engine.model.encode(torch.tensor([ids]), torch.tensor([len(ids)]))
+        decoder = predictor.engine.model.decoder
+        first = decoder.step(torch.tensor([BOS]), decoder.init_state(memory), memory).weights
+        order = source_order(len(ids) - 1, reverse)
+        np.testing.assert_allclose(heads[:, 0], first[0].detach()[:, order], atol=1e-9)
+        with pytest.raises(InputError, match="from 1 to 4"):
+            prediction.attention_map(head=5)

@@ -22,8 +22,23 @@ def tokenizers(config: Config) -> tuple[Tokenizer, Tokenizer]:
     )
 
 
-def tiny_predictor(preset: str, seed: int) -> Predictor:
-    """A random model of the preset's mechanisms, in float64 so that laws can be strict."""
+MECHANISMS = {
+    "heads in a predicted window, sparse": ("luong2015", {"model.attention.heads": 4,
+        "model.attention.scope": "local_p", "model.attention.window": 2,
+        "model.attention.normaliser": "entmax15"}),
+    "two transitions with coverage, sparse": ("bahdanau2015", {"model.attention.timing": "mid",
+        "model.attention.coverage": True, "model.attention.normaliser": "sparsemax"}),
+    "locations in a moving window": ("lecture", {"model.attention.score": "location",
+        "model.attention.positions": 6, "model.attention.scope": "local_m",
+        "model.attention.window": 3}),
+}  # fmt: skip
+"""What no preset uses: a preset and settings on top of it."""
+
+
+def tiny_predictor(name: str, seed: int, settings: dict[str, object] | None = None) -> Predictor:
+    """A random model of a preset's mechanisms, or one of `MECHANISMS`, in float64 so that laws can
+    be strict."""
+    preset, more = MECHANISMS.get(name, (name, {}))
     uni = not resolve([preset]).model.encoder.bidirectional
     config = resolve(
         [preset],
@@ -38,6 +53,8 @@ def tiny_predictor(preset: str, seed: int) -> Predictor:
             "search.max_length_ratio": 1.0,
             "search.max_length_offset": 4,
             "search.batch_size": 3,
+            **more,
+            **(settings or {}),
         },
     )
     source, target = tokenizers(config)

@@ -219,6 +219,10 @@ def explain(
         Optional[Path],  # noqa: UP045
         typer.Option("--output", help="Draw to a file instead: .svg .html .png or .json."),
     ] = None,
+    head: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--head", min=1, help="Show one head of several; without it, their mean."),
+    ] = None,
     beam: Beam = None,
     device: Device = "cpu",
 ) -> None:
@@ -230,9 +234,9 @@ def explain(
     predictor = load(model, device)
     prediction = predictor.predict(text, **_search(beam))
     if output is None:
-        print(show_attention(prediction))
+        print(show_attention(prediction, head))
     else:
-        write(prediction.attention_map(), output)
+        write(prediction.attention_map(head), output)
         print(f"{prediction.text}\nwritten to {output}")
 
 

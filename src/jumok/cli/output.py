@@ -40,11 +40,11 @@ def render_scores(report: Report, form: str) -> str:
     return "\n".join(lines)
 
 
-def show_attention(prediction: Prediction) -> str:
-    """The attention map for this terminal."""
+def show_attention(prediction: Prediction, head: int | None = None) -> str:
+    """The attention map for this terminal: one head's, or all of it."""
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     width = shutil.get_terminal_size((100, 24)).columns
-    return render_terminal(prediction.attention_map(), width=width, color=color)
+    return render_terminal(prediction.attention_map(head), width=width, color=color)
 
 
 def _flat(text: str) -> str:

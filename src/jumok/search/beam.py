@@ -98,7 +98,7 @@ class _Done:
 class _Trace:
     """One step's attention (a row per live hypothesis) and what became its successors."""
 
-    attention: Float[np.ndarray, "rows src_len"] | None
+    attention: Float[np.ndarray, "rows *heads src_len"] | None
     parent: np.ndarray = field(init=False)
     token: np.ndarray = field(init=False)
     log_prob: np.ndarray = field(init=False)

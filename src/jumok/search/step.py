@@ -22,11 +22,14 @@ class SearchState(Protocol):
 
 
 class Step(NamedTuple):
-    """What a step returns; ``attention`` is None where the model has none."""
+    """What a step returns; ``attention`` is None where the model has none.
+
+    It has an axis of heads only where the model has several.
+    """
 
     log_probs: Float[np.ndarray, "rows vocab"]
     state: SearchState
-    attention: Float[np.ndarray, "rows src_len"] | None
+    attention: Float[np.ndarray, "rows *heads src_len"] | None
 
 
 @runtime_checkable
@@ -50,7 +53,7 @@ class Hypothesis(NamedTuple):
 
     tokens: Int[np.ndarray, "tgt_len"]
     token_log_probs: Float[np.ndarray, "tgt_len"]
-    attention: Float[np.ndarray, "tgt_len src_len"] | None
+    attention: Float[np.ndarray, "tgt_len *heads src_len"] | None
     score: float
     finished: bool
 
