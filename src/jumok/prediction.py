@@ -21,7 +21,9 @@ class Prediction:
     ``token_log_probs`` and the rows of ``attention`` stand beside them. ``source_tokens`` also
     end with ``</s>``, which the encoder reads and attention may rest on. Rows of ``attention``
     sum to 1; it is None for a model without attention. Where a model has several heads,
-    ``attention`` is their mean and ``attention_heads`` has each; else that is None.
+    ``attention`` is their mean and ``attention_heads`` has each; else that is None. ``copied``
+    has, for a model that can copy, the source position that each token was copied from, and None
+    for a token that was not copied.
     """
 
     source: str
@@ -32,6 +34,7 @@ class Prediction:
     source_tokens: list[str]
     attention: Float[np.ndarray, "tgt_len src_len"] | None
     attention_heads: Float[np.ndarray, "heads tgt_len src_len"] | None = None
+    copied: list[int | None] | None = None
     alternatives: list[Prediction] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -47,6 +50,7 @@ class Prediction:
             "attention_heads": None
             if self.attention_heads is None
             else self.attention_heads.tolist(),
+            "copied": self.copied,
             "alternatives": [other.to_dict() for other in self.alternatives],
         }
 
@@ -69,7 +73,7 @@ class Prediction:
             heads = 1 if self.attention_heads is None else len(self.attention_heads)
             if not 1 <= head <= heads:
                 raise InputError(
-                    f"The head must be from 1 to {heads}, as many as this model has, but {head} came"
+                    f"The head must be from 1 to {heads}, as this model has them, but {head} came"
                 )
             weights = weights if self.attention_heads is None else self.attention_heads[head - 1]
         return AttentionMap(

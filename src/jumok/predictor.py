@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from jumok.bundle import read_bundle
 from jumok.config import Config, SearchConfig, resolve
-from jumok.data import pad, sorted_batches, source_ids, source_order
+from jumok.data import Copying, copy_row, pad, sorted_batches, source_ids, source_order
 from jumok.engine import Engine, load_engine
 from jumok.errors import InputError
 from jumok.prediction import Prediction
 from jumok.search import (
     Hypothesis,
+    SearchState,
     beam_search,
     forced_search,
     greedy_search,
@@ -60,6 +61,7 @@ class Predictor:
         self.config = config
         self._forbidden = np.zeros(engine.target_vocab, dtype=bool)
         self._forbidden[[PAD, BOS, UNK]] = True
+        self._copying = Copying(target_tokenizer) if config.model.attention.copy_tokens else None
 
     @overload
     def predict(self, source: str, **search: Any) -> Prediction: ...
@@ -95,17 +97,18 @@ class Predictor:
         """
         settings = self._settings(search)
         encodings = self._encode([source for source, _ in pairs], settings)
+        written = self.target_tokenizer.encode_batch([target for _, target in pairs])
         targets = [
-            np.array([*encoding.ids, EOS])
-            for encoding in self.target_tokenizer.encode_batch([target for _, target in pairs])
+            np.array([*self._extended(target, source), EOS])
+            for source, target in zip(encodings, written, strict=True)
         ]
         found: list[Hypothesis | None] = [None] * len(pairs)
         lengths = np.array([len(e.ids) + 1 for e in encodings], dtype=np.int64)
         for batch in sorted_batches(lengths, settings.batch_size):
-            source, source_lengths = self._pad([encodings[i] for i in batch])
+            state, _ = self._start([encodings[i] for i in batch])
             hypotheses = forced_search(
                 self.engine.step,
-                self.engine.start(source, source_lengths),
+                state,
                 [targets[i] for i in batch],
                 length_penalty(settings),
             )
@@ -142,19 +145,31 @@ class Predictor:
         for batch in sorted_batches(lengths, batch_size):
             yield [filled[i] for i in batch]
 
-    def _pad(self, encodings: Sequence[Encoding]) -> tuple[np.ndarray, np.ndarray]:
+    def _start(self, encodings: Sequence[Encoding]) -> tuple[SearchState, np.ndarray]:
+        """The state that a search begins with, and the lengths of the sources."""
         reverse = self.config.data.reverse_source
-        return pad([source_ids(e.ids, reverse) for e in encodings])
+        source, lengths = pad([source_ids(e.ids, reverse) for e in encodings])
+        copies = None
+        if self._copying is not None:
+            rows = [self._copying.source(e.tokens)[0] for e in encodings]
+            copies, _ = pad([copy_row(row, reverse) for row in rows])
+        return self.engine.start(source, lengths, copies), lengths
+
+    def _extended(self, target: Encoding, source: Encoding) -> list[int]:
+        """Target ids, those that can only be copied among them."""
+        if self._copying is None:
+            return target.ids
+        _, extra = self._copying.source(source.tokens)
+        return self._copying.target(target.ids, target.tokens, extra)
 
     def _search(
         self, encodings: Sequence[Encoding], settings: SearchConfig
     ) -> list[list[Hypothesis]]:
-        source, lengths = self._pad(encodings)
+        state, lengths = self._start(encodings)
         limits = (settings.max_length_ratio * (lengths - 1)).astype(
             int
         ) + settings.max_length_offset
         penalty = length_penalty(settings)
-        state = self.engine.start(source, lengths)
         if settings.beam == 1:
             found = greedy_search(self.engine.step, state, limits, self._forbidden, penalty)
             return [[hypothesis] for hypothesis in found]
@@ -175,26 +190,60 @@ class Predictor:
         if not hypotheses:
             return Prediction(source, "", 0.0, [], [], source_tokens, None)
         order = source_order(len(encoding.ids), self.config.data.reverse_source)
-        made = [
-            Prediction(
-                source=source,
-                text=self.target_tokenizer.decode(h.tokens.tolist()),
-                score=h.score,
-                tokens=self.target_tokenizer.tokens(h.tokens.tolist()),
-                token_log_probs=h.token_log_probs.tolist(),
-                source_tokens=source_tokens,
-                attention=None if h.attention is None else _mean_of_heads(h.attention)[:, order],
-                attention_heads=None
-                if h.attention is None or h.attention.ndim == 2
-                else h.attention.swapaxes(0, 1)[..., order],
-            )
-            for h in hypotheses
-        ]
-        best, *others = made
+        best, *others = [self._one(source, source_tokens, encoding, order, h) for h in hypotheses]
         return replace(best, alternatives=others)
+
+    def _one(
+        self,
+        source: str,
+        source_tokens: list[str],
+        encoding: Encoding,
+        order: Int[np.ndarray, "src_len"],
+        found: Hypothesis,
+    ) -> Prediction:
+        copies, extra = ([], []) if self._copying is None else self._copying.source(encoding.tokens)
+        ids = found.tokens.tolist()
+        tokens = [
+            extra[i - self.engine.target_vocab]
+            if i >= self.engine.target_vocab
+            else self.target_tokenizer.tokens([i])[0]
+            for i in ids
+        ]
+        attention = heads = None
+        if found.attention is not None:
+            attention = _mean_of_heads(found.attention)[:, order]
+            if found.attention.ndim == 3:
+                heads = found.attention.swapaxes(0, 1)[..., order]
+        words = [token for i, token in zip(ids, tokens, strict=True) if i not in (PAD, BOS, EOS)]
+        return Prediction(
+            source=source,
+            text=self.target_tokenizer.join(words),
+            score=found.score,
+            tokens=tokens,
+            token_log_probs=found.token_log_probs.tolist(),
+            source_tokens=source_tokens,
+            attention=attention,
+            attention_heads=heads,
+            copied=None if attention is None else _copied(found, attention, [*copies, EOS]),
+        )
 
 
 def _mean_of_heads(
     attention: Float[np.ndarray, "tgt_len *heads src_len"],
 ) -> Float[np.ndarray, "tgt_len src_len"]:
     return attention.mean(axis=1) if attention.ndim == 3 else attention
+
+
+def _copied(
+    found: Hypothesis, attention: Float[np.ndarray, "tgt_len src_len"], copies: Sequence[int]
+) -> list[int | None] | None:
+    """Where each token was copied from: the position that gave most, where copying gave more of
+    its probability than the vocabulary did."""
+    if found.generation is None:
+        return None
+    shares = (1 - found.generation[:, None]) * attention
+    shares *= np.array(copies) == found.tokens[:, None]
+    return [
+        int(row.argmax()) if row.sum() > np.exp(log_prob) / 2 else None
+        for row, log_prob in zip(shares, found.token_log_probs, strict=True)
+    ]

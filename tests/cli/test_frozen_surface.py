@@ -27,7 +27,8 @@ model.encoder.bidirectional model.encoder.dropout model.encoder.token_dropout
 model.decoder.cell model.decoder.embedding model.decoder.hidden model.decoder.layers
 model.decoder.dropout model.decoder.token_dropout model.decoder.bridge model.decoder.readout
 model.attention.score model.attention.scope model.attention.window model.attention.normaliser
-model.attention.heads model.attention.coverage model.attention.timing model.attention.context
+model.attention.heads model.attention.coverage model.attention.copy_tokens
+model.attention.timing model.attention.context
 model.attention.input_feeding model.attention.hidden model.attention.positions
 train.max_epochs train.max_steps train.max_minutes train.batch_size train.batch_tokens
 train.optimizer train.learning_rate train.weight_decay train.schedule train.warmup_steps

@@ -78,7 +78,8 @@ def test_collate_by_hand(reverse):
     assert batch.target_out.tolist() == [[B, A, C, EOS], [C, EOS, PAD, PAD]]
     assert batch.target_lengths.tolist() == [4, 2]
     assert batch.indices.tolist() == [1, 0]
-    assert {array.dtype for array in batch} == {np.dtype(np.int64)}
+    assert batch.copies is None
+    assert {array.dtype for array in batch[:-1]} == {np.dtype(np.int64)}
 
 
 # --- held-out pairs ------------------------------------------------------------------------------

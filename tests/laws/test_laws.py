@@ -16,7 +16,7 @@ from tiny import ALPHABET, MECHANISMS, tiny_predictor
 
 from jumok.bundle import write_bundle
 from jumok.config import preset_names, resolve
-from jumok.data import source_ids, source_order
+from jumok.data import copy_row, source_ids, source_order
 from jumok.errors import InputError
 from jumok.predictor import Predictor, load
 from jumok.search import Step, beam_search, greedy_search, length_penalty
@@ -90,8 +90,9 @@ def test_a_beam_wide_enough_is_exhaustive_search(
     preset: str, penalty: str, seed: int, source: str
 ) -> None:
     predictor = tiny_predictor(preset, seed)
-    vocab, longest = predictor.engine.target_vocab, 3
-    allowed = [i for i in range(vocab) if i not in (PAD, BOS, UNK)]
+    start, _, _ = _search_input(predictor, [source])
+    tokens, longest = predictor.engine.step(np.array([BOS]), start).log_probs.shape[1], 3
+    allowed = [i for i in range(tokens) if i not in (PAD, BOS, UNK)]
     words = [i for i in allowed if i != EOS]
     complete = [[*body, EOS] for n in range(longest) for body in itertools.product(words, repeat=n)]
     config = predictor.config.search.model_copy(update={"length_penalty": penalty})
@@ -100,7 +101,6 @@ def test_a_beam_wide_enough_is_exhaustive_search(
         ((_forced(predictor, source, t) / float(divisor(np.array(len(t)))), t) for t in complete),
         reverse=True,
     )
-    start, _, _ = _search_input(predictor, [source])
     n_best = 5
     [found] = beam_search(
         predictor.engine.step,
@@ -124,11 +124,12 @@ def test_scores_are_the_teacher_forced_log_probabilities(
     predictor = tiny_predictor(preset, seed)
     best = predictor.predict(source, beam=beam, n_best=beam)
     for prediction in [best, *best.alternatives]:
-        ids = [predictor.target_tokenizer.encode(prediction.text).ids]
+        read = predictor.source_tokenizer.encode(source)
+        ids = predictor._extended(predictor.target_tokenizer.encode(prediction.text), read)
         if prediction.tokens[-1:] == ["</s>"]:
-            ids[0].append(EOS)
+            ids = [*ids, EOS]
         assert sum(prediction.token_log_probs) == pytest.approx(prediction.score)
-        assert _forced(predictor, source, ids[0]) == pytest.approx(prediction.score)
+        assert _forced(predictor, source, ids) == pytest.approx(prediction.score)
 
 
 @each_preset
@@ -362,17 +363,21 @@ def _never_settled() -> Iterator[None]:
 
 def _search_input(predictor: Predictor, sources: list[str]) -> tuple:
     encodings = predictor.source_tokenizer.encode_batch(sources)
-    source, lengths = predictor._pad(encodings)
-    penalty = length_penalty(predictor.config.search)
-    return predictor.engine.start(source, lengths), lengths + 3, penalty
+    state, lengths = predictor._start(encodings)
+    return state, lengths + 3, length_penalty(predictor.config.search)
 
 
 def _forced(predictor: Predictor, source: str, ids: list[int]) -> float:
     """Log-probability of a target by one teacher-forced pass."""
     reverse = predictor.config.data.reverse_source
-    read = source_ids(predictor.source_tokenizer.encode(source).ids, reverse)
+    encoding = predictor.source_tokenizer.encode(source)
+    read, copies = source_ids(encoding.ids, reverse), None
+    if predictor._copying is not None:
+        row = copy_row(predictor._copying.source(encoding.tokens)[0], reverse)
+        copies = torch.tensor([row])
+    fed = [i if i < predictor.engine.target_vocab else UNK for i in ids[:-1]]
     log_probs = predictor.engine.model.log_probs(
-        torch.tensor([read]), torch.tensor([len(read)]), torch.tensor([[BOS, *ids[:-1]]])
+        torch.tensor([read]), torch.tensor([len(read)]), torch.tensor([[BOS, *fed]]), copies
     )
     return float(log_probs[0, range(len(ids)), ids].sum().detach())
 

@@ -31,6 +31,7 @@ MECHANISMS = {
     "locations in a moving window": ("lecture", {"model.attention.score": "location",
         "model.attention.positions": 6, "model.attention.scope": "local_m",
         "model.attention.window": 3}),
+    "copying": ("luong2015", {"model.attention.copy_tokens": True}),
 }  # fmt: skip
 """What no preset uses: a preset and settings on top of it."""
 

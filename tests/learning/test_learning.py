@@ -1,6 +1,7 @@
 """Models learn: strings they have never seen are copied and reversed, dates of the lecture read."""
 
 import gzip
+import random
 
 import numpy as np
 import pytest
@@ -60,6 +61,45 @@ def test_general_attention_learns_to_reverse_and_looks_at_the_mirrored_letter(tm
         for step, row in enumerate(p.attention[: len(text)])
     ]
     assert np.mean(mirrored) >= 0.8
+
+
+def test_a_pointer_copies_words_it_has_never_seen(tmp_path):
+    """Names in test sentences are in neither vocabulary: only copying can write them."""
+    names = [name.capitalize() for name in letters(1400, 3, 6, alphabet=ALPHABET)]
+    verbs = ["sees", "hears", "knows", "likes"]
+    draw = random.Random(0)
+
+    def pair(names):
+        one, other = draw.sample(names, 2)
+        verb = draw.choice(verbs)
+        return f"{one} {verb} {other} .", f"{other} is what {one} {verb}"
+
+    train = [pair(names[:1000]) for _ in range(2500)]
+    dev, test = ([pair(part) for _ in range(100)] for part in (names[1000:1200], names[1200:]))
+    settings = {
+        **BASE,
+        "text.source.kind": "word",
+        "text.target.kind": "word",
+        "text.source.min_count": 20,
+        "text.target.min_count": 20,
+        "model.attention.copy_tokens": True,
+        "train.max_epochs": 8,
+    }
+    model = jumok.train(
+        write_pairs(tmp_path / "train.tsv", train),
+        dev=write_pairs(tmp_path / "dev.tsv", dev),
+        output=tmp_path / "run",
+        settings=settings,
+    )
+    assert not any(name in model.target_tokenizer.tokens(range(model.target_tokenizer.vocab_size))
+                   for name in names)  # fmt: skip
+    found = model.predict([source for source, _ in test], beam=2)
+    right = [p.text == target for p, (_, target) in zip(found, test, strict=True)]
+    assert np.mean(right) >= 0.9
+    for prediction in found:
+        for token, position in zip(prediction.tokens, prediction.copied, strict=True):
+            if token in names:
+                assert prediction.source_tokens[position] == token
 
 
 @pytest.mark.parametrize(("score", "low", "high"), [("dot", 90, 100), ("none", 0, 20)])

@@ -20,8 +20,7 @@ def every_combination() -> list[ModelConfig]:
     """
     found, draw = [], random.Random(1)
     for score, timing, context, feeding, readout, cell in itertools.product(
-        ["none", "peek", "dot", "scaled_dot", "general", "concat", "additive",
-         "location"],
+        ["none", "peek", "dot", "scaled_dot", "general", "concat", "additive", "location"],
         ["previous", "mid", "current"],
         ["rnn_input", "concat", "attentional"],
         [True, False],

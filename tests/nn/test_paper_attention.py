@@ -227,7 +227,9 @@ EVERY_AXIS = [
     {"score": "general", "heads": 2},
     {"score": "dot", "heads": 2, "scope": "local_p", "normaliser": "entmax15"},
 ]
-each_axis = pytest.mark.parametrize("axes", EVERY_AXIS, ids=lambda axes: "-".join(map(str, axes.values())))
+each_axis = pytest.mark.parametrize(
+    "axes", EVERY_AXIS, ids=lambda axes: "-".join(map(str, axes.values()))
+)
 
 
 @each_axis
@@ -253,9 +255,7 @@ def test_a_source_without_tokens_and_one_of_length_1(axes: dict[str, object]) ->
     states, query = tensor(2, 3, MEMORY).requires_grad_(), tensor(2, 1, QUERY)
     mask = torch.tensor([[True, False, False], [False, False, False]])
     coverage = torch.zeros(2, 3, dtype=torch.float64) if axes.get("coverage") else None
-    output = module(
-        query, remember(module, states, mask), torch.tensor([[7], [7]]), coverage
-    )
+    output = module(query, remember(module, states, mask), torch.tensor([[7], [7]]), coverage)
     weights = output.weights.reshape(2, -1, 3)
     assert (weights[0] == torch.tensor([1.0, 0.0, 0.0])).all()
     assert (weights[1] == 0).all()
@@ -278,9 +278,7 @@ def test_padding_changes_no_weight(axes: dict[str, object]) -> None:
         memory = remember(module, values, length_mask(torch.tensor([3]), length))
         results.append(module(query, memory, torch.tensor([[1]]), coverage))
     torch.testing.assert_close(results[0].context, results[1].context, rtol=0, atol=1e-12)
-    torch.testing.assert_close(
-        results[0].weights, results[1].weights[..., :3], rtol=0, atol=1e-12
-    )
+    torch.testing.assert_close(results[0].weights, results[1].weights[..., :3], rtol=0, atol=1e-12)
     assert (results[1].weights[..., 3:] == 0).all()
 
 
@@ -318,7 +316,9 @@ def test_gradients_of_additive() -> None:
 
 def test_fully_masked_row_is_zeros_and_has_zero_gradient() -> None:
     scores = tensor(2, 1, 3).requires_grad_()
-    weights = masked_normalise(scores, torch.tensor([[True, True, False], [False, False, False]])[:, None])
+    weights = masked_normalise(
+        scores, torch.tensor([[True, True, False], [False, False, False]])[:, None]
+    )
     assert (weights[1] == 0).all()
     assert not weights.isnan().any()
     weights.sum().backward()

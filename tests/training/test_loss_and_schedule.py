@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from jumok.config import Config, TrainConfig, resolve
-from jumok.nn import Seq2Seq, initialise
+from jumok.nn import DecoderOutput, Seq2Seq, initialise
 from jumok.nn.masks import length_mask
 from jumok.training.loss import sequence_loss
 from jumok.training.optimizer import make_optimizer, optimizer_arrays, restore_optimizer
@@ -50,7 +50,7 @@ def loss(network, pairs, smoothing=0.0, width=0):
     source, lengths, fed, answer, target_lengths = batch(pairs, width)
     mask = length_mask(target_lengths, answer.shape[1])
     features = network(source, lengths, fed).features
-    return sequence_loss(network, features, answer, mask, smoothing)
+    return sequence_loss(network, DecoderOutput(features, None), answer, mask, smoothing)
 
 
 PAIRS = [([4, 5], [3, 4, 5, 6]), ([5], [6]), ([4, 4, 5, 3], [5, 3])]

@@ -163,6 +163,9 @@ class AttentionConfig(Section):
     """Number of attentions side by side, each on its own share of the sizes."""
     coverage: bool = False
     """The score sees how much weight each position has had so far (See et al. 2017)."""
+    copy_tokens: bool = False
+    """The output may copy source tokens, also such as the target vocabulary lacks (the
+    pointer-generator of See et al. 2017)."""
     timing: Literal["previous", "mid", "current"] = "current"
     """Ask with the state before (`previous`, Bahdanau) or after (`current`, Luong) the RNN step, or
     between its two halves (`mid`, the conditional GRU of Nematus)."""
@@ -183,6 +186,11 @@ class AttentionConfig(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> AttentionConfig:
+        if self.copy_tokens and not self.attends:
+            raise ValueError(
+                f"model.attention.copy_tokens=true copies what the attention rests on, but score="
+                f"{self.score} has none. Set copy_tokens=false, or use another score"
+            )
         if self.score == "location" and (self.heads > 1 or self.coverage):
             what = "heads" if self.heads > 1 else "coverage"
             raise ValueError(

@@ -7,6 +7,7 @@
 """
 
 from jumok.data.batch import Batch, collate, pad
+from jumok.data.copying import Copying, copy_row
 from jumok.data.dataset import Dataset, encode_pairs, source_ids, source_order
 from jumok.data.readers import Pair, PairFile, read_pairs, read_sources
 from jumok.data.sampler import BucketSampler, sorted_batches
@@ -15,10 +16,12 @@ from jumok.data.split import split_off_dev
 __all__ = [
     "Batch",
     "BucketSampler",
+    "Copying",
     "Dataset",
     "Pair",
     "PairFile",
     "collate",
+    "copy_row",
     "encode_pairs",
     "pad",
     "read_pairs",

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
+from jumok.data.copying import copy_row
 from jumok.data.dataset import Dataset, source_ids
-from jumok.text import BOS, EOS, PAD
+from jumok.text import BOS, EOS, PAD, UNK
 
 
 class Batch(NamedTuple):
@@ -19,12 +20,14 @@ class Batch(NamedTuple):
     """As the encoder reads it, see `source_ids`."""
     source_lengths: Int64[np.ndarray, "batch"]
     target_in: Int64[np.ndarray, "batch tgt_len"]
-    """What the decoder is fed: bos, then the target."""
+    """What the decoder is fed: bos, then the target, with unk for what was copied only."""
     target_out: Int64[np.ndarray, "batch tgt_len"]
     """What it should answer: the target, then eos."""
     target_lengths: Int64[np.ndarray, "batch"]
     indices: Int64[np.ndarray, "batch"]
     """Which pairs of the dataset these are."""
+    copies: Int64[np.ndarray, "batch src_len"] | None = None
+    """Where source tokens can be copied: as which target token, see `Copying`."""
 
 
 def pad(
@@ -44,6 +47,10 @@ def collate(
     """The pairs at ``indices`` as one `Batch`, in that order."""
     source, source_lengths = pad([source_ids(dataset.source[i], reverse) for i in indices])
     target_in, target_lengths = pad([[BOS, *dataset.target[i].tolist()] for i in indices])
+    copies = None
+    if dataset.copies:
+        target_in = np.where(target_in < dataset.target_vocab, target_in, UNK)
+        copies, _ = pad([copy_row(dataset.copies[i], reverse) for i in indices])
     target_out, _ = pad([[*dataset.target[i].tolist(), EOS] for i in indices])
     chosen = np.asarray(indices, dtype=np.int64)
-    return Batch(source, source_lengths, target_in, target_out, target_lengths, chosen)
+    return Batch(source, source_lengths, target_in, target_out, target_lengths, chosen, copies)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int, Int32
 
 from jumok.config import DataConfig
+from jumok.data.copying import Copying
 from jumok.data.readers import Pair
 from jumok.text import EOS, Tokenizer
 
@@ -24,6 +25,11 @@ class Dataset:
     target: list[Int32[np.ndarray, "tgt_len"]] = field(default_factory=list)
     pairs: list[Pair] = field(default_factory=list)
     """The texts, in the same order."""
+    copies: list[list[int]] = field(default_factory=list)
+    """Where source tokens can be copied: the target token each would be, see `Copying`. Targets
+    may then hold ids beyond the vocabulary."""
+    target_vocab: int = 0
+    """Size of the target vocabulary."""
     dropped: int = 0
     """Pairs left out: a side was too long, or gave no token."""
 
@@ -42,10 +48,18 @@ class Dataset:
 
 
 def encode_pairs(
-    pairs: Sequence[Pair], source_tok: Tokenizer, target_tok: Tokenizer, config: DataConfig
+    pairs: Sequence[Pair],
+    source_tok: Tokenizer,
+    target_tok: Tokenizer,
+    config: DataConfig,
+    copies: bool = False,
 ) -> Dataset:
-    """Encode ``pairs``, leaving out and counting those over ``config``'s lengths (in tokens)."""
-    out = Dataset()
+    """Encode ``pairs``, leaving out and counting those over ``config``'s lengths (in tokens).
+
+    With ``copies``, also what each source token would be copied as.
+    """
+    out = Dataset(target_vocab=target_tok.vocab_size)
+    copying = Copying(target_tok) if copies else None
     for start in range(0, len(pairs), _CHUNK):
         chunk = pairs[start : start + _CHUNK]
         sources = source_tok.encode_ids([pair.source for pair in chunk])
@@ -61,7 +75,24 @@ def encode_pairs(
             out.source.append(np.array(source, dtype=np.int32))
             out.target.append(np.array(target, dtype=np.int32))
             out.pairs.append(pair)
+        if copying is not None:
+            _add_copies(out, copying, source_tok, target_tok)
     return out
+
+
+def _add_copies(
+    out: Dataset, copying: Copying, source_tok: Tokenizer, target_tok: Tokenizer
+) -> None:
+    """Copies of the pairs that have none yet."""
+    begin = len(out.copies)
+    pairs = out.pairs[begin:]
+    sources = source_tok.encode_batch([pair.source for pair in pairs])
+    targets = target_tok.encode_batch([pair.target for pair in pairs])
+    for index, (source, target) in enumerate(zip(sources, targets, strict=True), begin):
+        ids, extra = copying.source(source.tokens)
+        out.copies.append(ids)
+        extended = copying.target(target.ids, target.tokens, extra)
+        out.target[index] = np.array(extended, dtype=np.int32)
 
 
 def source_ids(ids: Sequence[int] | Int[np.ndarray, "src_len"], reverse: bool) -> list[int]:

@@ -18,9 +18,15 @@ class Engine(Protocol):
     """Size of the target vocabulary."""
 
     def start(
-        self, source: Int[np.ndarray, "batch src_len"], lengths: Int[np.ndarray, "batch"]
+        self,
+        source: Int[np.ndarray, "batch src_len"],
+        lengths: Int[np.ndarray, "batch"],
+        copies: Int[np.ndarray, "batch src_len"] | None = None,
     ) -> SearchState:
-        """Read the sources (right-padded)."""
+        """Read the sources (right-padded).
+
+        ``copies``, where tokens can be copied: the id of each in the extended target vocabulary.
+        """
         ...
 
     def step(self, tokens: Int[np.ndarray, "rows"], state: Any) -> Step:

@@ -14,6 +14,7 @@ from jumok.config import ModelConfig
 from jumok.errors import BundleError, ConfigError
 from jumok.nn import DecoderState, Memory, Seq2Seq
 from jumok.search import Step
+from jumok.text import UNK
 
 
 class TorchState(NamedTuple):
@@ -22,6 +23,8 @@ class TorchState(NamedTuple):
     decoder: DecoderState
     memory: Memory
     source: Int[np.ndarray, "rows"]
+    tokens: int
+    """Size of the target vocabulary, extended by what these sources let be copied."""
 
     def select(self, rows: Int[np.ndarray, "new_rows"]) -> TorchState:
         """The given rows. The memory is copied only where rows change their source."""
@@ -29,7 +32,7 @@ class TorchState(NamedTuple):
         source = self.source[rows]
         same = np.array_equal(source, self.source)
         memory = self.memory if same else self.memory.select(index)
-        return TorchState(self.decoder.select(index), memory, source)
+        return TorchState(self.decoder.select(index), memory, source, self.tokens)
 
 
 class TorchEngine:
@@ -42,23 +45,33 @@ class TorchEngine:
 
     @torch.inference_mode()
     def start(
-        self, source: Int[np.ndarray, "batch src_len"], lengths: Int[np.ndarray, "batch"]
+        self,
+        source: Int[np.ndarray, "batch src_len"],
+        lengths: Int[np.ndarray, "batch"],
+        copies: Int[np.ndarray, "batch src_len"] | None = None,
     ) -> TorchState:
-        """Read the sources (right-padded)."""
-        memory = self.model.encode(self._tensor(source), self._tensor(lengths))
-        return TorchState(self.model.decoder.init_state(memory), memory, np.arange(len(source)))
+        """Read the sources (right-padded); for ``copies`` see `Engine`."""
+        copied = None if copies is None else self._tensor(copies)
+        memory = self.model.encode(self._tensor(source), self._tensor(lengths), copied)
+        tokens = self.target_vocab if copies is None else max(self.target_vocab, copies.max() + 1)
+        rows = np.arange(len(source))
+        return TorchState(self.model.decoder.init_state(memory), memory, rows, int(tokens))
 
     @torch.inference_mode()
     def step(self, tokens: Int[np.ndarray, "rows"], state: TorchState) -> Step:
         """Make one decoding step."""
-        result = self.model.decoder.step(self._tensor(tokens), state.decoder, state.memory)
-        logits, weights = result.logits, result.weights
-        # bfloat16 is too coarse for sums of log-probabilities, float64 is left as it is
-        log_probs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
+        read = np.where(tokens < self.target_vocab, tokens, UNK)
+        result = self.model.decoder.step(self._tensor(read), state.decoder, state.memory)
+        log_probs = self.model.decoder.log_probs(result, state.memory, state.tokens)
+        weights, generation = (
+            None if tensor is None else tensor.to(log_probs.dtype).cpu().numpy()
+            for tensor in (
+                result.weights,
+                None if result.switch is None else result.switch.sigmoid(),
+            )
+        )
         return Step(
-            log_probs.cpu().numpy(),
-            state._replace(decoder=result.state),
-            None if weights is None else weights.to(log_probs.dtype).cpu().numpy(),
+            log_probs.cpu().numpy(), state._replace(decoder=result.state), weights, generation
         )
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:

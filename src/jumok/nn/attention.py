@@ -11,7 +11,7 @@ Pure functions do the arithmetic; the module below owns the weights and calls th
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -73,6 +73,13 @@ def attend(
     """
     weights = masked_normalise(scores, mask[:, None, :])
     return AttentionOutput(weights @ values, weights)
+
+
+def mean_of_heads(
+    weights: Float[Tensor, "batch *heads src_len"], axes: int
+) -> Float[Tensor, "batch *rows src_len"]:
+    """``weights`` with ``axes`` axes: where there is one more, it is that of the heads."""
+    return weights.mean(dim=1) if weights.dim() > axes else weights
 
 
 class Attention(nn.Module):
@@ -144,8 +151,8 @@ class Attention(nn.Module):
     ) -> AttentionOutput:
         """Attend to ``memory`` with each query.
 
-        ``position`` counts target steps from 0, for scope `local_m`. ``coverage`` is the weight that
-        each position has had so far; with it, tgt_len is 1.
+        ``position`` counts target steps from 0, for scope `local_m`. ``coverage`` is the weight
+        that each position has had so far; with it, tgt_len is 1.
         """
         assert memory.keys is not None, "memory was made without attention"
         keys, values, mask = memory.keys, memory.values, memory.mask[:, None, :]
@@ -174,7 +181,7 @@ class Attention(nn.Module):
         query: Float[Tensor, "batch tgt_len query"],
         keys: Float[Tensor, "batch src_len key"],
     ) -> Float[Tensor, "batch *heads tgt_len src_len"]:
-        score, v = self.config.score, None
+        score, v = self.config.score, cast(Tensor | None, None)
         if score in ("additive", "concat"):
             query, v = self.query_projection(query), self.v
         if self.config.heads > 1:
@@ -196,7 +203,8 @@ class Attention(nn.Module):
     def _cut(
         self, whole: Float[Tensor, "batch length size"]
     ) -> Float[Tensor, "batch heads length share"]:
-        return whole.unflatten(-1, (self.config.heads, -1)).transpose(1, 2)
+        batch, length, _ = whole.shape
+        return whole.view(batch, length, self.config.heads, -1).transpose(1, 2)
 
 
 def _small(size: int) -> nn.Parameter:

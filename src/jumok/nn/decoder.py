@@ -23,13 +23,16 @@ of the top layer.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from jumok.config import ModelConfig
-from jumok.nn.attention import Attention
+from jumok.nn.attention import Attention, mean_of_heads
 from jumok.nn.bridge import Bridge
+from jumok.nn.copying import mixture
 from jumok.nn.embedding import Embedding
 from jumok.nn.memory import DecoderOutput, DecoderState, Memory, RNNState, StepOutput
 from jumok.nn.readout import LinearReadout, MaxoutReadout
@@ -59,6 +62,8 @@ class Decoder(nn.Module):
             if dec.readout == "maxout"
             else LinearReadout(sizes.features, vocab)
         )
+        if att.attends and att.copy_tokens:
+            self.switch = nn.Linear(memory + dec.hidden + dec.embedding, 1)
 
     @property
     def feeds_back(self) -> bool:
@@ -79,11 +84,13 @@ class Decoder(nn.Module):
         values: Float[Tensor, "batch src_len memory"],
         mask: Bool[Tensor, "batch src_len"],
         final: RNNState,
+        copies: Int[Tensor, "batch src_len"] | None = None,
     ) -> Memory:
         """The encoder's result as `Memory`, keys and values projected."""
         if self.attention is None:
             return Memory(values, None, mask, final)
-        return Memory(self.attention.values(values), self.attention.keys(values), mask, final)
+        keys = self.attention.keys(values)
+        return Memory(self.attention.values(values), keys, mask, final, copies)
 
     def init_state(self, memory: Memory) -> DecoderState:
         """The state before the first token; what is fed in first is zeros (Luong 3.3)."""
@@ -99,9 +106,9 @@ class Decoder(nn.Module):
 
     def step(self, tokens: Int[Tensor, "batch"], state: DecoderState, memory: Memory) -> StepOutput:
         """Read one token per row; give scores for the next, the new state and the weights."""
-        embedded = self.embedding(tokens)
-        features, state, weights, context = self._advance(embedded, state, memory)
-        return StepOutput(self.logits(features), state, weights, context)
+        made = self._advance(self.embedding(tokens), state, memory)
+        logits = self.logits(made.features)
+        return StepOutput(logits, made.state, made.weights, made.context, made.switch)
 
     def forward(self, target_in: Int[Tensor, "batch tgt_len"], memory: Memory) -> DecoderOutput:
         """Teacher forcing: all of ``target_in`` (from <s>) is given.
@@ -113,26 +120,44 @@ class Decoder(nn.Module):
         state = self.init_state(memory)
         if not self.feeds_back:
             return self._forward_at_once(embedded, state, memory)
-        features, weights = [], []
+        steps = []
         for position in range(target_in.shape[1]):
-            feature, state, weight, _ = self._advance(embedded[:, position], state, memory)
-            features.append(feature)
-            weights.append(weight)
-        every = torch.stack([w for w in weights if w is not None], dim=-2)
-        return DecoderOutput(torch.stack(features, dim=1), every)
+            steps.append(self._advance(embedded[:, position], state, memory))
+            state = steps[-1].state
+        weights = [step.weights for step in steps if step.weights is not None]
+        switches = [step.switch for step in steps if step.switch is not None]
+        return DecoderOutput(
+            torch.stack([step.features for step in steps], dim=1),
+            torch.stack(weights, dim=-2),
+            torch.stack(switches, dim=1) if switches else None,
+        )
 
     def logits(self, features: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows vocab"]:
         """Scores over the vocabulary; give it only the rows that are needed."""
         return self.readout(self.dropout(features))
 
+    def log_probs(
+        self, output: StepOutput | DecoderOutput, memory: Memory, size: int | None = None
+    ) -> Float[Tensor, "batch *tgt_len tokens"]:
+        """Log-probabilities of the next token, in float32 at least.
+
+        Where source tokens can be copied, of all ``size`` tokens of the extended vocabulary
+        (without ``size``, as many as this batch needs).
+        """
+        logits = output.logits if isinstance(output, StepOutput) else self.logits(output.features)
+        # bfloat16 is too coarse for sums of log-probabilities, float64 is left as it is
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if output.switch is None or memory.copies is None:
+            return logits.log_softmax(dim=-1)
+        assert output.weights is not None
+        weights = mean_of_heads(output.weights, output.switch.dim() + 1).to(logits.dtype)
+        copies = memory.copies if weights.dim() == 2 else memory.copies[:, None].expand_as(weights)
+        size = size or max(logits.shape[-1], int(memory.copies.max()) + 1)
+        return mixture(logits, output.switch.to(logits.dtype), weights, copies, size)
+
     def _advance(
         self, embedded: Float[Tensor, "batch embedding"], state: DecoderState, memory: Memory
-    ) -> tuple[
-        Float[Tensor, "batch features"],
-        DecoderState,
-        Float[Tensor, "batch *heads src_len"] | None,
-        Float[Tensor, "batch memory"] | None,
-    ]:
+    ) -> _Advance:
         timing = self.config.attention.timing if self.attention else None
         context = weights = None
         if timing == "previous":
@@ -159,8 +184,9 @@ class Decoder(nn.Module):
         if position is not None:
             position = position + 1
         if coverage is not None and weights is not None:
-            coverage = coverage + (weights.mean(dim=1) if weights.dim() == 3 else weights)
-        return features, DecoderState(rnn_state, feed, position, coverage), weights, context
+            coverage = coverage + mean_of_heads(weights, 2)
+        after = DecoderState(rnn_state, feed, position, coverage)
+        return _Advance(features, after, weights, context, self._switch(context, top, embedded))
 
     def _forward_at_once(
         self,
@@ -180,7 +206,19 @@ class Decoder(nn.Module):
             position = torch.arange(query.shape[1], device=query.device)[None]
             context, weights = self.attention(query, memory, position)
         combined = self._combine(states, context, thought)
-        return DecoderOutput(self._for_readout(combined, embedded, context), weights)
+        features = self._for_readout(combined, embedded, context)
+        return DecoderOutput(features, weights, self._switch(context, states, embedded))
+
+    def _switch(
+        self,
+        context: Float[Tensor, "*rows memory"] | None,
+        state: Float[Tensor, "*rows hidden"],
+        embedded: Float[Tensor, "*rows embedding"],
+    ) -> Float[Tensor, "*rows"] | None:
+        """See et al. 2017, eq. 8, before the sigmoid; None where nothing can be copied."""
+        if context is None or not self.config.attention.copy_tokens:
+            return None
+        return self.switch(torch.cat([context, state, embedded], dim=-1))[..., 0]
 
     def _attend(
         self, query: Float[Tensor, "batch hidden"], state: DecoderState, memory: Memory
@@ -225,6 +263,16 @@ class Decoder(nn.Module):
         if context is not None and self.config.attention.context == "rnn_input":
             parts.append(context)
         return torch.cat(parts, dim=-1)
+
+
+class _Advance(NamedTuple):
+    """One step before the readout; fields as in `StepOutput`."""
+
+    features: Float[Tensor, "batch features"]
+    state: DecoderState
+    weights: Float[Tensor, "batch *heads src_len"] | None
+    context: Float[Tensor, "batch memory"] | None
+    switch: Float[Tensor, "batch"] | None
 
 
 class _Sizes:

@@ -18,7 +18,7 @@ def length_mask(lengths: Int[Tensor, "batch"], size: int) -> Bool[Tensor, "batch
 def window_mask(
     distance: Float[Tensor, "*rows src_len"], window: int
 ) -> Bool[Tensor, "*rows src_len"]:
-    """True within ``window`` positions of the centre: Luong et al. 2015, 3.2, [p_t - D, p_t + D]."""
+    """True within ``window`` of the centre, [p_t - D, p_t + D]: Luong et al. 2015, 3.2."""
     return distance.abs() <= window
 
 

@@ -45,12 +45,15 @@ class Memory(NamedTuple):
     ``values`` are the encoder's states (as the heads read them, where there are heads) and
     ``keys`` the states as the score wants them, both projected once per source; ``keys`` is None
     where there is no attention. ``final`` is the encoder's last state, both directions joined.
+    ``copies`` only where source tokens can be copied: the target token each would be, see
+    `jumok.nn.copying`.
     """
 
     values: Float[Tensor, "batch src_len memory"]
     keys: Float[Tensor, "batch src_len key"] | None
     mask: Bool[Tensor, "batch src_len"]
     final: RNNState
+    copies: Int[Tensor, "batch src_len"] | None = None
 
     @property
     def thought(self) -> Float[Tensor, "batch memory"]:
@@ -64,6 +67,7 @@ class Memory(NamedTuple):
             None if self.keys is None else self.keys[index],
             self.mask[index],
             self.final.select(index),
+            None if self.copies is None else self.copies[index],
         )
 
 
@@ -91,17 +95,23 @@ class DecoderState(NamedTuple):
 class StepOutput(NamedTuple):
     """Result of one decoding step. ``weights`` and ``context`` are None without attention.
 
-    ``weights`` have an axis of heads only where there are several.
+    ``weights`` have an axis of heads only where there are several. ``switch`` only where source
+    tokens can be copied: the log-odds of generating a token.
     """
 
     logits: Float[Tensor, "batch vocab"]
     state: DecoderState
     weights: Float[Tensor, "batch *heads src_len"] | None
     context: Float[Tensor, "batch memory"] | None
+    switch: Float[Tensor, "batch"] | None = None
 
 
 class DecoderOutput(NamedTuple):
-    """Result of a teacher-forced pass; ``features`` are what the readout turns into logits."""
+    """Result of a teacher-forced pass; ``features`` are what the readout turns into logits.
+
+    ``weights`` and ``switch`` as in `StepOutput`.
+    """
 
     features: Float[Tensor, "batch tgt_len features"]
     weights: Float[Tensor, "batch *heads tgt_len src_len"] | None
+    switch: Float[Tensor, "batch tgt_len"] | None = None

@@ -7,8 +7,8 @@
 Both look at the positions i in [p_t - D, p_t + D] alone; t and i count from 1.
 
 Differs: in local_m a step beyond the end of the source looks at its end, p_t = min(t, S), where the
-paper's window would be empty. In local_p the weights of eq. 10 are divided by their sum, so that the
-rows of every attention sum to 1; the paper leaves them smaller.
+paper's window would be empty. In local_p the weights of eq. 10 are divided by their sum, so that
+the rows of every attention sum to 1; the paper leaves them smaller.
 """
 
 from __future__ import annotations

@@ -25,26 +25,33 @@ class Seq2Seq(nn.Module):
         self.encoder = Encoder(config.encoder, source_vocab)
         self.decoder = Decoder(config, target_vocab)
 
-    def encode(self, source: Int[Tensor, "batch src_len"], lengths: Int[Tensor, "batch"]) -> Memory:
-        """Read the source (right-padded, every length at least 1)."""
+    def encode(
+        self,
+        source: Int[Tensor, "batch src_len"],
+        lengths: Int[Tensor, "batch"],
+        copies: Int[Tensor, "batch src_len"] | None = None,
+    ) -> Memory:
+        """Read the source (right-padded, every length at least 1). For ``copies`` see `Memory`."""
         values, final = self.encoder(source, lengths)
-        return self.decoder.remember(values, length_mask(lengths, source.shape[1]), final)
+        return self.decoder.remember(values, length_mask(lengths, source.shape[1]), final, copies)
 
     def forward(
         self,
         source: Int[Tensor, "batch src_len"],
         lengths: Int[Tensor, "batch"],
         target_in: Int[Tensor, "batch tgt_len"],
+        copies: Int[Tensor, "batch src_len"] | None = None,
     ) -> DecoderOutput:
         """Teacher-forced pass; ``decoder.logits`` turns its features into scores."""
-        return self.decoder(target_in, self.encode(source, lengths))
+        return self.decoder(target_in, self.encode(source, lengths, copies))
 
     def log_probs(
         self,
         source: Int[Tensor, "batch src_len"],
         lengths: Int[Tensor, "batch"],
         target_in: Int[Tensor, "batch tgt_len"],
-    ) -> Float[Tensor, "batch tgt_len vocab"]:
+        copies: Int[Tensor, "batch src_len"] | None = None,
+    ) -> Float[Tensor, "batch tgt_len tokens"]:
         """Log-probabilities of every next token under teacher forcing."""
-        output = self(source, lengths, target_in)
-        return self.decoder.logits(output.features).log_softmax(dim=-1)
+        memory = self.encode(source, lengths, copies)
+        return self.decoder.log_probs(self.decoder(target_in, memory), memory)

@@ -42,7 +42,7 @@ def beam_search(
     history: list[_Trace] = []
     while len(live.source):
         result = step(live.token, state)
-        trace = _Trace(result.attention)
+        trace = _Trace(result.attention, result.generation)
         history.append(trace)
         room = beam - np.array([len(d.entries) for d in done])
         best = _best_candidates(live, forbid(result.log_probs, forbidden), room)
@@ -96,9 +96,10 @@ class _Done:
 
 @dataclass
 class _Trace:
-    """One step's attention (a row per live hypothesis) and what became its successors."""
+    """One step's evidence (a row per live hypothesis) and what became its successors."""
 
     attention: Float[np.ndarray, "rows *heads src_len"] | None
+    generation: Float[np.ndarray, "rows"] | None
     parent: np.ndarray = field(init=False)
     token: np.ndarray = field(init=False)
     log_prob: np.ndarray = field(init=False)
@@ -158,12 +159,14 @@ def _walk_back(entry: _Entry, history: list[_Trace]) -> Hypothesis:
         tokens.append(trace.token[row])
         log_probs.append(trace.log_prob[row])
         rows.append(trace.parent[row])
-    attention = [history[i].attention for i in range(entry.step + 1)]
-    weights = [a[r] for a, r in zip(attention, reversed(rows), strict=True) if a is not None]
+    steps = list(zip(history[: entry.step + 1], reversed(rows), strict=True))
+    weights = [trace.attention[row] for trace, row in steps if trace.attention is not None]
+    shares = [trace.generation[row] for trace, row in steps if trace.generation is not None]
     return Hypothesis(
         np.array(tokens[::-1]),
         np.array(log_probs[::-1]),
         np.stack(weights) if weights else None,
         entry.score,
         bool(entry.token == EOS),
+        np.array(shares) if shares else None,
     )

@@ -24,12 +24,14 @@ class SearchState(Protocol):
 class Step(NamedTuple):
     """What a step returns; ``attention`` is None where the model has none.
 
-    It has an axis of heads only where the model has several.
+    It has an axis of heads only where the model has several. ``generation``, where source tokens
+    can be copied, is the share of the probability that does not come from copying.
     """
 
     log_probs: Float[np.ndarray, "rows vocab"]
     state: SearchState
     attention: Float[np.ndarray, "rows *heads src_len"] | None
+    generation: Float[np.ndarray, "rows"] | None = None
 
 
 @runtime_checkable
@@ -47,7 +49,8 @@ class StepFn(Protocol):
 class Hypothesis(NamedTuple):
     """One output. ``tokens`` end with EOS where ``finished``; else they were cut at the limit.
 
-    ``attention`` has one row per token, EOS included, as wide as the padded source it came from.
+    ``attention`` has one row per token, EOS included, as wide as the padded source it came from;
+    for ``generation`` see `Step`.
     ``score`` is what hypotheses are ranked by: the log-probability over the length penalty.
     """
 
@@ -56,10 +59,16 @@ class Hypothesis(NamedTuple):
     attention: Float[np.ndarray, "tgt_len *heads src_len"] | None
     score: float
     finished: bool
+    generation: Float[np.ndarray, "tgt_len"] | None = None
 
 
 def forbid(
-    log_probs: Float[np.ndarray, "rows vocab"], forbidden: Bool[np.ndarray, "vocab"]
-) -> Float[np.ndarray, "rows vocab"]:
-    """A copy in which the forbidden tokens have no probability."""
-    return np.where(forbidden, -np.inf, log_probs)
+    log_probs: Float[np.ndarray, "rows tokens"], forbidden: Bool[np.ndarray, "vocab"]
+) -> Float[np.ndarray, "rows tokens"]:
+    """A copy in which the forbidden tokens have no probability.
+
+    Tokens beyond ``forbidden`` are the sources' own, and are allowed.
+    """
+    allowed = log_probs.copy()
+    allowed[:, np.flatnonzero(forbidden)] = -np.inf
+    return allowed

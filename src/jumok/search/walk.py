@@ -33,6 +33,7 @@ def walk(
     chosen: list[list[int]] = [[] for _ in outputs]
     log_probs: list[list[float]] = [[] for _ in outputs]
     attention: list[list[np.ndarray]] = [[] for _ in outputs]
+    generation: list[list[float]] = [[] for _ in outputs]
     position = 0
     while len(outputs):
         result = step(tokens, state)
@@ -43,6 +44,8 @@ def walk(
             log_probs[output].append(float(result.log_probs[row, tokens[row]]))
             if result.attention is not None:
                 attention[output].append(result.attention[row])
+            if result.generation is not None:
+                generation[output].append(float(result.generation[row]))
         alive = np.flatnonzero(~ends)
         state = result.state if len(alive) == len(outputs) else result.state.select(alive)
         tokens, outputs = tokens[alive], outputs[alive]
@@ -53,6 +56,9 @@ def walk(
             np.stack(weights) if weights else None,
             float(sum(probs) / penalty(np.array(len(ids)))),
             ids[-1] == EOS,
+            np.array(shares) if shares else None,
         )
-        for ids, probs, weights in zip(chosen, log_probs, attention, strict=True)
+        for ids, probs, weights, shares in zip(
+            chosen, log_probs, attention, generation, strict=True
+        )
     ]

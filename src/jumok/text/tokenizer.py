@@ -86,7 +86,10 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text that ``ids`` stand for. Pad, bos and eos are left out; unknown is ``<unk>``."""
-        pieces = self.tokens([i for i in ids if i not in (PAD, BOS, EOS)])
+        return self.join(self.tokens([i for i in ids if i not in (PAD, BOS, EOS)]))
+
+    def join(self, pieces: Sequence[str]) -> str:
+        """The text that tokens stand for."""
         if self.kind in ("word", "split"):
             return (" " if self.kind == "word" else self._separator).join(pieces)
         text = "".join(pieces)

@@ -6,35 +6,53 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from jumok.nn import Seq2Seq
+from jumok.nn import DecoderOutput, Seq2Seq
+from jumok.nn.attention import mean_of_heads
+from jumok.nn.copying import target_log_prob
 
 
 def sequence_loss(
     model: Seq2Seq,
-    features: Float[Tensor, "batch tgt_len features"],
+    output: DecoderOutput,
     target_out: Int[Tensor, "batch tgt_len"],
     mask: Bool[Tensor, "batch tgt_len"],
     label_smoothing: float = 0.0,
+    copies: Int[Tensor, "batch src_len"] | None = None,
 ) -> Float[Tensor, ""]:
     """Mean over real tokens of ``-(1-e) log p(y) - e/V sum_v log p(v)``.
 
-    Label smoothing e: Szegedy et al. 2016, section 7. Padding is left out before the readout, so
-    logits exist for real tokens only.
+    Label smoothing e: Szegedy et al. 2016, section 7. Where source tokens can be copied, p(y) is
+    the pointer-generator's mixture (See et al. 2017, eq. 9) and the sum over v that of its
+    vocabulary distribution alone. Padding is left out before the readout, so logits exist for real
+    tokens only.
     """
-    logits = model.decoder.logits(features[mask])
+    logits = model.decoder.logits(output.features[mask])
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # bfloat16 is too coarse
-    return torch.nn.functional.cross_entropy(
-        logits, target_out[mask], label_smoothing=label_smoothing
+    if output.switch is None or copies is None:
+        return torch.nn.functional.cross_entropy(
+            logits, target_out[mask], label_smoothing=label_smoothing
+        )
+    assert output.weights is not None
+    log_vocab = logits.log_softmax(dim=-1)
+    weights = mean_of_heads(output.weights, 3).to(logits.dtype)
+    rows = mask.nonzero()[:, 0]
+    log_prob = target_log_prob(
+        log_vocab,
+        output.switch[mask].to(logits.dtype),
+        weights[mask],
+        copies[rows],
+        target_out[mask],
     )
+    likelihood = (1 - label_smoothing) * log_prob
+    return -(likelihood + label_smoothing * log_vocab.mean(dim=-1)).mean()
 
 
 def coverage_loss(
-    weights: Float[Tensor, "batch *heads tgt_len src_len"], mask: Bool[Tensor, "batch tgt_len"]
+    weights: Float[Tensor, "batch tgt_len src_len"], mask: Bool[Tensor, "batch tgt_len"]
 ) -> Float[Tensor, ""]:
     """Mean over real tokens t of ``sum_i min(a_t[i], c_t[i])``, c_t the weights before t summed.
 
-    See et al. 2017, eq. 12. With heads, of the heads' mean.
+    See et al. 2017, eq. 12.
     """
-    mean = weights.mean(dim=1) if weights.dim() == 4 else weights
-    before = mean.cumsum(dim=1) - mean
-    return torch.minimum(mean, before).sum(dim=-1)[mask].mean()
+    before = weights.cumsum(dim=1) - weights
+    return torch.minimum(weights, before).sum(dim=-1)[mask].mean()

@@ -218,8 +218,9 @@ def _encode(
             f"{side}: {tokenizer.kind} tokens, vocabulary {tokenizer.vocab_size:,} (minimum count "
             f"{settings.min_count}), unknown {rates[0]:.2%} of train, {rates[1]:.2%} of dev"
         )
-    train_set = encode_pairs(train_pairs, *tokenizers, config.data)
-    dev_set = encode_pairs(dev_pairs, *tokenizers, config.data)
+    copies = config.model.attention.copy_tokens
+    train_set = encode_pairs(train_pairs, *tokenizers, config.data, copies)
+    dev_set = encode_pairs(dev_pairs, *tokenizers, config.data, copies)
     for name, dataset in (("training", train_set), ("validation", dev_set)):
         if dataset.dropped:
             report.append(f"{dataset.dropped:,} {name} pairs left out: too long, or without tokens")

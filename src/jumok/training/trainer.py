@@ -21,6 +21,7 @@ from jumok.config import LOWER_IS_BETTER, Config, TrainConfig
 from jumok.data import Batch, BucketSampler, Dataset, collate
 from jumok.errors import ConfigError, DataError, Interrupted
 from jumok.nn import Seq2Seq
+from jumok.nn.attention import mean_of_heads
 from jumok.nn.masks import length_mask
 from jumok.storage import find_directory, storage_errors, write_atomic
 from jumok.text import Tokenizer
@@ -143,12 +144,15 @@ class Trainer:
                 batch.target_lengths,
             )
         )
-        output = model(source, lengths, target_in)
+        copies = None if batch.copies is None else torch.from_numpy(batch.copies).to(self.device)
+        output = model(source, lengths, target_in, copies)
         mask = length_mask(target_lengths, target_out.shape[1])
-        loss = sequence_loss(model, output.features, target_out, mask, label_smoothing)
+        loss = sequence_loss(model, output, target_out, mask, label_smoothing, copies)
         if model.training and self.config.train.coverage_loss:
             assert output.weights is not None
-            loss = loss + self.config.train.coverage_loss * coverage_loss(output.weights, mask)
+            loss = loss + self.config.train.coverage_loss * coverage_loss(
+                mean_of_heads(output.weights, 3), mask
+            )
         return loss
 
     def _after_update(self) -> None:
