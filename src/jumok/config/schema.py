@@ -55,6 +55,9 @@ class TextConfig(Section):
     """The side that is read."""
     target: TokenizerConfig = TokenizerConfig()
     """The side that is written."""
+    features: TokenizerConfig = TokenizerConfig(kind="split", separator=";")
+    """The first word of a source, where `model.encoder.features` says that it is a list of
+    features."""
 
 
 class DataConfig(Section):
@@ -72,6 +75,9 @@ class DataConfig(Section):
     nested (JSONL). Empty: 1, or `source`."""
     target_column: str = ""
     """The target's column, in the same way. Empty: 2, or `target`."""
+    features_column: str = ""
+    """A column of features (`V;PST`), put before the source with a space. Empty: none; a model with
+    `model.encoder.features` then expects them as the source's first word."""
     encoding: str = "utf-8"
     """Text encoding of the files. A byte-order mark is dropped."""
     skip_bad_lines: bool = False
@@ -101,6 +107,10 @@ class EncoderConfig(Section):
     """Number of stacked layers."""
     bidirectional: bool = True
     """Read the source in both directions and join the two states."""
+    features: Literal["none", "tokens", "apart"] = "none"
+    """Whether the first word of a source is a list of features, as in inflection: each of them a
+    token beside those of the text (`tokens`), or all read by an encoder of their own and attended
+    to separately (`apart`)."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of values dropped from embeddings, between layers, and from the last layer."""
     token_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)

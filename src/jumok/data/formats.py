@@ -27,14 +27,16 @@ def read_tsv(path: Path, config: DataConfig) -> Iterator[Pair | BadLine]:
     source = _number("source_column", config.source_column, 1)
     target = _number("target_column", config.target_column, 2)
     _two_columns(source, target)
-    wanted = max(source, target)
+    features = _number("features_column", config.features_column, 0)
+    wanted = max(source, target, features)
     for line in read_lines(path, config.encoding):
         if isinstance(line, BadLine):
             yield line
             continue
         columns = line.text.split("\t")
         if len(columns) >= wanted:
-            yield _pair(columns[source - 1], columns[target - 1], path, line.number)
+            before = columns[features - 1] if features else None
+            yield _pair(columns[source - 1], columns[target - 1], path, line.number, before)
             continue
         came = f"{len(columns)} came" if line.text.strip() else "the line is empty"
         yield BadLine(
@@ -60,13 +62,16 @@ def read_csv(path: Path, config: DataConfig) -> Iterator[Pair | BadLine]:
     source = _index("source_column", config.source_column or "source", header, path)
     target = _index("target_column", config.target_column or "target", header, path)
     _two_columns(header[source], header[target])
+    named = config.features_column
+    features = _index("features_column", named, header, path) if named else None
     for row in rows:
         if isinstance(row, BadLine):
             yield row
             continue
         number, fields = row
-        if len(fields) > max(source, target):
-            yield _pair(fields[source], fields[target], path, number)
+        if len(fields) > max(source, target, features or 0):
+            before = None if features is None else fields[features]
+            yield _pair(fields[source], fields[target], path, number, before)
             continue
         yield BadLine(
             f"{len(header)} columns were expected, as in the header, but {len(fields)} came. "
@@ -87,10 +92,12 @@ def read_jsonl(path: Path, config: DataConfig) -> Iterator[Pair | BadLine]:
                 record = _json_object(line.text)
                 source = _field(record, "source_column", config.source_column or "source")
                 target = _field(record, "target_column", config.target_column or "target")
+                named = config.features_column
+                before = _field(record, "features_column", named) if named else None
             except ValueError as error:
                 yield BadLine(f"{error}, {OR_SKIP}", path=path, line=line.number)
             else:
-                yield _pair(source, target, path, line.number)
+                yield _pair(source, target, path, line.number, before)
 
 
 def read_parallel(source: Path, target: Path, encoding: str) -> Iterator[Pair | BadLine]:
@@ -116,12 +123,23 @@ def read_parallel(source: Path, target: Path, encoding: str) -> Iterator[Pair | 
 # --- what they share -----------------------------------------------------------------------------
 
 
-def _pair(source: str, target: str, path: Path, number: int) -> Pair | BadLine:
+def _pair(
+    source: str, target: str, path: Path, number: int, features: str | None = None
+) -> Pair | BadLine:
+    """The pair; ``features``, which are one word, stand before the source."""
     for side, text in (("source", source), ("target", target)):
         if not text.strip():
             reason = f"text was expected, but the {side} is empty. Fill it in, {OR_SKIP}"
             return BadLine(reason, path=path, line=number)
-    return Pair(source, target)
+    if features is None:
+        return Pair(source, target)
+    if len(features.split()) != 1:
+        reason = (
+            f"features without a space between them were expected, but '{features:.40}' came. "
+            f"Correct the line, {OR_SKIP}"
+        )
+        return BadLine(reason, path=path, line=number)
+    return Pair(f"{features.strip()} {source}", target)
 
 
 def _two_columns(source: int | str, target: int | str) -> None:

@@ -17,7 +17,7 @@ from jumok.data.lines import (
     read_lines,
     stream_lines,
 )
-from jumok.errors import DataError
+from jumok.errors import ConfigError, DataError
 
 __all__ = ["Pair", "PairFile", "read_pairs", "read_sources"]
 
@@ -84,6 +84,11 @@ def read_sources(source: str | Path | ByteStream, config: DataConfig) -> Iterato
 def _items(path: str | Path, config: DataConfig) -> Iterator[Pair | BadLine]:
     two = _two_files(path, config.format)
     if two is not None:
+        if config.features_column:
+            raise ConfigError(
+                f"Parallel text has no columns, but data.features_column={config.features_column} "
+                "came. Leave it out, and put the features before each source"
+            )
         return read_parallel(*two, config.encoding)
     path = Path(path)
     check_file(path)

@@ -9,7 +9,17 @@ vocabulary, ``hangul`` shows tokens to people.
 """
 
 from jumok.text.hangul import display_tokens
-from jumok.text.tokenizer import BOS, EOS, PAD, SPECIALS, UNK, Encoding, Tokenizer, unknown_rate
+from jumok.text.tokenizer import (
+    BOS,
+    EOS,
+    PAD,
+    SPECIALS,
+    UNK,
+    Encoding,
+    Tokenizer,
+    feature_cut,
+    unknown_rate,
+)
 from jumok.text.train import resolve_kind, train_tokenizer
 
 __all__ = [
@@ -21,6 +31,7 @@ __all__ = [
     "Encoding",
     "Tokenizer",
     "display_tokens",
+    "feature_cut",
     "resolve_kind",
     "train_tokenizer",
     "unknown_rate",

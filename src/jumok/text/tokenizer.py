@@ -51,18 +51,31 @@ class Tokenizer:
     pieces: separators at the start and the end are lost, and several in a row become one. `word`
     joins by single spaces; `bpe` and `unigram` lose only spaces at the start, and read `▁` as a
     space.
+
+    With ``features``, the first word of a text is a list of features (``V;PST gehen``), which that
+    tokenizer cuts; their ids stand before those of the text and count on from `text_size`.
     """
 
     def __init__(
-        self, model: hf.Tokenizer, kind: str, separator: str = " ", lowercase: bool = False
+        self,
+        model: hf.Tokenizer,
+        kind: str,
+        separator: str = " ",
+        lowercase: bool = False,
+        features: Tokenizer | None = None,
     ) -> None:
         self.kind = kind
+        self.features = features
+        self._plain = None if features is None else Tokenizer(model, kind, separator, lowercase)
         self._model = model
         self._lowercase = lowercase
         self._form: Form = "NFD" if kind == "jamo" else "NFC"
         self._separator = normalise(separator, self._form, lowercase)  # as the texts are
         vocab = model.get_vocab()
         self._pieces = [*SPECIALS[:SHIFT], *sorted(vocab, key=vocab.__getitem__)]
+        self.text_size = len(self._pieces)
+        if features is not None:
+            self._pieces += features._pieces[len(SPECIALS) :]
 
     @property
     def vocab_size(self) -> int:
@@ -75,12 +88,16 @@ class Tokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
         """`encode` for many texts at once."""
+        if self.features is not None and self._plain is not None:
+            return self._join(texts, self.features, self._plain)
         normal = [self.normalise(text) for text in texts]
         encoded = self._call(self._model.encode_batch, normal)
         return [self._align(*three) for three in zip(texts, normal, encoded, strict=True)]
 
     def encode_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Only the ids: several times faster than `encode_batch`, for training data."""
+        if self.features is not None:
+            return [encoding.ids for encoding in self.encode_batch(texts)]
         encoded = self._call(self._model.encode_batch_fast, [self.normalise(t) for t in texts])
         return [[i + SHIFT for i in one.ids] for one in encoded]
 
@@ -128,6 +145,8 @@ class Tokenizer:
             "lowercase": self._lowercase,
             "tokenizer": json.loads(self._model.to_str()),
         }
+        if self.features is not None:
+            content["features"] = json.loads(self.features.to_json())
         return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
     @classmethod
@@ -135,7 +154,14 @@ class Tokenizer:
         """The tokenizer in JSON ``text``. Raises `BundleError` for anything but `to_json`'s."""
         content = _parse(text)
         model = _hugging_face(content["tokenizer"])
-        return cls(model, content["kind"], content["separator"], content["lowercase"])
+        features = content.get("features")
+        return cls(
+            model,
+            content["kind"],
+            content["separator"],
+            content["lowercase"],
+            None if features is None else cls.from_json(json.dumps(features)),
+        )
 
     def save(self, path: Path) -> None:
         """Write `to_json` to ``path``."""
@@ -148,6 +174,31 @@ class Tokenizer:
             return cls.from_json(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, BundleError) as error:
             raise BundleError(f"{path}: {error}") from None
+
+    # --- features --------------------------------------------------------------------------------
+
+    def with_features(self, features: Tokenizer) -> Tokenizer:
+        """This tokenizer, and ``features`` for the first word of every text."""
+        return Tokenizer(self._model, self.kind, self._separator, self._lowercase, features)
+
+    def _join(
+        self, texts: Sequence[str], features: Tokenizer, plain: Tokenizer
+    ) -> list[Encoding]:
+        """What both tokenizers make of their parts."""
+        cuts = [feature_cut(text, index) for index, text in enumerate(texts)]
+        heads = features.encode_batch(
+            [text[:cut].rstrip(" ") for text, cut in zip(texts, cuts, strict=True)]
+        )
+        rests = plain.encode_batch([text[cut:] for text, cut in zip(texts, cuts, strict=True)])
+        shift = self.text_size - len(SPECIALS)
+        return [
+            Encoding(
+                [i if i == UNK else i + shift for i in head.ids] + rest.ids,
+                head.tokens + rest.tokens,
+                head.offsets + [(a + cut, b + cut) for a, b in rest.offsets],
+            )
+            for cut, head, rest in zip(cuts, heads, rests, strict=True)
+        ]
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -174,6 +225,23 @@ class Tokenizer:
             origin = spans(text, self._form, self._lowercase)
             offsets = [(origin[a][0], origin[b - 1][1]) if b else (0, 0) for a, b in offsets]
         return Encoding(ids, tokens, offsets)
+
+
+def feature_cut(text: str, index: int | None = None) -> int:
+    """Where the text after the features begins: ``V;PST gehen`` at 6, an empty text at 0.
+
+    Raises `InputError`, with ``index``, where the first word is all there is.
+    """
+    before, space, _ = text.partition(" ")
+    if not text:
+        return 0
+    if not space:
+        raise InputError(
+            "The model reads features, a space and a text, as in 'V;PST gehen', but "
+            f"'{text:.40}' came, which is one word. Put the features first",
+            index=index,
+        )
+    return len(before) + 1
 
 
 def unknown_rate(tokenizer: Tokenizer, texts: Iterable[str]) -> float:
