@@ -51,11 +51,11 @@ def test_embeddings_are_standard_normal(model: Seq2Seq) -> None:
 def test_recurrent_matrices_are_orthogonal_and_only_the_forget_gate_has_a_bias(
     model: Seq2Seq,
 ) -> None:
-    stack = model.decoder.rnn.stack
-    hidden = stack.hidden_size
-    for gate in stack.weight_hh_l0.detach().double().chunk(4):
+    layer = model.decoder.rnn.layers[0]
+    hidden = layer.hidden_size
+    for gate in layer.weight_hh_l0.detach().double().chunk(4):
         torch.testing.assert_close(gate @ gate.T, torch.eye(hidden).double(), atol=1e-5, rtol=0)
-    bias = (stack.bias_ih_l0 + stack.bias_hh_l0).detach()
+    bias = (layer.bias_ih_l0 + layer.bias_hh_l0).detach()
     forget = torch.zeros(4 * hidden)
     forget[hidden : 2 * hidden] = 1.0
     torch.testing.assert_close(bias, forget)

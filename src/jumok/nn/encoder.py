@@ -21,10 +21,10 @@ class Encoder(nn.Module):
         self.rnn = RNN(
             config.cell,
             config.embedding,
-            config.hidden,
+            config.memory,
             config.layers,
             config.dropout,
-            config.bidirectional,
+            config.layers if config.bidirectional else 0,
         )
 
     def forward(

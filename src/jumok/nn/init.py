@@ -41,13 +41,16 @@ def initialise(model: nn.Module) -> None:
 
 
 def _initialise_rnn(rnn: RNN) -> None:
-    hidden = rnn.stack.hidden_size
-    for name, weight in rnn.stack.named_parameters():
-        if name.startswith("bias"):
-            nn.init.zeros_(weight)
-            if rnn.cell == "lstm" and name.startswith("bias_ih"):
-                nn.init.ones_(weight[hidden : 2 * hidden])  # gates lie as i, f, g, o
-        else:
-            fill = nn.init.orthogonal_ if name.startswith("weight_hh") else nn.init.xavier_uniform_
-            for gate in torch.chunk(weight.detach(), weight.shape[0] // hidden):
-                fill(gate)
+    for layer in rnn.layers:
+        assert isinstance(layer, nn.RNNBase)
+        hidden = layer.hidden_size
+        for name, weight in layer.named_parameters():
+            if name.startswith("bias"):
+                nn.init.zeros_(weight)
+                if rnn.cell == "lstm" and name.startswith("bias_ih"):
+                    nn.init.ones_(weight[hidden : 2 * hidden])  # gates lie as i, f, g, o
+            else:
+                recurrent = name.startswith("weight_hh")
+                fill = nn.init.orthogonal_ if recurrent else nn.init.xavier_uniform_
+                for gate in torch.chunk(weight.detach(), weight.shape[0] // hidden):
+                    fill(gate)
