@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from jumok.nn.embedding import Embedding
 from jumok.nn.readout import LinearReadout
 from jumok.nn.rnn import RNN
 
@@ -16,21 +17,26 @@ def initialise(model: nn.Module) -> None:
     """Draw all weights from torch's global generator.
 
     Matrices: uniform of Glorot & Bengio 2010, eq. 16; recurrent matrices: orthogonal per gate
-    (Saxe et al. 2014); embeddings: standard normal; biases: zero, but 1 for an
+    (Saxe et al. 2014); embeddings: standard normal as they are read; biases: zero, but 1 for an
     LSTM's forget gate (Jozefowicz et al. 2015, section 2.2), given once and not in both of
-    torch's bias vectors.
+    torch's bias vectors. Layer normalisation keeps torch's gains of 1 and biases of 0.
 
     Two matrices start larger, because nothing behind them learns while their output is small.
     The readout has the variance 1/fan-in (LeCun et al. 1998, section 4.6): Glorot's, which counts
     the thousands of words of the fan-out too, would make it several times smaller. The layer that
     combines context and state has a gain of `COMBINE_GAIN`.
+
+    A table of embeddings that is also the readout has to be both: with the variance 1/size it is
+    right as a readout, and multiplied by sqrt(size) where it is read it is standard normal there
+    (Vaswani et al. 2017, section 3.4).
     """
     for name, module in model.named_modules():
-        if isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight)
+        if isinstance(module, Embedding):
+            nn.init.normal_(module.table.weight, std=1 / module.scale)
         elif isinstance(module, nn.Linear):
             if isinstance(module, LinearReadout):
-                nn.init.kaiming_uniform_(module.weight, nonlinearity="linear")
+                if not module.tied:
+                    nn.init.kaiming_uniform_(module.weight, nonlinearity="linear")
             else:
                 gain = COMBINE_GAIN if name.endswith("decoder.combine") else 1.0
                 nn.init.xavier_uniform_(module.weight, gain)

@@ -44,13 +44,15 @@ class Memory(NamedTuple):
 
     ``values`` are the encoder's states (as the heads read them, where there are heads) and
     ``keys`` the states as the score wants them, both projected once per source; ``keys`` is None
-    where there is no attention. ``final`` is the encoder's last state, both directions joined.
+    where there is no attention. ``final`` is the encoder's last state, both directions joined, and
+    ``mean`` the mean of its states, only where the bridge starts from it.
     """
 
     values: Float[Tensor, "batch src_len memory"]
     keys: Float[Tensor, "batch src_len key"] | None
     mask: Bool[Tensor, "batch src_len"]
     final: RNNState
+    mean: Float[Tensor, "batch memory"] | None = None
 
     @property
     def thought(self) -> Float[Tensor, "batch memory"]:
@@ -64,6 +66,7 @@ class Memory(NamedTuple):
             None if self.keys is None else self.keys[index],
             self.mask[index],
             self.final.select(index),
+            None if self.mean is None else self.mean[index],
         )
 
 
