@@ -48,6 +48,32 @@ def test_embeddings_are_standard_normal(model: Seq2Seq) -> None:
     assert deviation(model.encoder.embedding.table.weight) == pytest.approx(1.0, rel=0.01)
 
 
+@pytest.mark.parametrize("readout", ["linear", "maxout"])
+def test_tied_embeddings_are_right_as_readout_and_standard_normal_as_read(readout: str) -> None:
+    # Vaswani et al. 2017, section 3.4: the shared matrix is multiplied by sqrt(d) where it is read
+    torch.manual_seed(3)
+    size = 256 if readout == "maxout" else 512
+    tied = {"model.decoder.tied": True, "model.decoder.embedding": size}
+    network = Seq2Seq(
+        resolve(settings={**tied, "model.decoder.readout": readout}).model, VOCAB, VOCAB
+    )
+    initialise(network)
+    table = network.decoder.embedding.table.weight
+    assert deviation(table) == pytest.approx(1 / math.sqrt(size), rel=0.01)
+    read = network.decoder.embedding(torch.arange(VOCAB))
+    assert deviation(read) == pytest.approx(1.0, rel=0.01)
+    biases = [p for name, p in network.named_parameters() if "readout" in name]
+    assert all((p == 0).all() for p in biases if p.dim() == 1)
+
+
+def test_layer_normalisation_begins_as_nothing_else() -> None:
+    network = Seq2Seq(resolve(settings={"model.decoder.layer_norm": True}).model, 9, 9)
+    initialise(network)
+    norm = network.decoder.rnn.norms[0]
+    assert (norm.weight == 1).all()
+    assert (norm.bias == 0).all()
+
+
 def test_recurrent_matrices_are_orthogonal_and_only_the_forget_gate_has_a_bias(
     model: Seq2Seq,
 ) -> None:
