@@ -66,12 +66,14 @@ def test_tied_embeddings_are_right_as_readout_and_standard_normal_as_read(readou
     assert all((p == 0).all() for p in biases if p.dim() == 1)
 
 
-def test_layer_normalisation_begins_as_nothing_else() -> None:
-    network = Seq2Seq(resolve(settings={"model.decoder.layer_norm": True}).model, 9, 9)
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_states_have_one_size_with_and_without_layer_normalisation(layer_norm: bool) -> None:
+    torch.manual_seed(3)
+    network = Seq2Seq(resolve(settings={"model.encoder.layer_norm": layer_norm}).model, VOCAB, 9)
     initialise(network)
-    norm = network.decoder.rnn.norms[0]
-    assert (norm.weight == 1).all()
-    assert (norm.bias == 0).all()
+    values, _ = network.encoder(torch.randint(4, VOCAB, (50, 20)), torch.full((50,), 20))
+    assert deviation(values) == pytest.approx(0.2, abs=0.05)
+    assert float(values.detach().mean().abs()) < 0.01
 
 
 def test_recurrent_matrices_are_orthogonal_and_only_the_forget_gate_has_a_bias(

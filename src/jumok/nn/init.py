@@ -12,6 +12,9 @@ from jumok.nn.rnn import RNN
 COMBINE_GAIN = 3.0
 """An LSTM's states have a standard deviation of about 0.2; this brings tanh(W_c [c;s]) near 0.6."""
 
+NORM_GAIN = 0.2
+"""Layer normalisation gives states the same deviation, which all that reads them expects."""
+
 
 def initialise(model: nn.Module) -> None:
     """Draw all weights from torch's global generator.
@@ -19,12 +22,16 @@ def initialise(model: nn.Module) -> None:
     Matrices: uniform of Glorot & Bengio 2010, eq. 16; recurrent matrices: orthogonal per gate
     (Saxe et al. 2014); embeddings: standard normal as they are read; biases: zero, but 1 for an
     LSTM's forget gate (Jozefowicz et al. 2015, section 2.2), given once and not in both of
-    torch's bias vectors. Layer normalisation keeps torch's gains of 1 and biases of 0.
+    torch's bias vectors.
 
     Two matrices start larger, because nothing behind them learns while their output is small.
     The readout has the variance 1/fan-in (LeCun et al. 1998, section 4.6): Glorot's, which counts
     the thousands of words of the fan-out too, would make it several times smaller. The layer that
     combines context and state has a gain of `COMBINE_GAIN`.
+
+    Layer normalisation starts with the gain `NORM_GAIN`: after the usual 1, scores of attention and
+    tanh(W_c [c;s]) are so large that softmax and tanh pass hardly any gradient. Cooijmans et al.
+    2017, section 4, find the same for batch normalisation in RNNs, and take 0.1.
 
     A table of embeddings that is also the readout has to be both: with the variance 1/size it is
     right as a readout, and multiplied by sqrt(size) where it is read it is standard normal there
@@ -42,6 +49,9 @@ def initialise(model: nn.Module) -> None:
                 nn.init.xavier_uniform_(module.weight, gain)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm):
+            nn.init.constant_(module.weight, NORM_GAIN)
+            nn.init.zeros_(module.bias)
         elif isinstance(module, RNN):
             _initialise_rnn(module)
 
