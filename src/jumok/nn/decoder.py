@@ -109,9 +109,9 @@ class Decoder(nn.Module):
         """The encoder's result as `Memory`, keys and values projected."""
         mean = masked_mean(values, mask) if self.config.decoder.bridge == "mean" else None
         if self.attention is None:
-            return Memory(values, None, mask, final, mean)
+            return Memory(values, None, mask, final, mean=mean)
         keys = self.attention.keys(values)
-        return Memory(self.attention.values(values), keys, mask, final, mean)
+        return Memory(self.attention.values(values), keys, mask, final, mean=mean)
 
     def init_state(self, memory: Memory) -> DecoderState:
         """The state before the first token; what is fed in first is zeros (Luong 3.3)."""
