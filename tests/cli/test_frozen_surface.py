@@ -23,9 +23,12 @@ data.train data.dev data.format data.source_column data.target_column data.encod
 data.skip_bad_lines data.dev_fraction data.dev_seed data.reverse_source data.max_source_length
 data.max_target_length
 model.encoder.cell model.encoder.embedding model.encoder.hidden model.encoder.layers
-model.encoder.bidirectional model.encoder.dropout model.encoder.token_dropout
+model.encoder.bidirectional model.encoder.bidirectional_layers model.encoder.residual
+model.encoder.layer_norm model.encoder.dropout model.encoder.token_dropout
 model.decoder.cell model.decoder.embedding model.decoder.hidden model.decoder.layers
+model.decoder.residual model.decoder.layer_norm
 model.decoder.dropout model.decoder.token_dropout model.decoder.bridge model.decoder.readout
+model.decoder.tied
 model.attention.score model.attention.scope model.attention.window model.attention.normaliser
 model.attention.heads model.attention.coverage model.attention.copy_tokens
 model.attention.timing model.attention.context

@@ -95,9 +95,33 @@ def test_all_mistakes_come_at_once() -> None:
             ["model.decoder.bridge=last", "model.decoder.layers=2"],
             "set model.decoder.bridge=learned",
         ),
+        (["model.encoder.residual=true"], "Set model.encoder.layers=2"),
+        (["model.decoder.residual=true"], "Set model.decoder.layers=2"),
+        (
+            ["model.encoder.layer_norm=true", "model.encoder.hidden=1",
+             "model.encoder.bidirectional=false"],
+            "Set model.encoder.hidden=2",
+        ),
+        (["model.decoder.layer_norm=true", "model.decoder.hidden=1"], "Set model.decoder.hidden=2"),
+        (
+            ["model.encoder.bidirectional_layers=1", "model.encoder.bidirectional=false"],
+            "Set model.encoder.bidirectional=true",
+        ),
+        (["model.encoder.bidirectional_layers=2"], "Set it to at most 1"),
+        (["model.decoder.tied=true"], "Set model.decoder.embedding=512"),
+        (
+            ["model.decoder.tied=true", "model.attention.context=concat",
+             "model.attention.input_feeding=false"],
+            "Set model.decoder.embedding=1024",
+        ),
+        (
+            ["model.decoder.tied=true", "model.decoder.readout=maxout",
+             "model.decoder.hidden=100"],
+            "Set model.decoder.embedding=50",
+        ),
         (["search.n_best=3"], "Set search.beam to at least 3"),
     ],
-)
+)  # fmt: skip
 def test_impossible_combinations_say_what_to_do(settings: list[str], words: str) -> None:
     assert words in refused(*settings)
 

@@ -32,6 +32,12 @@ MECHANISMS = {
         "model.attention.positions": 6, "model.attention.scope": "local_m",
         "model.attention.window": 3}),
     "copying": ("luong2015", {"model.attention.copy_tokens": True}),
+    "deep over a bidirectional bottom, tied": ("translation", {"model.encoder.layers": 3,
+        "model.encoder.bidirectional_layers": 1, "model.encoder.residual": True,
+        "model.encoder.layer_norm": True, "model.decoder.layers": 3,
+        "model.decoder.residual": True, "model.decoder.layer_norm": True,
+        "model.decoder.bridge": "mean", "model.decoder.tied": True,
+        "model.decoder.embedding": 8}),
 }  # fmt: skip
 """What no preset uses: a preset and settings on top of it."""
 

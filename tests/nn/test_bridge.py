@@ -7,6 +7,7 @@ import torch
 
 from jumok.config import resolve
 from jumok.nn.bridge import Bridge
+from jumok.nn.masks import masked_mean
 from jumok.nn.memory import RNNState
 
 FINAL = RNNState(torch.arange(4.0).view(1, 1, 4), torch.full((1, 1, 4), 9.0))
@@ -40,9 +41,31 @@ def test_learned_is_tanh_of_a_projection_of_each_half() -> None:
         torch.testing.assert_close(made[0, 0], expected)
 
 
-@pytest.mark.parametrize("kind", ["zero", "last", "last_hidden", "learned"])
+def test_mean_is_tanh_of_a_projection_of_the_real_states_mean() -> None:
+    values = torch.tensor([[[1.0, 2, 3, 4], [3, 4, 5, 6], [99, 99, 99, 99]]])
+    mean = masked_mean(values, torch.tensor([[True, True, False]]))
+    torch.testing.assert_close(mean, torch.tensor([[2.0, 3, 4, 5]]))
+    module = bridge("mean")
+    state = module(FINAL, mean)
+    for made, layer in (
+        (state.hidden, module.hidden_projection),
+        (state.cell, module.cell_projection),
+    ):
+        torch.testing.assert_close(made[0, 0], torch.tanh(layer.weight @ mean[0] + layer.bias))
+
+
+def test_the_mean_of_nothing_is_zeros() -> None:
+    values = torch.ones(2, 3, 4, requires_grad=True)
+    mean = masked_mean(values, torch.tensor([[True, False, False], [False, False, False]]))
+    torch.testing.assert_close(mean, torch.tensor([[1.0] * 4, [0.0] * 4]))
+    mean.sum().backward()
+    assert values.grad is not None
+    assert values.grad.sum() == 4
+
+
+@pytest.mark.parametrize("kind", ["zero", "last", "last_hidden", "mean", "learned"])
 def test_a_decoder_without_cell_gets_none(kind: str) -> None:
-    assert bridge(kind, "gru")(FINAL).cell is None
+    assert bridge(kind, "gru")(FINAL, torch.ones(1, 4)).cell is None
 
 
 @pytest.mark.parametrize("kind", ["last", "last_hidden"])

@@ -16,7 +16,8 @@ from jumok.nn import Seq2Seq
 def every_combination() -> list[ModelConfig]:
     """Where attention meets the decoder x cells x readouts, all that the config allows.
 
-    The axes within attention (scope, normaliser, heads, coverage) are drawn for each.
+    The axes within attention (scope, normaliser, heads, coverage) and those of the stacks are drawn
+    for each.
     """
     found, draw = [], random.Random(1)
     for score, timing, context, feeding, readout, cell in itertools.product(
@@ -41,12 +42,23 @@ def every_combination() -> list[ModelConfig]:
             "model.attention.coverage": draw.random() < 0.3 and score != "location",
             "model.encoder.hidden": 3,
             "model.encoder.embedding": 4,
+            "model.encoder.layers": 2,
+            "model.encoder.bidirectional_layers": draw.choice([None, 1]),
+            "model.encoder.residual": draw.random() < 0.5,
+            "model.encoder.layer_norm": draw.random() < 0.5,
             "model.decoder.hidden": 6,
             "model.decoder.embedding": 4,
             "model.decoder.layers": 2,
+            "model.decoder.residual": draw.random() < 0.5,
+            "model.decoder.layer_norm": draw.random() < 0.5,
+            "model.decoder.bridge": draw.choice(["zero", "last", "mean", "learned"]),
             "model.decoder.readout": readout,
             "model.decoder.cell": cell,
         }
+        if draw.random() < 0.5:
+            joined = score == "peek" or (score != "none" and context == "concat")
+            features = 3 if readout == "maxout" else 12 if joined else 6
+            settings |= {"model.decoder.tied": True, "model.decoder.embedding": features}
         try:
             found.append(resolve(settings=settings).model)
         except ConfigError:
@@ -65,6 +77,7 @@ def test_the_config_allows_what_the_table_allows() -> None:
         for m in COMBINATIONS
     }
     assert len(axes) == 6 * 6 * 2 + 2 * 9
+    assert sum(m.decoder.tied for m in COMBINATIONS) > 100
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
@@ -90,7 +103,7 @@ def test_values_and_gradients(cell: str, readout: str) -> None:
             if one is None or other is None:
                 assert one is other, name
             else:
-                torch.testing.assert_close(one, other, msg=f"{name} of {config.attention}")
+                torch.testing.assert_close(one, other, msg=f"{name} of {config}")
 
 
 def step_log_probs(

@@ -80,7 +80,7 @@ def test_luong2015_general_attentional_input_feeding() -> None:
     fed = np.zeros(8)
     for t, y in enumerate(targets):
         x = np.concatenate([w["decoder.embedding.table.weight"][y], fed])
-        s, c = lstm(w, "decoder.rnn.stack", x, s, c)
+        s, c = lstm(w, "decoder.rnn.layers.0", x, s, c)
         scores = np.array([s @ w["decoder.attention.key_projection.weight"] @ hs for hs in h])
         context = softmax(scores) @ h
         fed = np.tanh(
@@ -111,7 +111,7 @@ def test_bahdanau2015_additive_previous_maxout() -> None:
         )  # A.1.2, asked with s_{i-1}
         context = softmax(e) @ h
         embedded = w["decoder.embedding.table.weight"][y]
-        s = gru(w, "decoder.rnn.stack", np.concatenate([embedded, context]), s)
+        s = gru(w, "decoder.rnn.layers.0", np.concatenate([embedded, context]), s)
         deep = (
             w["decoder.readout.deep.weight"] @ np.concatenate([s, embedded, context])
             + w["decoder.readout.deep.bias"]
@@ -129,11 +129,11 @@ def test_nematus2017_conditional_gru_attends_between_two_transitions() -> None:
     s = model.decoder.init_state(memory).rnn.hidden[0, 0].detach().numpy()
     for t, y in enumerate(targets):
         embedded = w["decoder.embedding.table.weight"][y]
-        between = gru(w, "decoder.rnn.stack", embedded, s)
+        between = gru(w, "decoder.rnn.layers.0", embedded, s)
         query = w["decoder.attention.query_projection.weight"] @ between
         keys = h @ w["decoder.attention.key_projection.weight"].T
         context = softmax(np.tanh(query + keys) @ w["decoder.attention.v"]) @ h
-        s = gru(w, "decoder.second_rnn.stack", context, between)
+        s = gru(w, "decoder.second_rnn.layers.0", context, between)
         deep = (
             w["decoder.readout.deep.weight"] @ np.concatenate([s, embedded, context])
             + w["decoder.readout.deep.bias"]
@@ -153,7 +153,7 @@ def test_cho2014_sees_the_thought_vector_at_every_step() -> None:
     )
     for t, y in enumerate(targets):
         embedded = w["decoder.embedding.table.weight"][y]
-        s = gru(w, "decoder.rnn.stack", np.concatenate([embedded, thought]), s)
+        s = gru(w, "decoder.rnn.layers.0", np.concatenate([embedded, thought]), s)
         deep = (
             w["decoder.readout.deep.weight"] @ np.concatenate([s, thought, embedded])
             + w["decoder.readout.deep.bias"]
@@ -169,7 +169,7 @@ def test_lecture_dot_current_concat() -> None:
     s = memory.final.hidden[0, 0].detach().numpy()
     c = np.zeros(8)  # the notes hand on h alone
     for t, y in enumerate(targets):
-        s, c = lstm(w, "decoder.rnn.stack", w["decoder.embedding.table.weight"][y], s, c)
+        s, c = lstm(w, "decoder.rnn.layers.0", w["decoder.embedding.table.weight"][y], s, c)
         context = softmax(h @ s) @ h
         logits = (
             w["decoder.readout.weight"] @ np.concatenate([context, s]) + w["decoder.readout.bias"]
@@ -183,6 +183,6 @@ def test_sutskever2014_has_nothing_but_the_last_state() -> None:
     s = memory.final.hidden[0, 0].detach().numpy()
     c = memory.final.cell[0, 0].detach().numpy()
     for t, y in enumerate(targets):
-        s, c = lstm(w, "decoder.rnn.stack", w["decoder.embedding.table.weight"][y], s, c)
+        s, c = lstm(w, "decoder.rnn.layers.0", w["decoder.embedding.table.weight"][y], s, c)
         logits = w["decoder.readout.weight"] @ s + w["decoder.readout.bias"]
         np.testing.assert_allclose(ours[t], np.log(softmax(logits)), rtol=1e-9)

@@ -19,10 +19,13 @@ from jumok.bundle import read_bundle
 from jumok.errors import BundleError, ConfigError, DataError, Interrupted
 from jumok.training.interrupt import StopRequest, listen
 
-# everything that has a state: dropout, warm-up, the average, a plateau
+# everything that has a state: dropout, warm-up, the average, a plateau; and a tied table, which
+# is one parameter in two places
 SETTINGS = {
     "model.encoder.dropout": 0.3,
     "model.decoder.dropout": 0.3,
+    "model.decoder.tied": True,
+    "model.decoder.embedding": 32,
     "train.max_epochs": 3,
     "train.validate_every": 5,
     "train.warmup_steps": 4,

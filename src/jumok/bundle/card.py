@@ -35,6 +35,8 @@ def model_card(
         feeding = ", input feeding" if att.input_feeding else ""
         attention += f", {att.timing} timing, context into {att.context}{feeding}"
     direction = "bidirectional " if enc.bidirectional else ""
+    if enc.bidirectional_layers:
+        direction += f"(lowest {enc.bidirectional_layers}) "
     scores = "\n".join(
         f"| {name} | {value:.4g} |" for name, value in metrics.items() if name in _SCORES
     )

@@ -102,7 +102,8 @@ class EncoderConfig(Section):
     embedding: int = Field(default=256, ge=1, le=65536)
     """Size of a source token's vector."""
     hidden: int = Field(default=256, ge=1, le=65536)
-    """Size of a hidden state, per direction."""
+    """Size of a hidden state, per direction. Where `bidirectional`, a layer that reads forwards
+    alone has the size of both directions."""
     layers: int = Field(default=1, ge=1, le=64)
     """Number of stacked layers."""
     bidirectional: bool = True
@@ -111,6 +112,13 @@ class EncoderConfig(Section):
     """Whether the first word of a source is a list of features, as in inflection: each of them a
     token beside those of the text (`tokens`), or all read by an encoder of their own and attended
     to separately (`apart`)."""
+    bidirectional_layers: int | None = Field(default=None, ge=1)
+    """Let only so many layers, from the bottom, read in both directions and those above forwards
+    alone (1: Wu et al. 2016, section 3.2). Empty: all."""
+    residual: bool = False
+    """Add what a layer reads to its output, from the second layer on (Wu et al. 2016, eq. 6)."""
+    layer_norm: bool = False
+    """Normalise each layer's output (Ba et al. 2016, eq. 4)."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of values dropped from embeddings, between layers, and from the last layer."""
     token_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -118,8 +126,25 @@ class EncoderConfig(Section):
 
     @property
     def memory(self) -> int:
-        """Size of a hidden state handed to attention: both directions joined."""
+        """Size of every layer's output, the top one's being what attention reads."""
         return self.hidden * (2 if self.bidirectional else 1)
+
+    @model_validator(mode="after")
+    def _possible(self) -> EncoderConfig:
+        both = self.bidirectional_layers
+        if both is not None and not self.bidirectional:
+            raise ValueError(
+                f"model.encoder.bidirectional_layers={both} says how many layers read in both "
+                "directions, but with model.encoder.bidirectional=false none does. Set "
+                "model.encoder.bidirectional=true, or leave bidirectional_layers out"
+            )
+        if both is not None and both > self.layers:
+            raise ValueError(
+                f"model.encoder.bidirectional_layers={both} is more than model.encoder.layers="
+                f"{self.layers}. Set it to at most {self.layers}, or leave it out"
+            )
+        _check_stack("encoder", self, self.memory)
+        return self
 
 
 class DecoderConfig(Section):
@@ -133,26 +158,51 @@ class DecoderConfig(Section):
     """Size of a hidden state."""
     layers: int = Field(default=1, ge=1, le=64)
     """Number of stacked layers."""
+    residual: bool = False
+    """Add what a layer reads to its output, from the second layer on (Wu et al. 2016, eq. 6)."""
+    layer_norm: bool = False
+    """Normalise each layer's output (Ba et al. 2016, eq. 4)."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of values dropped from embeddings, between layers, and before the readout."""
     token_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of tokens fed to the decoder whose whole embedding is dropped."""
-    bridge: Literal["zero", "last", "last_hidden", "learned"] = "learned"
+    bridge: Literal["zero", "last", "last_hidden", "mean", "learned"] = "learned"
     """First decoder state: zeros; the encoder's last state as it is (`last`, needs equal sizes), or
     of an LSTM's only the hidden half (`last_hidden`: the cell starts from zeros); or tanh of a
-    learned projection (`learned`, Bahdanau et al. 2015, A.2.2)."""
+    learned projection of that state (`learned`, Bahdanau et al. 2015, A.2.2), or of the mean of the
+    states of all source tokens (`mean`, Sennrich et al. 2017, section 3)."""
     readout: Literal["linear", "maxout"] = "linear"
     """From features to scores over the vocabulary: one linear map, or the deep output with a
     maxout layer of Cho et al. 2014 and Bahdanau et al. 2015."""
+    tied: bool = False
+    """Score a token by its own embedding: the readout's matrix is the table of target embeddings
+    (Press & Wolf 2017)."""
 
     @model_validator(mode="after")
     def _possible(self) -> DecoderConfig:
+        _check_stack("decoder", self, self.hidden)
         if self.readout == "maxout" and self.hidden < 2:
             raise ValueError(
                 "model.decoder.readout=maxout takes the larger of every two values, but "
                 "model.decoder.hidden is 1. Set model.decoder.hidden=2, or more"
             )
         return self
+
+
+def _check_stack(name: str, config: EncoderConfig | DecoderConfig, size: int) -> None:
+    """Refuse what a stack with outputs of ``size`` cannot do."""
+    if config.residual and config.layers < 2:
+        raise ValueError(
+            f"model.{name}.residual=true adds to a layer's output what it read from the layer "
+            f"below, but there is one layer. Set model.{name}.layers=2, or more, or "
+            f"model.{name}.residual=false"
+        )
+    if config.layer_norm and size < 2:
+        raise ValueError(
+            f"model.{name}.layer_norm=true compares a layer's values with their mean, but "
+            f"model.{name}.hidden is {config.hidden} and leaves only one. Set "
+            f"model.{name}.hidden=2, or more, or model.{name}.layer_norm=false"
+        )
 
 
 class AttentionConfig(Section):
@@ -221,6 +271,13 @@ class ModelConfig(Section):
     attention: AttentionConfig = AttentionConfig()
     """What joins them."""
 
+    @property
+    def combined(self) -> int:
+        """Size of the decoder's state together with what `attention.context` adds to it."""
+        att = self.attention
+        joined = att.score == "peek" or (att.attends and att.context == "concat")
+        return self.decoder.hidden + self.encoder.memory * joined
+
     @model_validator(mode="after")
     def _possible(self) -> ModelConfig:
         enc, dec, att = self.encoder, self.decoder, self.attention
@@ -267,6 +324,14 @@ class ModelConfig(Section):
                 f"layers must agree, but the encoder ends with {enc.layers} x {enc.memory} and the "
                 f"decoder starts with {dec.layers} x {dec.hidden}. Make them equal, or set "
                 "model.decoder.bridge=learned"
+            )
+        read = dec.hidden // 2 if dec.readout == "maxout" else self.combined
+        if dec.tied and dec.embedding != read:
+            raise ValueError(
+                f"model.decoder.tied=true makes the readout's matrix of the target embeddings, so "
+                f"these need the size that the readout reads, but model.decoder.embedding is "
+                f"{dec.embedding} and the readout reads {read}. Set model.decoder.embedding="
+                f"{read}, or model.decoder.tied=false"
             )
         return self
 

@@ -11,11 +11,14 @@ from jumok.nn.memory import RNNState
 
 
 class Bridge(nn.Module):
-    """``zero``, ``last`` (a copy), ``last_hidden`` or ``learned``: ``s_0 = tanh(W h_n + b)``.
+    """``zero``, ``last`` (a copy), ``last_hidden``, ``learned`` or ``mean``.
 
-    Bahdanau et al. 2015, A.2.2, use ``tanh(W_s h_1)`` of the backward encoder alone. Differs: we
-    project the last states of all layers and both directions joined, to all decoder layers, and
-    an LSTM's cell has a projection of its own.
+        s_0 = tanh(W h_n + b)              learned
+        s_0 = tanh(W mean_i(h_i) + b)      mean (Sennrich et al. 2017, section 3)
+
+    For the first, Bahdanau et al. 2015, A.2.2, use ``tanh(W_s h_1)`` of the backward encoder alone.
+    Differs: we project the last states of all layers and both directions joined. In both, every
+    decoder layer has a projection of its own, and so has an LSTM's cell.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -23,18 +26,25 @@ class Bridge(nn.Module):
         self.kind = config.decoder.bridge
         self.layers, self.hidden = config.decoder.layers, config.decoder.hidden
         self.has_cell = config.decoder.cell == "lstm"
-        if self.kind == "learned":
-            size_in = config.encoder.layers * config.encoder.memory
+        if self.kind in ("learned", "mean"):
+            states = config.encoder.layers if self.kind == "learned" else 1
+            size_in = states * config.encoder.memory
             size_out = self.layers * self.hidden
             self.hidden_projection = nn.Linear(size_in, size_out)
             if self.has_cell:
                 self.cell_projection = nn.Linear(size_in, size_out)
 
-    def forward(self, final: RNNState) -> RNNState:
+    def forward(
+        self, final: RNNState, mean: Float[Tensor, "batch memory"] | None = None
+    ) -> RNNState:
         """The decoder's first state. Where only the decoder is an LSTM, its cell starts from the
         encoder's hidden state (``learned``) or zeros (``last``, ``last_hidden``)."""
         if self.kind == "learned":
-            return self._project(final)
+            cell = final.hidden if final.cell is None else final.cell
+            return self._project(final.hidden.flatten(1), cell.flatten(1))
+        if self.kind == "mean":
+            assert mean is not None, "memory was made without the mean"
+            return self._project(mean, mean)
         batch = final.hidden.shape[0]
         zeros = final.hidden.new_zeros(batch, self.layers, self.hidden)
         if self.kind == "zero":
@@ -44,12 +54,13 @@ class Bridge(nn.Module):
         drops_cell = final.cell is None or self.kind == "last_hidden"
         return RNNState(final.hidden, zeros if drops_cell else final.cell)
 
-    def _project(self, final: RNNState) -> RNNState:
-        hidden = self._shape(self.hidden_projection(final.hidden.flatten(1)))
+    def _project(
+        self, hidden_from: Float[Tensor, "batch source"], cell_from: Float[Tensor, "batch source"]
+    ) -> RNNState:
+        hidden = self._shape(self.hidden_projection(hidden_from))
         if not self.has_cell:
             return RNNState(hidden, None)
-        cell_from = final.hidden if final.cell is None else final.cell
-        return RNNState(hidden, self._shape(self.cell_projection(cell_from.flatten(1))))
+        return RNNState(hidden, self._shape(self.cell_projection(cell_from)))
 
     def _shape(
         self, projected: Float[Tensor, "batch flat"]

@@ -18,11 +18,17 @@ Where the readout is maxout, E y_{t-1} (and c_t, if not yet there) join the feat
 
 Timing mid is the conditional GRU of Sennrich et al. 2017 (Nematus), section 3: two transitions with
 the attention between them. Differs: any kind of cell, and in a stack the second transition is that
-of the top layer.
+of the top layer. With residual connections it counts as one more layer, to whose output the first
+transition's is added.
+
+Where residual connections or layer normalisation make the output x of the top layer another than
+its state m (`jumok.nn.rnn`), s_t and s'_t are x; but what asks as s_{t-1}, and what either
+transition goes on from, is m.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -34,6 +40,7 @@ from jumok.nn.attention import Attention, mean_of_heads
 from jumok.nn.bridge import Bridge
 from jumok.nn.copying import mixture
 from jumok.nn.embedding import Embedding
+from jumok.nn.masks import masked_mean
 from jumok.nn.memory import DecoderOutput, DecoderState, Memory, RNNState, StepOutput
 from jumok.nn.readout import LinearReadout, MaxoutReadout
 from jumok.nn.rnn import RNN
@@ -46,7 +53,8 @@ class Decoder(nn.Module):
         super().__init__()
         dec, att, memory = config.decoder, config.attention, config.encoder.memory
         self.config = config
-        self.embedding = Embedding(vocab, dec.embedding, dec.dropout, dec.token_dropout)
+        scale = math.sqrt(dec.embedding) if dec.tied else 1.0
+        self.embedding = Embedding(vocab, dec.embedding, dec.dropout, dec.token_dropout, scale)
         self.dropout = nn.Dropout(dec.dropout)
         self.bridge = Bridge(config)
         self.attention = Attention(att, dec.hidden, memory) if att.attends else None
@@ -54,13 +62,23 @@ class Decoder(nn.Module):
             self.combine = nn.Linear(memory + dec.hidden, dec.hidden)
         sizes = _Sizes(config)
         self.feed_size = sizes.feed
-        self.rnn = RNN(dec.cell, sizes.rnn_input, dec.hidden, dec.layers, dec.dropout)
+        self.rnn = RNN(
+            dec.cell,
+            sizes.rnn_input,
+            dec.hidden,
+            dec.layers,
+            dec.dropout,
+            residual=dec.residual,
+            layer_norm=dec.layer_norm,
+        )
         if att.attends and att.timing == "mid":
-            self.second_rnn = RNN(dec.cell, memory, dec.hidden, layers=1, dropout=0.0)
+            self.second_rnn = RNN(
+                dec.cell, memory, dec.hidden, layers=1, dropout=0.0, layer_norm=dec.layer_norm
+            )
         self.readout = (
-            MaxoutReadout(sizes.features, dec.hidden // 2, vocab)
+            MaxoutReadout(sizes.features, dec.hidden // 2, vocab, dec.tied)
             if dec.readout == "maxout"
-            else LinearReadout(sizes.features, vocab)
+            else LinearReadout(sizes.features, vocab, dec.tied)
         )
         if att.attends and att.copy_tokens:
             self.switch = nn.Linear(memory + dec.hidden + dec.embedding, 1)
@@ -70,6 +88,13 @@ class Decoder(nn.Module):
         """Whether the attention of one step enters the RNN of a later one."""
         att = self.config.attention
         return att.attends and (att.input_feeding or att.context == "rnn_input" or att.coverage)
+
+    @property
+    def _goes_step_by_step(self) -> bool:
+        """Whether teacher forcing needs one step after the other. A state asks (timing previous)
+        that the RNN, run at once, keeps to itself where its output is not its state."""
+        asks_first = self.attention is not None and self.config.attention.timing == "previous"
+        return self.feeds_back or (asks_first and not self.rnn.hands_up_its_state)
 
     @property
     def _counts_steps(self) -> bool:
@@ -87,10 +112,11 @@ class Decoder(nn.Module):
         copies: Int[Tensor, "batch src_len"] | None = None,
     ) -> Memory:
         """The encoder's result as `Memory`, keys and values projected."""
+        mean = masked_mean(values, mask) if self.config.decoder.bridge == "mean" else None
         if self.attention is None:
-            return Memory(values, None, mask, final)
+            return Memory(values, None, mask, final, mean=mean)
         keys = self.attention.keys(values)
-        return Memory(self.attention.values(values), keys, mask, final, copies)
+        return Memory(self.attention.values(values), keys, mask, final, copies, mean)
 
     def init_state(self, memory: Memory) -> DecoderState:
         """The state before the first token; what is fed in first is zeros (Luong 3.3)."""
@@ -102,7 +128,7 @@ class Decoder(nn.Module):
             position = torch.zeros_like(memory.mask[:, 0], dtype=torch.long)
         if self._covers:
             coverage = torch.zeros_like(memory.values[:, :, 0])
-        return DecoderState(self.bridge(memory.final), feed, position, coverage)
+        return DecoderState(self.bridge(memory.final, memory.mean), feed, position, coverage)
 
     def step(self, tokens: Int[Tensor, "batch"], state: DecoderState, memory: Memory) -> StepOutput:
         """Read one token per row; give scores for the next, the new state and the weights."""
@@ -113,12 +139,12 @@ class Decoder(nn.Module):
     def forward(self, target_in: Int[Tensor, "batch tgt_len"], memory: Memory) -> DecoderOutput:
         """Teacher forcing: all of ``target_in`` (from <s>) is given.
 
-        Equals the loop over `step`. Where nothing feeds back, the RNN runs over the whole target
-        in one call and attention is two batched products.
+        Equals the loop over `step`. Where no step waits for another, the RNN runs over the whole
+        target in one call and attention is two batched products.
         """
         embedded = self.embedding(target_in)
         state = self.init_state(memory)
-        if not self.feeds_back:
+        if not self._goes_step_by_step:
             return self._forward_at_once(embedded, state, memory)
         steps = []
         for position in range(target_in.shape[1]):
@@ -134,7 +160,8 @@ class Decoder(nn.Module):
 
     def logits(self, features: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows vocab"]:
         """Scores over the vocabulary; give it only the rows that are needed."""
-        return self.readout(self.dropout(features))
+        table = self.embedding.table.weight if self.config.decoder.tied else None
+        return self.readout(self.dropout(features), table)
 
     def log_probs(
         self, output: StepOutput | DecoderOutput, memory: Memory, size: int | None = None
@@ -174,7 +201,8 @@ class Decoder(nn.Module):
             context, weights = self._attend(top, state, memory)
         if timing == "mid":
             assert context is not None
-            top, rnn_state = self._second_transition(context, rnn_state)
+            second, rnn_state = self._second_transition(context, rnn_state)
+            top = top + second if self.config.decoder.residual else second
         combined = self._combine(top, context, memory.thought)
         feed = state.feed
         if feed is not None:
@@ -286,7 +314,6 @@ class _Sizes:
         into_rnn = att.attends and att.context == "rnn_input" and att.timing == "previous"
         peeks = att.score == "peek"
         self.rnn_input = dec.embedding + self.feed + memory * (into_rnn + peeks)
-        joined = peeks or (att.attends and att.context == "concat")
-        self.features = dec.hidden + memory * joined
+        self.features = config.combined
         if dec.readout == "maxout":
             self.features += dec.embedding + memory * (att.attends and att.context == "rnn_input")

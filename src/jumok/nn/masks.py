@@ -22,6 +22,14 @@ def window_mask(
     return distance.abs() <= window
 
 
+def masked_mean(
+    values: Float[Tensor, "batch length size"], mask: Bool[Tensor, "batch length"]
+) -> Float[Tensor, "batch size"]:
+    """Mean over the positions where ``mask`` is True; zeros where there is none."""
+    real = values.masked_fill(~mask[:, :, None], 0.0)
+    return real.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp_min(1)
+
+
 def masked_normalise(
     scores: Float[Tensor, "*batch tgt_len src_len"],
     mask: Bool[Tensor, "*#batch #tgt_len src_len"],

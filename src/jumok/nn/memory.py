@@ -46,7 +46,8 @@ class Memory(NamedTuple):
     ``keys`` the states as the score wants them, both projected once per source; ``keys`` is None
     where there is no attention. ``final`` is the encoder's last state, both directions joined.
     ``copies`` only where source tokens can be copied: the target token each would be, see
-    `jumok.nn.copying`.
+    `jumok.nn.copying`. ``mean`` only where the bridge starts from it: the mean of the encoder's
+    states.
     """
 
     values: Float[Tensor, "batch src_len memory"]
@@ -54,6 +55,7 @@ class Memory(NamedTuple):
     mask: Bool[Tensor, "batch src_len"]
     final: RNNState
     copies: Int[Tensor, "batch src_len"] | None = None
+    mean: Float[Tensor, "batch memory"] | None = None
 
     @property
     def thought(self) -> Float[Tensor, "batch memory"]:
@@ -68,6 +70,7 @@ class Memory(NamedTuple):
             self.mask[index],
             self.final.select(index),
             None if self.copies is None else self.copies[index],
+            None if self.mean is None else self.mean[index],
         )
 
 

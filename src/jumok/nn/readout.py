@@ -7,7 +7,26 @@ from torch import Tensor, nn
 
 
 class LinearReadout(nn.Linear):
-    """``logits = W_y features + b_y``."""
+    """``logits = W_y features + b_y``; where ``tied``, W_y is the target embeddings' table.
+
+    Press & Wolf 2017, section 3. Tied, it owns no matrix and is given the table at every call: so
+    there is one parameter, under one name, wherever models are saved, averaged or loaded.
+    """
+
+    def __init__(self, features: int, vocab: int, tied: bool = False) -> None:
+        super().__init__(features, vocab)
+        self.tied = tied
+        if tied:
+            self.register_parameter("weight", None)
+
+    def forward(
+        self,
+        features: Float[Tensor, "*rows features"],
+        table: Float[Tensor, "vocab features"] | None = None,
+    ) -> Float[Tensor, "*rows vocab"]:
+        """Scores before the softmax; ``table`` only where tied."""
+        weight = self.weight if table is None else table
+        return nn.functional.linear(features, weight, self.bias)
 
 
 class MaxoutReadout(nn.Module):
@@ -21,12 +40,16 @@ class MaxoutReadout(nn.Module):
     the appendix of Bahdanau et al. writes s_{t-1}. Biases are added.
     """
 
-    def __init__(self, features: int, hidden: int, vocab: int) -> None:
+    def __init__(self, features: int, hidden: int, vocab: int, tied: bool = False) -> None:
         super().__init__()
         self.deep = nn.Linear(features, 2 * hidden)
-        self.output = LinearReadout(hidden, vocab)
+        self.output = LinearReadout(hidden, vocab, tied)
 
-    def forward(self, features: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows vocab"]:
-        """Scores before the softmax."""
+    def forward(
+        self,
+        features: Float[Tensor, "*rows features"],
+        table: Float[Tensor, "vocab hidden"] | None = None,
+    ) -> Float[Tensor, "*rows vocab"]:
+        """Scores before the softmax; ``table`` only where tied."""
         pairs = self.deep(features).unflatten(-1, (-1, 2))
-        return self.output(pairs.amax(dim=-1))
+        return self.output(pairs.amax(dim=-1), table)

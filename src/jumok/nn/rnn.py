@@ -3,7 +3,18 @@
 LSTM: Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000; GRU: Cho et al. 2014,
 section 2.3, in cuDNN's variant (the reset gate acts after the recurrent product); plain RNN: Elman
 1990 with tanh. The equations are those in the documentation of `torch.nn.LSTM`, `GRU` and `RNN`,
-whose modules hold the weights and run whole sequences.
+whose modules hold the weights of one layer each and run whole sequences.
+
+Between them, with x^0 the input, m^l the state of layer l and x^l what it hands up::
+
+    m^l_t = RNN^l(x^{l-1}_t, m^l_{t-1})
+    x^l_t = m^l_t                                          plain
+          | g (m^l_t - mean) / deviation + b               layer_norm (Ba et al. 2016, eq. 4)
+    x^l_t = x^l_t + x^{l-1}_t, l > 1                       residual (Wu et al. 2016, eq. 6)
+
+Differs: Ba et al. normalise the sums inside the cell, we its output, so that torch's fused kernels
+stay. Wu et al. add from the third layer on (figure 1), we from the second, which is the first whose
+input has the size of its output. Dropout falls on what a layer reads, not on what is added.
 """
 
 from __future__ import annotations
@@ -18,95 +29,147 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from jumok.config import Cell
 from jumok.nn.memory import RNNState
 
-_Stacked = Float[Tensor, "stacked batch hidden"]
-"""A state as torch has it: first the layers, and within each its directions."""
+_Directed = Float[Tensor, "directions batch share"]
+"""The state of one layer as torch has it."""
 
 _MODULES: dict[Cell, Callable[..., nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
 
 class RNN(nn.Module):
-    """``layers`` recurrent layers of kind ``cell``; dropout between layers while training."""
+    """``layers`` recurrent layers of kind ``cell``, each with outputs of ``size``.
+
+    The lowest ``bidirectional_layers`` read in both directions, each with half of ``size``, and the
+    two states stand side by side; the layers above read forwards alone.
+    """
 
     def __init__(
         self,
         cell: Cell,
         input_size: int,
-        hidden: int,
+        size: int,
         layers: int,
         dropout: float,
-        bidirectional: bool = False,
+        bidirectional_layers: int = 0,
+        residual: bool = False,
+        layer_norm: bool = False,
     ) -> None:
         super().__init__()
         self.cell = cell
-        self.dropout = dropout if layers > 1 else 0.0  # torch warns where there is no between
-        self.stack = _MODULES[cell](
-            input_size,
-            hidden,
-            num_layers=layers,
-            dropout=self.dropout,
-            bidirectional=bidirectional,
-            batch_first=True,
+        self.dropout = dropout
+        self.residual = residual
+        self.layers = nn.ModuleList(
+            _MODULES[cell](
+                size if number else input_size,
+                size // 2 if number < bidirectional_layers else size,
+                bidirectional=number < bidirectional_layers,
+                batch_first=True,
+            )
+            for number in range(layers)
         )
+        self.norms = nn.ModuleList(nn.LayerNorm(size) for _ in range(layers * layer_norm))
+
+    @property
+    def hands_up_its_state(self) -> bool:
+        """Whether the output of the stack is the state of its top layer, and nothing else."""
+        return not self.norms and not (self.residual and len(self.layers) > 1)
 
     def forward(
         self,
         inputs: Float[Tensor, "batch length input"],
         state: RNNState | None = None,
         lengths: Int[Tensor, "batch"] | None = None,
-    ) -> tuple[Float[Tensor, "batch length output"], RNNState]:
-        """Run over whole sequences.
+    ) -> tuple[Float[Tensor, "batch length size"], RNNState]:
+        """Run over whole sequences: the top layer's outputs x, and the last state m of every layer.
 
         With ``lengths``, padding is packed away: outputs there are zeros and the final state is
-        the one after each row's last real token. In the returned state the directions of one
-        layer stand side by side: (batch, layers, directions x hidden).
+        the one after each row's last real token.
         """
-        first = None if state is None else self._to_torch(state)
-        if lengths is None:
-            outputs, last = self.stack(inputs, first)
-        else:
+        packed = None
+        if lengths is not None:
             packed = pack_padded_sequence(
                 inputs, lengths.cpu(), batch_first=True, enforce_sorted=False
             )
-            packed, last = self.stack(packed, first)
-            outputs, _ = pad_packed_sequence(packed, batch_first=True, total_length=inputs.shape[1])
-        return outputs, self._from_torch(last)
+        below = inputs if packed is None else packed.data
+        states = []
+        for number, layer in enumerate(self.layers):
+            first = None if state is None else self._to_torch(state, number)
+            read = self._read(below, number)
+            if packed is None:
+                made, last = layer(read, first)
+            else:
+                run, last = layer(packed._replace(data=read), first)
+                made = run.data
+            states.append(self._from_torch(last))
+            below = self._hand_up(made, below, number)
+        if packed is not None:
+            below, _ = pad_packed_sequence(
+                packed._replace(data=below), batch_first=True, total_length=inputs.shape[1]
+            )
+        return below, _stack(states)
 
     def step(
         self, inputs: Float[Tensor, "batch input"], state: RNNState
-    ) -> tuple[Float[Tensor, "batch hidden"], RNNState]:
+    ) -> tuple[Float[Tensor, "batch size"], RNNState]:
         """One step of a one-directional stack: the top layer's output and the new state."""
         below = inputs
-        hiddens, cells = [], []
-        for layer in range(self.stack.num_layers):
-            if layer and self.training:
-                below = nn.functional.dropout(below, self.dropout)
-            weights = self.stack.all_weights[layer]
-            hidden = state.hidden[:, layer]
+        states = []
+        for number, layer in enumerate(self.layers):
+            assert isinstance(layer, nn.RNNBase)
+            read, weights = self._read(below, number), layer.all_weights[0]
+            hidden, cell = state.hidden[:, number], None
             if state.cell is not None:
-                below, cell = torch.lstm_cell(below, (hidden, state.cell[:, layer]), *weights)
-                cells.append(cell)
+                made, cell = torch.lstm_cell(read, (hidden, state.cell[:, number]), *weights)
             elif self.cell == "gru":
-                below = torch.gru_cell(below, hidden, *weights)
+                made = torch.gru_cell(read, hidden, *weights)
             else:
-                below = torch.rnn_tanh_cell(below, hidden, *weights)
-            hiddens.append(below)
-        return below, RNNState(
-            torch.stack(hiddens, dim=1), torch.stack(cells, dim=1) if cells else None
-        )
+                made = torch.rnn_tanh_cell(read, hidden, *weights)
+            states.append((made, cell))
+            below = self._hand_up(made, below, number)
+        return below, _stack(states)
 
-    def _to_torch(self, state: RNNState) -> _Stacked | tuple[_Stacked, _Stacked]:
-        hidden = state.hidden.transpose(0, 1).contiguous()
+    def _read(
+        self, below: Float[Tensor, "*rows size_below"], number: int
+    ) -> Float[Tensor, "*rows size_below"]:
+        """What layer ``number`` sees of the output below it: dropout is between layers alone."""
+        if not number:
+            return below
+        return nn.functional.dropout(below, self.dropout, self.training)
+
+    def _hand_up(
+        self,
+        made: Float[Tensor, "*rows size"],
+        below: Float[Tensor, "*rows size_below"],
+        number: int,
+    ) -> Float[Tensor, "*rows size"]:
+        """x^l from m^l and x^{l-1}."""
+        if self.norms:
+            made = self.norms[number](made)
+        return made + below if self.residual and number else made
+
+    def _to_torch(self, state: RNNState, number: int) -> _Directed | tuple[_Directed, _Directed]:
+        hidden = state.hidden[:, number][None].contiguous()
         if state.cell is None:
             return hidden
-        return hidden, state.cell.transpose(0, 1).contiguous()
+        return hidden, state.cell[:, number][None].contiguous()
 
-    def _from_torch(self, last: _Stacked | tuple[_Stacked, _Stacked]) -> RNNState:
+    def _from_torch(
+        self, last: _Directed | tuple[_Directed, _Directed]
+    ) -> tuple[Float[Tensor, "batch size"], Float[Tensor, "batch size"] | None]:
         if isinstance(last, tuple):
-            return RNNState(self._join(last[0]), self._join(last[1]))
-        return RNNState(self._join(last), None)
+            return _join(last[0]), _join(last[1])
+        return _join(last), None
 
-    def _join(self, last: _Stacked) -> Float[Tensor, "batch layers output"]:
-        directions = 2 if self.stack.bidirectional else 1
-        _, batch, hidden = last.shape
-        split = last.view(self.stack.num_layers, directions, batch, hidden)
-        return split.permute(2, 0, 1, 3).reshape(batch, self.stack.num_layers, directions * hidden)
+
+def _join(directed: _Directed) -> Float[Tensor, "batch size"]:
+    """Both directions side by side."""
+    return directed.transpose(0, 1).flatten(1)
+
+
+def _stack(
+    states: list[tuple[Float[Tensor, "batch size"], Float[Tensor, "batch size"] | None]],
+) -> RNNState:
+    cells = [cell for _, cell in states if cell is not None]
+    return RNNState(
+        torch.stack([hidden for hidden, _ in states], dim=1),
+        torch.stack(cells, dim=1) if cells else None,
+    )

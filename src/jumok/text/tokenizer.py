@@ -181,9 +181,7 @@ class Tokenizer:
         """This tokenizer, and ``features`` for the first word of every text."""
         return Tokenizer(self._model, self.kind, self._separator, self._lowercase, features)
 
-    def _join(
-        self, texts: Sequence[str], features: Tokenizer, plain: Tokenizer
-    ) -> list[Encoding]:
+    def _join(self, texts: Sequence[str], features: Tokenizer, plain: Tokenizer) -> list[Encoding]:
         """What both tokenizers make of their parts."""
         cuts = [feature_cut(text, index) for index, text in enumerate(texts)]
         heads = features.encode_batch(
