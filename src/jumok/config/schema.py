@@ -272,11 +272,18 @@ class ModelConfig(Section):
     """What joins them."""
 
     @property
+    def context(self) -> int:
+        """Size of a context: with features apart, theirs stands beside that of the text."""
+        return self.encoder.memory * (2 if self.encoder.features == "apart" else 1)
+
+    @property
     def combined(self) -> int:
         """Size of the decoder's state together with what `attention.context` adds to it."""
         att = self.attention
-        joined = att.score == "peek" or (att.attends and att.context == "concat")
-        return self.decoder.hidden + self.encoder.memory * joined
+        if att.score == "peek":
+            return self.decoder.hidden + self.encoder.memory
+        joined = att.attends and att.context == "concat"
+        return self.decoder.hidden + self.context * joined
 
     @model_validator(mode="after")
     def _possible(self) -> ModelConfig:
@@ -316,6 +323,12 @@ class ModelConfig(Section):
             raise ValueError(
                 f"model.attention.input_feeding=true hands on an attentional state, but "
                 f"score={att.score} has none. Set model.attention.input_feeding=false"
+            )
+        if enc.features == "apart" and not att.attends:
+            raise ValueError(
+                "model.encoder.features=apart attends to the features, but model.attention.score="
+                f"{att.score} attends to nothing. Set model.encoder.features=tokens, or use "
+                "another score"
             )
         copies = dec.bridge in ("last", "last_hidden")
         if copies and (dec.hidden, dec.layers) != (enc.memory, enc.layers):

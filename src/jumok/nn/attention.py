@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from jumok.config import AttentionConfig
-from jumok.nn.masks import length_mask, masked_normalise
-from jumok.nn.memory import Memory
+from jumok.nn.masks import masked_normalise, places
+from jumok.nn.memory import FeatureMemory, Memory
 from jumok.nn.scope import LocalScope
 
 
@@ -145,7 +145,7 @@ class Attention(nn.Module):
     def forward(
         self,
         query: Float[Tensor, "batch tgt_len query"],
-        memory: Memory,
+        memory: Memory | FeatureMemory,
         position: Int[Tensor, "#batch tgt_len"] | None = None,
         coverage: Float[Tensor, "batch src_len"] | None = None,
     ) -> AttentionOutput:
@@ -159,7 +159,7 @@ class Attention(nn.Module):
         if coverage is not None:
             keys = keys + coverage[:, :, None] * self.coverage_vector
         if self.config.score == "location":
-            scores, known = self._location_scores(query, mask.shape[-1])
+            scores, known = self._location_scores(query, memory.mask)
             mask = mask & known
         else:
             scores = self._scores(query, keys)
@@ -192,13 +192,13 @@ class Attention(nn.Module):
         return (scaled_dot_score if score == "scaled_dot" else dot_score)(query, keys)
 
     def _location_scores(
-        self, query: Float[Tensor, "batch tgt_len query"], src_len: int
-    ) -> tuple[Float[Tensor, "batch tgt_len src_len"], Bool[Tensor, "1 1 src_len"]]:
+        self, query: Float[Tensor, "batch tgt_len query"], mask: Bool[Tensor, "batch src_len"]
+    ) -> tuple[Float[Tensor, "batch tgt_len src_len"], Bool[Tensor, "batch 1 src_len"]]:
         """Scores of all positions, and which of them W_a has rows for."""
-        known = torch.tensor([self.config.positions], device=query.device)
-        scores = self.location_projection(query)[..., :src_len]
-        padding = src_len - scores.shape[-1]
-        return nn.functional.pad(scores, (0, padding)), length_mask(known, src_len)[:, None]
+        place = places(mask)[:, None] - 1
+        scores = self.location_projection(query)
+        row = place.clamp(0, self.config.positions - 1).expand(-1, query.shape[1], -1)
+        return scores.gather(2, row), place < self.config.positions
 
     def _cut(
         self, whole: Float[Tensor, "batch length size"]

@@ -29,10 +29,11 @@ transition goes on from, is m.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from jumok.config import ModelConfig
@@ -40,8 +41,16 @@ from jumok.nn.attention import Attention, mean_of_heads
 from jumok.nn.bridge import Bridge
 from jumok.nn.copying import mixture
 from jumok.nn.embedding import Embedding
+from jumok.nn.encoder import Encoded
 from jumok.nn.masks import masked_mean
-from jumok.nn.memory import DecoderOutput, DecoderState, Memory, RNNState, StepOutput
+from jumok.nn.memory import (
+    DecoderOutput,
+    DecoderState,
+    FeatureMemory,
+    Memory,
+    RNNState,
+    StepOutput,
+)
 from jumok.nn.readout import LinearReadout, MaxoutReadout
 from jumok.nn.rnn import RNN
 
@@ -58,8 +67,11 @@ class Decoder(nn.Module):
         self.dropout = nn.Dropout(dec.dropout)
         self.bridge = Bridge(config)
         self.attention = Attention(att, dec.hidden, memory) if att.attends else None
+        if config.encoder.features == "apart":  # a handful: looked at as a whole, again and again
+            whole = att.model_copy(update={"scope": "global", "coverage": False})
+            self.feature_attention = Attention(whole, dec.hidden, memory)
         if att.attends and att.context == "attentional":
-            self.combine = nn.Linear(memory + dec.hidden, dec.hidden)
+            self.combine = nn.Linear(config.context + dec.hidden, dec.hidden)
         sizes = _Sizes(config)
         self.feed_size = sizes.feed
         self.rnn = RNN(
@@ -73,7 +85,12 @@ class Decoder(nn.Module):
         )
         if att.attends and att.timing == "mid":
             self.second_rnn = RNN(
-                dec.cell, memory, dec.hidden, layers=1, dropout=0.0, layer_norm=dec.layer_norm
+                dec.cell,
+                config.context,
+                dec.hidden,
+                layers=1,
+                dropout=0.0,
+                layer_norm=dec.layer_norm,
             )
         self.readout = (
             MaxoutReadout(sizes.features, dec.hidden // 2, vocab, dec.tied)
@@ -81,7 +98,7 @@ class Decoder(nn.Module):
             else LinearReadout(sizes.features, vocab, dec.tied)
         )
         if att.attends and att.copy_tokens:
-            self.switch = nn.Linear(memory + dec.hidden + dec.embedding, 1)
+            self.switch = nn.Linear(config.context + dec.hidden + dec.embedding, 1)
 
     @property
     def feeds_back(self) -> bool:
@@ -106,17 +123,21 @@ class Decoder(nn.Module):
 
     def remember(
         self,
-        values: Float[Tensor, "batch src_len memory"],
-        mask: Bool[Tensor, "batch src_len"],
-        final: RNNState,
+        encoded: Encoded,
         copies: Int[Tensor, "batch src_len"] | None = None,
     ) -> Memory:
         """The encoder's result as `Memory`, keys and values projected."""
+        values, mask, final, feature_values, feature_mask = encoded
         mean = masked_mean(values, mask) if self.config.decoder.bridge == "mean" else None
         if self.attention is None:
             return Memory(values, None, mask, final, mean=mean)
+        features = None
+        if feature_values is not None and feature_mask is not None:
+            keys = self.feature_attention.keys(feature_values)
+            projected = self.feature_attention.values(feature_values)
+            features = FeatureMemory(projected, keys, feature_mask)
         keys = self.attention.keys(values)
-        return Memory(self.attention.values(values), keys, mask, final, copies, mean)
+        return Memory(self.attention.values(values), keys, mask, final, copies, mean, features)
 
     def init_state(self, memory: Memory) -> DecoderState:
         """The state before the first token; what is fed in first is zeros (Luong 3.3)."""
@@ -134,7 +155,10 @@ class Decoder(nn.Module):
         """Read one token per row; give scores for the next, the new state and the weights."""
         made = self._advance(self.embedding(tokens), state, memory)
         logits = self.logits(made.features)
-        return StepOutput(logits, made.state, made.weights, made.context, made.switch)
+        weights, feature_weights = made.looked.weights, made.looked.feature_weights
+        return StepOutput(
+            logits, made.state, weights, made.looked.context, made.switch, feature_weights
+        )
 
     def forward(self, target_in: Int[Tensor, "batch tgt_len"], memory: Memory) -> DecoderOutput:
         """Teacher forcing: all of ``target_in`` (from <s>) is given.
@@ -150,12 +174,11 @@ class Decoder(nn.Module):
         for position in range(target_in.shape[1]):
             steps.append(self._advance(embedded[:, position], state, memory))
             state = steps[-1].state
-        weights = [step.weights for step in steps if step.weights is not None]
-        switches = [step.switch for step in steps if step.switch is not None]
         return DecoderOutput(
             torch.stack([step.features for step in steps], dim=1),
-            torch.stack(weights, dim=-2),
-            torch.stack(switches, dim=1) if switches else None,
+            _stack([step.looked.weights for step in steps], dim=-2),
+            _stack([step.switch for step in steps], dim=1),
+            _stack([step.looked.feature_weights for step in steps], dim=-2),
         )
 
     def logits(self, features: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows vocab"]:
@@ -186,19 +209,20 @@ class Decoder(nn.Module):
         self, embedded: Float[Tensor, "batch embedding"], state: DecoderState, memory: Memory
     ) -> _Advance:
         timing = self.config.attention.timing if self.attention else None
-        context = weights = None
+        looked = _Looked(None, None, None)
         if timing == "previous":
-            context, weights = self._attend(state.rnn.hidden[:, -1], state, memory)
+            looked = self._look_once(state.rnn.hidden[:, -1], state, memory)
         parts = [embedded]
-        if context is not None and self.config.attention.context == "rnn_input":
-            parts.append(context)
+        if looked.context is not None and self.config.attention.context == "rnn_input":
+            parts.append(looked.context)
         if state.feed is not None:
             parts.append(state.feed)
         if self.config.attention.score == "peek":
             parts.append(memory.thought)
         top, rnn_state = self.rnn.step(torch.cat(parts, dim=-1), state.rnn)
         if timing in ("mid", "current"):
-            context, weights = self._attend(top, state, memory)
+            looked = self._look_once(top, state, memory)
+        context = looked.context
         if timing == "mid":
             assert context is not None
             second, rnn_state = self._second_transition(context, rnn_state)
@@ -211,10 +235,10 @@ class Decoder(nn.Module):
         position, coverage = state.position, state.coverage
         if position is not None:
             position = position + 1
-        if coverage is not None and weights is not None:
-            coverage = coverage + mean_of_heads(weights, 2)
+        if coverage is not None and looked.weights is not None:
+            coverage = coverage + mean_of_heads(looked.weights, 2)
         after = DecoderState(rnn_state, feed, position, coverage)
-        return _Advance(features, after, weights, context, self._switch(context, top, embedded))
+        return _Advance(features, after, looked, self._switch(context, top, embedded))
 
     def _forward_at_once(
         self,
@@ -226,20 +250,22 @@ class Decoder(nn.Module):
         peeks = self.config.attention.score == "peek"
         inputs = torch.cat([embedded, thought], dim=-1) if peeks else embedded
         states, _ = self.rnn(inputs, state.rnn)
-        context = weights = None
+        looked = _Looked(None, None, None)
         if self.attention is not None:
             query = states
             if self.config.attention.timing == "previous":
                 query = torch.cat([state.rnn.hidden[:, -1:], states[:, :-1]], dim=1)
             position = torch.arange(query.shape[1], device=query.device)[None]
-            context, weights = self.attention(query, memory, position)
+            looked = self._look(query, memory, position)
+        context = looked.context
         combined = self._combine(states, context, thought)
         features = self._for_readout(combined, embedded, context)
-        return DecoderOutput(features, weights, self._switch(context, states, embedded))
+        switch = self._switch(context, states, embedded)
+        return DecoderOutput(features, looked.weights, switch, looked.feature_weights)
 
     def _switch(
         self,
-        context: Float[Tensor, "*rows memory"] | None,
+        context: Float[Tensor, "*rows context"] | None,
         state: Float[Tensor, "*rows hidden"],
         embedded: Float[Tensor, "*rows embedding"],
     ) -> Float[Tensor, "*rows"] | None:
@@ -248,13 +274,34 @@ class Decoder(nn.Module):
             return None
         return self.switch(torch.cat([context, state, embedded], dim=-1))[..., 0]
 
-    def _attend(
-        self, query: Float[Tensor, "batch hidden"], state: DecoderState, memory: Memory
-    ) -> tuple[Float[Tensor, "batch memory"], Float[Tensor, "batch *heads src_len"]]:
+    def _look(
+        self,
+        query: Float[Tensor, "batch tgt_len hidden"],
+        memory: Memory,
+        position: Int[Tensor, "#batch tgt_len"] | None = None,
+        coverage: Float[Tensor, "batch src_len"] | None = None,
+    ) -> _Looked:
+        """Attend to the text and, where they are read apart, to the features."""
         assert self.attention is not None
+        context, weights = self.attention(query, memory, position, coverage)
+        if memory.features is None:
+            return _Looked(context, weights, None)
+        beside, feature_weights = self.feature_attention(query, memory.features)
+        return _Looked(torch.cat([context, beside], dim=-1), weights, feature_weights)
+
+    def _look_once(
+        self, query: Float[Tensor, "batch hidden"], state: DecoderState, memory: Memory
+    ) -> _Looked:
+        """`_look` of one step."""
         position = None if state.position is None else state.position[:, None]
-        context, weights = self.attention(query[:, None], memory, position, state.coverage)
-        return context[:, 0], weights[..., 0, :]
+        looked = self._look(query[:, None], memory, position, state.coverage)
+        assert looked.context is not None and looked.weights is not None
+        beside = looked.feature_weights
+        return _Looked(
+            looked.context[:, 0],
+            looked.weights[..., 0, :],
+            None if beside is None else beside[..., 0, :],
+        )
 
     def _second_transition(
         self, context: Float[Tensor, "batch memory"], state: RNNState
@@ -293,27 +340,43 @@ class Decoder(nn.Module):
         return torch.cat(parts, dim=-1)
 
 
+class _Looked(NamedTuple):
+    """What attention found; without attention, nothing."""
+
+    context: Float[Tensor, "*rows context"] | None
+    weights: Float[Tensor, "batch *rows src_len"] | None
+    feature_weights: Float[Tensor, "batch *rows src_len"] | None
+
+
 class _Advance(NamedTuple):
-    """One step before the readout; fields as in `StepOutput`."""
+    """One step before the readout."""
 
     features: Float[Tensor, "batch features"]
     state: DecoderState
-    weights: Float[Tensor, "batch *heads src_len"] | None
-    context: Float[Tensor, "batch memory"] | None
+    looked: _Looked
     switch: Float[Tensor, "batch"] | None
+
+
+def _stack(steps: Sequence[Tensor | None], dim: int) -> Tensor | None:
+    """The steps side by side; None where they have nothing."""
+    there = [step for step in steps if step is not None]
+    return torch.stack(there, dim) if there else None
 
 
 class _Sizes:
     """Sizes that follow from the axes, beside the code they must agree with."""
 
     def __init__(self, config: ModelConfig) -> None:
-        dec, att, memory = config.decoder, config.attention, config.encoder.memory
+        dec, att = config.decoder, config.attention
+        into_rnn = att.attends and att.context == "rnn_input"
         self.feed = 0
         if att.input_feeding:
-            self.feed = dec.hidden if att.context == "attentional" else memory
-        into_rnn = att.attends and att.context == "rnn_input" and att.timing == "previous"
-        peeks = att.score == "peek"
-        self.rnn_input = dec.embedding + self.feed + memory * (into_rnn + peeks)
+            self.feed = dec.hidden if att.context == "attentional" else config.context
+        self.rnn_input = dec.embedding + self.feed
+        if att.score == "peek":
+            self.rnn_input += config.encoder.memory
+        if into_rnn and att.timing == "previous":
+            self.rnn_input += config.context
         self.features = config.combined
         if dec.readout == "maxout":
-            self.features += dec.embedding + memory * (att.attends and att.context == "rnn_input")
+            self.features += dec.embedding + config.context * into_rnn

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float, Int
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from jumok.config import EncoderConfig
 from jumok.nn.embedding import Embedding
+from jumok.nn.masks import length_mask
 from jumok.nn.memory import RNNState
 from jumok.nn.rnn import RNN
+
+
+class Encoded(NamedTuple):
+    """What was read. Values are zeros where ``mask`` is False; ``final`` is that of the text."""
+
+    values: Float[Tensor, "batch src_len memory"]
+    mask: Bool[Tensor, "batch src_len"]
+    final: RNNState
+    feature_values: Float[Tensor, "batch src_len memory"] | None = None
+    feature_mask: Bool[Tensor, "batch src_len"] | None = None
 
 
 class Encoder(nn.Module):
@@ -17,9 +31,12 @@ class Encoder(nn.Module):
     A bidirectional bottom under layers that read forwards is Wu et al. 2016, section 3.2, figure 3.
     Differs: their two directions joined are twice as wide as the layers above; here every layer has
     one size, so that bridges and residual connections need no exception.
+
+    Features that are read apart have a stack of one layer of their own. It reads what has an id of
+    ``text_vocab`` or more, the other stack all else; each sees its tokens as if they stood alone.
     """
 
-    def __init__(self, config: EncoderConfig, vocab: int) -> None:
+    def __init__(self, config: EncoderConfig, vocab: int, text_vocab: int) -> None:
         super().__init__()
         self.embedding = Embedding(vocab, config.embedding, config.dropout, config.token_dropout)
         self.dropout = nn.Dropout(config.dropout)
@@ -34,10 +51,38 @@ class Encoder(nn.Module):
             config.residual,
             config.layer_norm,
         )
+        self.text_vocab = text_vocab
+        self.apart = config.features == "apart"
+        if self.apart:
+            self.feature_rnn = RNN(
+                config.cell, config.embedding, config.memory, 1, 0.0, int(config.bidirectional)
+            )
 
     def forward(
         self, source: Int[Tensor, "batch src_len"], lengths: Int[Tensor, "batch"]
-    ) -> tuple[Float[Tensor, "batch src_len memory"], RNNState]:
-        """The top layer's outputs (zeros at padding) and the last state of every layer."""
-        values, final = self.rnn(self.embedding(source), lengths=lengths)
-        return self.dropout(values), final
+    ) -> Encoded:
+        """The top layer's outputs and the last state of every layer."""
+        embedded = self.embedding(source)
+        mask = length_mask(lengths, source.shape[1])
+        if not self.apart:
+            values, final = self.rnn(embedded, lengths=lengths)
+            return Encoded(self.dropout(values), mask, final)
+        features = mask & (source >= self.text_vocab)
+        text = mask & ~features
+        values, final = _read(self.rnn, embedded, text)
+        feature_values, _ = _read(self.feature_rnn, embedded, features)
+        return Encoded(self.dropout(values), text, final, self.dropout(feature_values), features)
+
+
+def _read(
+    rnn: RNN,
+    embedded: Float[Tensor, "batch src_len embedding"],
+    chosen: Bool[Tensor, "batch src_len"],
+) -> tuple[Float[Tensor, "batch src_len memory"], RNNState]:
+    """Run over the chosen positions alone; their outputs come back at their places."""
+    order = torch.argsort(~chosen, dim=1, stable=True)  # the chosen first, as they stand
+    lengths = chosen.sum(dim=1).clamp_min(1)  # a row with none reads one token in vain
+    gathered = embedded.gather(1, order[:, :, None].expand_as(embedded))
+    outputs, final = rnn(gathered, lengths=lengths)
+    back = torch.argsort(order, dim=1)[:, :, None].expand_as(outputs)
+    return outputs.gather(1, back).masked_fill(~chosen[:, :, None], 0.0), final

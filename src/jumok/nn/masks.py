@@ -15,6 +15,11 @@ def length_mask(lengths: Int[Tensor, "batch"], size: int) -> Bool[Tensor, "batch
     return torch.arange(size, device=lengths.device)[None, :] < lengths[:, None]
 
 
+def places(mask: Bool[Tensor, "batch length"]) -> Int[Tensor, "batch length"]:
+    """Each real token's number among the real ones, from 1."""
+    return mask.cumsum(dim=1)
+
+
 def window_mask(
     distance: Float[Tensor, "*rows src_len"], window: int
 ) -> Bool[Tensor, "*rows src_len"]:

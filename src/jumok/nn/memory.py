@@ -39,6 +39,18 @@ class RNNState(NamedTuple):
         return RNNState(hidden, torch.cat([self.cell, above.cell], dim=1))
 
 
+class FeatureMemory(NamedTuple):
+    """`Memory` of features that are read apart, at their places in the source."""
+
+    values: Float[Tensor, "batch src_len memory"]
+    keys: Float[Tensor, "batch src_len key"]
+    mask: Bool[Tensor, "batch src_len"]
+
+    def select(self, index: Int[Tensor, "rows"]) -> FeatureMemory:
+        """The given rows of the batch."""
+        return FeatureMemory(self.values[index], self.keys[index], self.mask[index])
+
+
 class Memory(NamedTuple):
     """What the encoder leaves: V, K and the mask of the lecture notes; the decoder brings Q.
 
@@ -47,7 +59,8 @@ class Memory(NamedTuple):
     where there is no attention. ``final`` is the encoder's last state, both directions joined.
     ``copies`` only where source tokens can be copied: the target token each would be, see
     `jumok.nn.copying`. ``mean`` only where the bridge starts from it: the mean of the encoder's
-    states.
+    states. ``features`` only where these are read apart: what their own encoder leaves, its mask
+    True at the features and this one at the text.
     """
 
     values: Float[Tensor, "batch src_len memory"]
@@ -56,6 +69,7 @@ class Memory(NamedTuple):
     final: RNNState
     copies: Int[Tensor, "batch src_len"] | None = None
     mean: Float[Tensor, "batch memory"] | None = None
+    features: FeatureMemory | None = None
 
     @property
     def thought(self) -> Float[Tensor, "batch memory"]:
@@ -71,6 +85,7 @@ class Memory(NamedTuple):
             self.final.select(index),
             None if self.copies is None else self.copies[index],
             None if self.mean is None else self.mean[index],
+            None if self.features is None else self.features.select(index),
         )
 
 
@@ -99,7 +114,8 @@ class StepOutput(NamedTuple):
     """Result of one decoding step. ``weights`` and ``context`` are None without attention.
 
     ``weights`` have an axis of heads only where there are several. ``switch`` only where source
-    tokens can be copied: the log-odds of generating a token.
+    tokens can be copied: the log-odds of generating a token; ``feature_weights`` only where the
+    features are read apart.
     """
 
     logits: Float[Tensor, "batch vocab"]
@@ -107,14 +123,16 @@ class StepOutput(NamedTuple):
     weights: Float[Tensor, "batch *heads src_len"] | None
     context: Float[Tensor, "batch memory"] | None
     switch: Float[Tensor, "batch"] | None = None
+    feature_weights: Float[Tensor, "batch *heads src_len"] | None = None
 
 
 class DecoderOutput(NamedTuple):
     """Result of a teacher-forced pass; ``features`` are what the readout turns into logits.
 
-    ``weights`` and ``switch`` as in `StepOutput`.
+    The others as in `StepOutput`.
     """
 
     features: Float[Tensor, "batch tgt_len features"]
     weights: Float[Tensor, "batch *heads tgt_len src_len"] | None
     switch: Float[Tensor, "batch tgt_len"] | None = None
+    feature_weights: Float[Tensor, "batch *heads tgt_len src_len"] | None = None

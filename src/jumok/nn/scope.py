@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from jumok.config import AttentionConfig
-from jumok.nn.masks import window_mask
+from jumok.nn.masks import places, window_mask
 
 
 class LocalScope(nn.Module):
@@ -46,7 +46,6 @@ class LocalScope(nn.Module):
         else:
             assert position is not None, "local_m needs the number of the step"
             centre = torch.minimum(position + 1, lengths).to(query.dtype)
-        places = torch.arange(1, mask.shape[1] + 1, device=query.device)
-        distance = places - centre[:, :, None]
+        distance = places(mask)[:, None] - centre[:, :, None]
         sigma = self.window / 2
         return torch.exp(-(distance**2) / (2 * sigma**2)), window_mask(distance, self.window)

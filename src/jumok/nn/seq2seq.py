@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from jumok.config import ModelConfig
 from jumok.nn.decoder import Decoder
 from jumok.nn.encoder import Encoder
-from jumok.nn.masks import length_mask
 from jumok.nn.memory import DecoderOutput, Memory
 
 
@@ -18,11 +17,18 @@ class Seq2Seq(nn.Module):
     Args:
         config: sizes and mechanisms.
         source_vocab, target_vocab: sizes of the vocabularies, special tokens included.
+        text_vocab: source ids from here on are features; without it, there are none.
     """
 
-    def __init__(self, config: ModelConfig, source_vocab: int, target_vocab: int) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        source_vocab: int,
+        target_vocab: int,
+        text_vocab: int | None = None,
+    ) -> None:
         super().__init__()
-        self.encoder = Encoder(config.encoder, source_vocab)
+        self.encoder = Encoder(config.encoder, source_vocab, text_vocab or source_vocab)
         self.decoder = Decoder(config, target_vocab)
 
     def encode(
@@ -32,8 +38,7 @@ class Seq2Seq(nn.Module):
         copies: Int[Tensor, "batch src_len"] | None = None,
     ) -> Memory:
         """Read the source (right-padded, every length at least 1). For ``copies`` see `Memory`."""
-        values, final = self.encoder(source, lengths)
-        return self.decoder.remember(values, length_mask(lengths, source.shape[1]), final, copies)
+        return self.decoder.remember(self.encoder(source, lengths), copies)
 
     def forward(
         self,
