@@ -23,7 +23,8 @@ class Prediction:
     sum to 1; it is None for a model without attention. Where a model has several heads,
     ``attention`` is their mean and ``attention_heads`` has each; else that is None. ``copied``
     has, for a model that can copy, the source position that each token was copied from, and None
-    for a token that was not copied.
+    for a token that was not copied. ``feature_attention`` is there where a model reads features
+    apart: as much again, over these alone.
     """
 
     source: str
@@ -34,6 +35,7 @@ class Prediction:
     source_tokens: list[str]
     attention: Float[np.ndarray, "tgt_len src_len"] | None
     attention_heads: Float[np.ndarray, "heads tgt_len src_len"] | None = None
+    feature_attention: Float[np.ndarray, "tgt_len src_len"] | None = None
     copied: list[int | None] | None = None
     alternatives: list[Prediction] = field(default_factory=list)
 
@@ -46,10 +48,9 @@ class Prediction:
             "tokens": self.tokens,
             "token_log_probs": self.token_log_probs,
             "source_tokens": self.source_tokens,
-            "attention": None if self.attention is None else self.attention.tolist(),
-            "attention_heads": None
-            if self.attention_heads is None
-            else self.attention_heads.tolist(),
+            "attention": _list(self.attention),
+            "attention_heads": _list(self.attention_heads),
+            "feature_attention": _list(self.feature_attention),
             "copied": self.copied,
             "alternatives": [other.to_dict() for other in self.alternatives],
         }
@@ -91,3 +92,7 @@ class Prediction:
         if self.attention is None:
             return f"<p>{html.escape(self.text)}</p>"
         return render_fragment(self.attention_map())
+
+
+def _list(array: Float[np.ndarray, "..."] | None) -> list[Any] | None:
+    return None if array is None else array.tolist()

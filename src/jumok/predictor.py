@@ -210,10 +210,11 @@ class Predictor:
             for i in ids
         ]
         attention = heads = None
-        if found.attention is not None:
-            attention = _mean_of_heads(found.attention)[:, order]
-            if found.attention.ndim == 3:
-                heads = found.attention.swapaxes(0, 1)[..., order]
+        looked, _, beside = found.evidence
+        if looked is not None:
+            attention = _mean_of_heads(looked)[:, order]
+            if looked.ndim == 3:
+                heads = looked.swapaxes(0, 1)[..., order]
         words = [token for i, token in zip(ids, tokens, strict=True) if i not in (PAD, BOS, EOS)]
         return Prediction(
             source=source,
@@ -224,6 +225,7 @@ class Predictor:
             source_tokens=source_tokens,
             attention=attention,
             attention_heads=heads,
+            feature_attention=None if beside is None else _mean_of_heads(beside)[:, order],
             copied=None if attention is None else _copied(found, attention, [*copies, EOS]),
         )
 
@@ -239,9 +241,10 @@ def _copied(
 ) -> list[int | None] | None:
     """Where each token was copied from: the position that gave most, where copying gave more of
     its probability than the vocabulary did."""
-    if found.generation is None:
+    generation = found.evidence.generation
+    if generation is None:
         return None
-    shares = (1 - found.generation[:, None]) * attention
+    shares = (1 - generation[:, None]) * attention
     shares *= np.array(copies) == found.tokens[:, None]
     return [
         int(row.argmax()) if row.sum() > np.exp(log_prob) / 2 else None

@@ -94,7 +94,7 @@ def test_a_json_line_holds_the_evidence(run):
     result = run_cli("predict", run, "--format", "jsonl", "--n-best", "3", stdin=lines("abc", ""))
     full, empty = map(json.loads, result.out.splitlines())
     keys = {"source", "text", "score", "tokens", "token_log_probs", "source_tokens", "attention",
-            "attention_heads", "copied", "alternatives"}  # fmt: skip
+            "attention_heads", "feature_attention", "copied", "alternatives"}  # fmt: skip
     assert full.keys() == empty.keys() == keys
     assert len(full["alternatives"]) == 2
     for one in [full, *full["alternatives"]]:

@@ -19,12 +19,15 @@ text.source.kind text.source.separator text.source.vocab_size text.source.min_co
 text.source.lowercase
 text.target.kind text.target.separator text.target.vocab_size text.target.min_count
 text.target.lowercase
-data.train data.dev data.format data.source_column data.target_column data.encoding
+text.features.kind text.features.separator text.features.vocab_size text.features.min_count
+text.features.lowercase
+data.train data.dev data.format data.source_column data.target_column
+data.features_column data.encoding
 data.skip_bad_lines data.dev_fraction data.dev_seed data.reverse_source data.max_source_length
 data.max_target_length
 model.encoder.cell model.encoder.embedding model.encoder.hidden model.encoder.layers
-model.encoder.bidirectional model.encoder.bidirectional_layers model.encoder.residual
-model.encoder.layer_norm model.encoder.dropout model.encoder.token_dropout
+model.encoder.bidirectional model.encoder.features model.encoder.bidirectional_layers
+model.encoder.residual model.encoder.layer_norm model.encoder.dropout model.encoder.token_dropout
 model.decoder.cell model.decoder.embedding model.decoder.hidden model.decoder.layers
 model.decoder.residual model.decoder.layer_norm
 model.decoder.dropout model.decoder.token_dropout model.decoder.bridge model.decoder.readout

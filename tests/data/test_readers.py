@@ -207,3 +207,38 @@ def test_real_files(name, count, first):
     pairs = read(path)
     assert len(pairs) == count
     assert first is None or pairs[0].source.startswith(first)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "columns"),
+    [
+        ("p.tsv", "gehen\tging\tV;PST\n", ("", "", "3")),
+        ("p.csv", "lemma,form,tags\ngehen,ging,V;PST\n", ("lemma", "form", "tags")),
+        (
+            "p.jsonl",
+            '{"source": "gehen", "target": "ging", "tags": {"all": "V;PST"}}\n',
+            ("", "", "tags.all"),
+        ),
+    ],
+)
+def test_a_column_of_features_comes_before_the_source(tmp_path, name, text, columns):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    names = ("source_column", "target_column", "features_column")
+    config = DataConfig(**dict(zip(names, columns, strict=True)))
+    assert read_pairs(path, config).pairs == [Pair("V;PST gehen", "ging")]
+
+
+def test_features_with_a_space_between_are_a_bad_line(tmp_path):
+    path = tmp_path / "p.tsv"
+    path.write_text("gehen\tging\tV PST\n", encoding="utf-8")
+    with pytest.raises(DataError, match="features without a space between them") as caught:
+        read_pairs(path, DataConfig(features_column="3"))
+    assert caught.value.line == 1
+
+
+def test_parallel_text_has_no_column_of_features(tmp_path):
+    for side in "ab":
+        (tmp_path / side).write_text("x\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="Parallel text has no columns"):
+        read_pairs(f"{tmp_path / 'a'},{tmp_path / 'b'}", DataConfig(features_column="3"))

@@ -257,10 +257,10 @@ def test_weights_on_padding_are_exactly_zero(preset: str) -> None:
         pytest.skip("a preset without attention has no weights")
     start, _, _ = _search_input(predictor, ["a", "abcde"])
     step = predictor.engine.step(np.array([BOS, BOS]), start)
-    assert step.attention is not None
-    assert (step.attention[0, ..., 2:] == 0.0).all()  # "a" and </s> are real
+    assert step.evidence.attention is not None
+    assert (step.evidence.attention[0, ..., 2:] == 0.0).all()  # "a" and </s> are real
     if attention.normaliser == "softmax":
-        assert (step.attention[0, ..., :2] > 0.0).all()
+        assert (step.evidence.attention[0, ..., :2] > 0.0).all()
 
 
 @each_preset
@@ -312,7 +312,7 @@ def test_searches_over_a_hand_made_table() -> None:
     table = np.log(np.array([[0.1, 0.1, 0.3, 0.1, 0.4]]))
 
     def step(tokens: np.ndarray, state: Table) -> Step:
-        return Step(np.repeat(table, len(tokens), axis=0), state, None)
+        return Step(np.repeat(table, len(tokens), axis=0), state)
 
     penalty = length_penalty(resolve().search)
     forbidden = np.array([True, True, False, True, False])
@@ -332,7 +332,7 @@ def test_a_search_stops_as_soon_as_nothing_can_change(penalty: str) -> None:
     def step(tokens: np.ndarray, state: Table) -> Step:
         nonlocal steps
         steps += 1
-        return Step(np.repeat(table, len(tokens), axis=0), state, None)
+        return Step(np.repeat(table, len(tokens), axis=0), state)
 
     divisor = length_penalty(resolve(settings={"search.length_penalty": penalty}).search)
     forbidden = np.array([True, True, False, True, False])

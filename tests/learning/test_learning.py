@@ -63,6 +63,36 @@ def test_general_attention_learns_to_reverse_and_looks_at_the_mirrored_letter(tm
     assert np.mean(mirrored) >= 0.8
 
 
+@pytest.mark.parametrize("way", ["tokens", "apart"])
+def test_features_decide_what_is_written(tmp_path, way):
+    """One feature asks for the word backwards, another for it twice as long."""
+    draw = random.Random(1)
+
+    def pair(word):
+        order, ending = draw.choice(["FWD", "BWD"]), draw.choice(["SG", "PL"])
+        written = word[::-1] if order == "BWD" else word
+        return f"{order};{ending} {word}", written + ("h" if ending == "PL" else "")
+
+    pairs = [pair(word) for word in letters(2300, 3, 5, alphabet=ALPHABET[:-1])]
+    settings = {**BASE, "model.encoder.features": way, "train.max_epochs": 6}
+    model = jumok.train(
+        write_pairs(tmp_path / "train.tsv", pairs[:2000]),
+        dev=write_pairs(tmp_path / "dev.tsv", pairs[2000:2100]),
+        output=tmp_path / "run",
+        settings=settings,
+    )
+    found = model.predict([source for source, _ in pairs[2100:]])
+    right = [p.text == target for p, (_, target) in zip(found, pairs[2100:], strict=True)]
+    assert np.mean(right) >= 0.95
+    assert found[0].source_tokens[:2] == pairs[2100][0].split()[0].split(";")
+    if way == "apart":
+        for p in found:
+            assert (p.attention[:, :2] == 0).all()
+            np.testing.assert_allclose(p.feature_attention[:, :2].sum(axis=1), 1.0, atol=1e-5)
+    else:
+        assert found[0].feature_attention is None
+
+
 def test_a_pointer_copies_words_it_has_never_seen(tmp_path):
     """Names in test sentences are in neither vocabulary: only copying can write them."""
     names = [name.capitalize() for name in letters(1400, 3, 6, alphabet=ALPHABET)]

@@ -13,8 +13,8 @@ from jumok.bundle import Bundle
 from jumok.config import ModelConfig
 from jumok.errors import BundleError, ConfigError
 from jumok.nn import DecoderState, Memory, Seq2Seq
-from jumok.search import Step
-from jumok.text import UNK
+from jumok.search import Evidence, Step
+from jumok.text import UNK, Tokenizer
 
 
 class TorchState(NamedTuple):
@@ -63,16 +63,14 @@ class TorchEngine:
         read = np.where(tokens < self.target_vocab, tokens, UNK)
         result = self.model.decoder.step(self._tensor(read), state.decoder, state.memory)
         log_probs = self.model.decoder.log_probs(result, state.memory, state.tokens)
-        weights, generation = (
-            None if tensor is None else tensor.to(log_probs.dtype).cpu().numpy()
-            for tensor in (
-                result.weights,
-                None if result.switch is None else result.switch.sigmoid(),
+        generated = None if result.switch is None else result.switch.sigmoid()
+        evidence = Evidence(
+            *(
+                None if tensor is None else tensor.to(log_probs.dtype).cpu().numpy()
+                for tensor in (result.weights, generated, result.feature_weights)
             )
         )
-        return Step(
-            log_probs.cpu().numpy(), state._replace(decoder=result.state), weights, generation
-        )
+        return Step(log_probs.cpu().numpy(), state._replace(decoder=result.state), evidence)
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)).to(self.device)
@@ -86,9 +84,8 @@ def load_torch_engine(bundle: Bundle, device: str = "cpu") -> TorchEngine:
         # every layer has tensors of its own: absurdly many are refused before they are listed
         if max(config.encoder.layers, config.decoder.layers) > len(stored):
             raise ValueError(f"more layers than the {len(stored)} tensors stored")
-        model = empty_model(
-            config, bundle.source_tokenizer.vocab_size, bundle.target_tokenizer.vocab_size
-        )
+        with torch.device("meta"):  # shapes and no storage
+            model = make_model(config, bundle.source_tokenizer, bundle.target_tokenizer)
     except (ValueError, RuntimeError, TypeError, OverflowError) as error:
         raise BundleError(
             f"{bundle.path / 'config.json'} was edited into nonsense: no model has its sizes "
@@ -120,7 +117,6 @@ def first_line(error: Exception) -> str:
     return str(error).strip().split("\n", 1)[0]
 
 
-def empty_model(config: ModelConfig, source_vocab: int, target_vocab: int) -> Seq2Seq:
-    """The module with shapes and no storage."""
-    with torch.device("meta"):
-        return Seq2Seq(config, source_vocab, target_vocab)
+def make_model(config: ModelConfig, source: Tokenizer, target: Tokenizer) -> Seq2Seq:
+    """The module for these vocabularies."""
+    return Seq2Seq(config, source.vocab_size, target.vocab_size, source.text_size)

@@ -304,7 +304,7 @@ class Decoder(nn.Module):
         )
 
     def _second_transition(
-        self, context: Float[Tensor, "batch memory"], state: RNNState
+        self, context: Float[Tensor, "batch context"], state: RNNState
     ) -> tuple[Float[Tensor, "batch hidden"], RNNState]:
         """From the top layer's state between the transitions to the one after both."""
         below, between = state.split(-1)
@@ -314,7 +314,7 @@ class Decoder(nn.Module):
     def _combine(
         self,
         state: Float[Tensor, "*rows hidden"],
-        context: Float[Tensor, "*rows memory"] | None,
+        context: Float[Tensor, "*rows context"] | None,
         thought: Float[Tensor, "*rows memory"],
     ) -> Float[Tensor, "*rows combined"]:
         """State and context as the attention's ``context`` axis says."""
@@ -330,7 +330,7 @@ class Decoder(nn.Module):
         self,
         combined: Float[Tensor, "*rows combined"],
         embedded: Float[Tensor, "*rows embedding"],
-        context: Float[Tensor, "*rows memory"] | None,
+        context: Float[Tensor, "*rows context"] | None,
     ) -> Float[Tensor, "*rows features"]:
         if self.config.decoder.readout == "linear":
             return combined

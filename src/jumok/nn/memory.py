@@ -121,7 +121,7 @@ class StepOutput(NamedTuple):
     logits: Float[Tensor, "batch vocab"]
     state: DecoderState
     weights: Float[Tensor, "batch *heads src_len"] | None
-    context: Float[Tensor, "batch memory"] | None
+    context: Float[Tensor, "batch context"] | None
     switch: Float[Tensor, "batch"] | None = None
     feature_weights: Float[Tensor, "batch *heads src_len"] | None = None
 

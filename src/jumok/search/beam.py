@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jumok.search.penalty import LengthPenalty
-from jumok.search.step import Hypothesis, SearchState, StepFn, forbid
+from jumok.search.step import Evidence, Hypothesis, SearchState, StepFn, forbid
 from jumok.text import BOS, EOS
 
 
@@ -42,7 +42,7 @@ def beam_search(
     history: list[_Trace] = []
     while len(live.source):
         result = step(live.token, state)
-        trace = _Trace(result.attention, result.generation)
+        trace = _Trace(result.evidence)
         history.append(trace)
         room = beam - np.array([len(d.entries) for d in done])
         best = _best_candidates(live, forbid(result.log_probs, forbidden), room)
@@ -98,8 +98,7 @@ class _Done:
 class _Trace:
     """One step's evidence (a row per live hypothesis) and what became its successors."""
 
-    attention: Float[np.ndarray, "rows *heads src_len"] | None
-    generation: Float[np.ndarray, "rows"] | None
+    evidence: Evidence
     parent: np.ndarray = field(init=False)
     token: np.ndarray = field(init=False)
     log_prob: np.ndarray = field(init=False)
@@ -159,14 +158,11 @@ def _walk_back(entry: _Entry, history: list[_Trace]) -> Hypothesis:
         tokens.append(trace.token[row])
         log_probs.append(trace.log_prob[row])
         rows.append(trace.parent[row])
-    steps = list(zip(history[: entry.step + 1], reversed(rows), strict=True))
-    weights = [trace.attention[row] for trace, row in steps if trace.attention is not None]
-    shares = [trace.generation[row] for trace, row in steps if trace.generation is not None]
+    steps = zip(history[: entry.step + 1], reversed(rows), strict=True)
     return Hypothesis(
         np.array(tokens[::-1]),
         np.array(log_probs[::-1]),
-        np.stack(weights) if weights else None,
+        Evidence.join([trace.evidence.row(row) for trace, row in steps]),
         entry.score,
         bool(entry.token == EOS),
-        np.array(shares) if shares else None,
     )

@@ -6,6 +6,7 @@ NumPy; what the state is made of is the engine's own business.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,17 +22,37 @@ class SearchState(Protocol):
         ...
 
 
-class Step(NamedTuple):
-    """What a step returns; ``attention`` is None where the model has none.
+class Evidence(NamedTuple):
+    """What a step can say of each row beside the probabilities; None where a model has none of it.
 
-    It has an axis of heads only where the model has several. ``generation``, where source tokens
-    can be copied, is the share of the probability that does not come from copying.
+    Arrays have an axis of rows first. Those of attention end with src_len, as wide as the padded
+    source, and have an axis of heads before it where the model has several.
     """
 
-    log_probs: Float[np.ndarray, "rows vocab"]
+    attention: Float[np.ndarray, "*axes src_len"] | None = None
+    generation: Float[np.ndarray, "*axes"] | None = None
+    """Where source tokens can be copied: the share of the probability that is not copied."""
+    feature_attention: Float[np.ndarray, "*axes src_len"] | None = None
+    """Where features are read apart: the attention to them."""
+
+    def row(self, row: int) -> Evidence:
+        """That of one row, without the axis."""
+        return Evidence(*(None if part is None else part[row] for part in self))
+
+    @staticmethod
+    def join(steps: Sequence[Evidence]) -> Evidence:
+        """Several of one row, with a first axis for the steps."""
+        return Evidence(
+            *(None if parts[0] is None else np.stack(parts) for parts in zip(*steps, strict=True))
+        )
+
+
+class Step(NamedTuple):
+    """What a step returns."""
+
+    log_probs: Float[np.ndarray, "rows tokens"]
     state: SearchState
-    attention: Float[np.ndarray, "rows *heads src_len"] | None
-    generation: Float[np.ndarray, "rows"] | None = None
+    evidence: Evidence = Evidence()
 
 
 @runtime_checkable
@@ -49,17 +70,15 @@ class StepFn(Protocol):
 class Hypothesis(NamedTuple):
     """One output. ``tokens`` end with EOS where ``finished``; else they were cut at the limit.
 
-    ``attention`` has one row per token, EOS included, as wide as the padded source it came from;
-    for ``generation`` see `Step`.
+    ``evidence`` has one row per token, EOS included.
     ``score`` is what hypotheses are ranked by: the log-probability over the length penalty.
     """
 
     tokens: Int[np.ndarray, "tgt_len"]
     token_log_probs: Float[np.ndarray, "tgt_len"]
-    attention: Float[np.ndarray, "tgt_len *heads src_len"] | None
+    evidence: Evidence
     score: float
     finished: bool
-    generation: Float[np.ndarray, "tgt_len"] | None = None
 
 
 def forbid(

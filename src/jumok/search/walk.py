@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jumok.search.penalty import LengthPenalty
-from jumok.search.step import Hypothesis, SearchState, StepFn
+from jumok.search.step import Evidence, Hypothesis, SearchState, StepFn
 from jumok.text import BOS, EOS
 
 Choose = Callable[
@@ -32,8 +32,7 @@ def walk(
     tokens = np.full(size, BOS)
     chosen: list[list[int]] = [[] for _ in outputs]
     log_probs: list[list[float]] = [[] for _ in outputs]
-    attention: list[list[np.ndarray]] = [[] for _ in outputs]
-    generation: list[list[float]] = [[] for _ in outputs]
+    evidence: list[list[Evidence]] = [[] for _ in outputs]
     position = 0
     while len(outputs):
         result = step(tokens, state)
@@ -42,10 +41,7 @@ def walk(
         for row, output in enumerate(outputs):
             chosen[output].append(int(tokens[row]))
             log_probs[output].append(float(result.log_probs[row, tokens[row]]))
-            if result.attention is not None:
-                attention[output].append(result.attention[row])
-            if result.generation is not None:
-                generation[output].append(float(result.generation[row]))
+            evidence[output].append(result.evidence.row(row))
         alive = np.flatnonzero(~ends)
         state = result.state if len(alive) == len(outputs) else result.state.select(alive)
         tokens, outputs = tokens[alive], outputs[alive]
@@ -53,12 +49,9 @@ def walk(
         Hypothesis(
             np.array(ids),
             np.array(probs),
-            np.stack(weights) if weights else None,
+            Evidence.join(steps),
             float(sum(probs) / penalty(np.array(len(ids)))),
             ids[-1] == EOS,
-            np.array(shares) if shares else None,
         )
-        for ids, probs, weights, shares in zip(
-            chosen, log_probs, attention, generation, strict=True
-        )
+        for ids, probs, steps in zip(chosen, log_probs, evidence, strict=True)
     ]

@@ -20,7 +20,13 @@ from jumok.config import (
     resolve,
 )
 from jumok.data import Dataset, Pair, encode_pairs, read_pairs, split_off_dev
-from jumok.engine.torch_engine import TorchEngine, find_device, first_line, load_torch_engine
+from jumok.engine.torch_engine import (
+    TorchEngine,
+    find_device,
+    first_line,
+    load_torch_engine,
+    make_model,
+)
 from jumok.errors import ConfigError, DataError, Interrupted
 from jumok.evaluation import evaluate_metric
 from jumok.metrics import metric_value
@@ -28,7 +34,7 @@ from jumok.nn import Seq2Seq, initialise
 from jumok.nn.arithmetic import cpu_arithmetic
 from jumok.predictor import Predictor, load
 from jumok.storage import find_directory, storage_errors, write_atomic
-from jumok.text import Tokenizer, resolve_kind, train_tokenizer, unknown_rate
+from jumok.text import Tokenizer, feature_cut, resolve_kind, train_tokenizer, unknown_rate
 from jumok.training.interrupt import listen
 from jumok.training.progress import ConsoleReporter
 from jumok.training.trainer import Trainer, make_sampler, total_steps
@@ -81,7 +87,7 @@ def train(
     train_pairs, dev_pairs, report = _read(config)
     config = _settle(config, train_pairs)
     tokenizers = (
-        train_tokenizer((p.source for p in train_pairs), config.text.source),
+        _source_tokenizer(train_pairs, config),
         train_tokenizer((p.target for p in train_pairs), config.text.target),
     )
     corpus = _encode(train_pairs, dev_pairs, tokenizers, config, report)
@@ -186,6 +192,28 @@ def _skipped(bad: Sequence[DataError]) -> list[str]:
     return [*(f"{error} (skipped)" for error in bad[:10]), f"{len(bad):,} bad lines skipped"]
 
 
+def _source_tokenizer(pairs: Sequence[Pair], config: Config) -> Tokenizer:
+    """Where a source begins with features, with a vocabulary of theirs."""
+    cuts = _feature_cuts(pairs, config)
+    texts = train_tokenizer(
+        (p.source[cut:] for p, cut in zip(pairs, cuts, strict=True)), config.text.source
+    )
+    if config.model.encoder.features == "none":
+        return texts
+    features = train_tokenizer(
+        (p.source[:cut].rstrip(" ") for p, cut in zip(pairs, cuts, strict=True)),
+        config.text.features,
+    )
+    return texts.with_features(features)
+
+
+def _feature_cuts(pairs: Sequence[Pair], config: Config) -> list[int]:
+    """Where in each source the text begins."""
+    if config.model.encoder.features == "none":
+        return [0] * len(pairs)
+    return [feature_cut(pair.source) for pair in pairs]
+
+
 def _settle(config: Config, pairs: Sequence[Pair]) -> Config:
     """Replace what depends on the data (tokenizer kind `auto`) by what was found."""
 
@@ -193,8 +221,15 @@ def _settle(config: Config, pairs: Sequence[Pair]) -> Config:
         return resolve_kind(texts, side).model_dump()
 
     text = {
-        "source": settled(config.text.source, [p.source for p in pairs]),
+        "source": settled(
+            config.text.source,
+            [p.source[cut:] for p, cut in zip(pairs, _feature_cuts(pairs, config), strict=True)],
+        ),
         "target": settled(config.text.target, [p.target for p in pairs]),
+        "features": settled(
+            config.text.features,
+            [p.source[:cut] for p, cut in zip(pairs, _feature_cuts(pairs, config), strict=True)],
+        ),
     }
     return from_tree({**config.model_dump(), "text": text})
 
@@ -237,7 +272,7 @@ def _new_model(config: Config, tokenizers: tuple[Tokenizer, Tokenizer]) -> Seq2S
     """A model with its first weights."""
     torch.manual_seed(config.train.seed)
     try:
-        model = Seq2Seq(config.model, tokenizers[0].vocab_size, tokenizers[1].vocab_size)
+        model = make_model(config.model, *tokenizers)
     except (RuntimeError, TypeError, OverflowError) as error:
         raise ConfigError(
             f"A model of these sizes does not fit into memory ({first_line(error)}). "
