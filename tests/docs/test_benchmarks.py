@@ -49,6 +49,25 @@ def test_training_speed(tmp_path: Path) -> None:
     assert report["environment"]["versions"]["torch"]
 
 
+def test_additive_score(tmp_path: Path) -> None:
+    output = tmp_path / "additive.json"
+    sizes = ("--lengths", "50", "--batch", "2", "--size", "16")
+    subprocess.run(
+        [
+            sys.executable,
+            str(BENCHMARKS / "additive.py"),
+            *(*sizes, "--repeats", "1", "--output", str(output)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    report = json.loads(output.read_text(encoding="utf-8"))
+    [row] = report["rows"]
+    assert row["times_faster"] > 0
+    assert set(row["seconds"]) == set(row["extra_mib"]) == {"naive", "jumok"}
+    assert report["versions"]["torch"]
+
+
 def test_the_demo_overwrites_only_a_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "examples")
     demo = importlib.import_module("demo")

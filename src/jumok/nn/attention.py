@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from jumok.config import AttentionConfig
+from jumok.nn.additive import additive_score
 from jumok.nn.masks import masked_normalise, places
 from jumok.nn.memory import FeatureMemory, Memory
 from jumok.nn.scope import LocalScope
@@ -45,21 +46,6 @@ def scaled_dot_score(
 ) -> Float[Tensor, "*batch tgt_len src_len"]:
     """``score = q . k / sqrt(size of k)``: Vaswani et al. 2017, eq. 1."""
     return dot_score(query / math.sqrt(keys.shape[-1]), keys)
-
-
-def additive_score(
-    query: Float[Tensor, "*batch tgt_len key"],
-    keys: Float[Tensor, "*batch src_len key"],
-    v: Float[Tensor, "*heads key"],
-) -> Float[Tensor, "*batch tgt_len src_len"]:
-    """``score = v^T tanh(query + key)``, with both already projected.
-
-    With ``query = W_a s`` and ``keys = U_a h`` this is Bahdanau et al. 2015, A.1.2. It is also
-    Luong et al. 2015, section 3.1 ("concat"), ``v^T tanh(W_a [s; h])``, whose one matrix is the
-    two side by side: ``W_a [s; h] = W_s s + W_h h``. Memory: batch x tgt_len x src_len x key.
-    """
-    inner = torch.tanh(query[..., :, None, :] + keys[..., None, :, :])
-    return (inner @ v[..., None, :, None]).squeeze(-1)
 
 
 def attend(
