@@ -61,7 +61,7 @@ def additive_score(
     batch, (tgt_len, size), src_len = query.shape[:-2], query.shape[-2:], keys.shape[-2]
     if query.numel() * src_len <= _AT_ONCE:
         inner = torch.tanh(query[..., :, None, :] + keys[..., None, :, :])
-        return (inner @ v[..., None, :, None]).squeeze(-1)
+        return (inner * v[..., None, None, :]).sum(dim=-1)
     scores = _Tiled.apply(  # type: ignore[no-untyped-call]
         query.reshape(-1, tgt_len, size),
         keys.reshape(-1, src_len, size),
