@@ -85,10 +85,10 @@ def paper_attention(
         e = np.array([paper_score(config, weight, s, h, c[i]) for i, h in enumerate(real)])
         seen = list(range(length))
     if config.scope == "local_m":  # Luong 2015, 3.2: p_t = t
-        centre = float(min(t, length))
+        centre = float(min(t, len(seen)))
     if config.scope == "local_p":  # eq. 9
         inner = np.tanh(weight["scope.centre_projection.weight"] @ s)
-        centre = length / (1 + np.exp(-(weight["scope.v"] @ inner)))
+        centre = len(seen) / (1 + np.exp(-(weight["scope.v"] @ inner)))
     if config.scope != "global":
         window = config.window
         seen = [i for i in seen if centre - window <= i + 1 <= centre + window]

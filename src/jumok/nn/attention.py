@@ -87,7 +87,7 @@ class Attention(nn.Module):
 
     **location** (Luong et al. 2015, eq. 8): ``weights = softmax(W_a s)``. Like them we use the
     first src_len scores for a short source, and for a long one see only as many positions as W_a
-    has rows.
+    has rows; a local scope then takes that for the source's length.
 
     Args:
         config: the attention's axes; ``config.score`` must not be none or peek.
@@ -150,7 +150,7 @@ class Attention(nn.Module):
         else:
             scores = self._scores(query, keys)
         if self.scope is not None:
-            gaussian, near = self.scope(query, memory.mask, position)
+            gaussian, near = self.scope(query, mask[:, 0], position)
             mask = mask & near
         if self.config.heads > 1:
             mask, values = mask[:, None], self._cut(values)
