@@ -40,8 +40,8 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(_HOMES[name]), name)
     except ModuleNotFoundError as error:
-        if error.name != "torch":
+        if error.name not in ("torch", "entmax"):
             raise
         from jumok.errors import MissingExtra
 
-        raise MissingExtra("train", "torch") from None
+        raise MissingExtra("train", error.name) from None

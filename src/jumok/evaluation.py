@@ -41,7 +41,8 @@ class Report(NamedTuple):
     unknown_source: float
     unknown_target: float
     """Share of tokens that the vocabulary lacks, in per cent. In the perplexity each counts as the
-    one token ``<unk>``, so models with unlike vocabularies cannot be compared by it."""
+    one token ``<unk>`` unless it is copied, so models with unlike vocabularies, or with and without
+    copying, cannot be compared by it."""
     signatures: dict[str, str]
     """sacrebleu's, of bleu, chrf and ter."""
 

@@ -74,7 +74,7 @@ class Prediction:
             heads = 1 if self.attention_heads is None else len(self.attention_heads)
             if not 1 <= head <= heads:
                 raise InputError(
-                    f"The head must be from 1 to {heads}, as this model has them, but {head} came"
+                    f"This model's heads are numbered from 1 to {heads}, but {head} came"
                 )
             weights = weights if self.attention_heads is None else self.attention_heads[head - 1]
         return AttentionMap(

@@ -61,7 +61,8 @@ class Predictor:
         self.config = config
         self._forbidden = np.zeros(engine.target_vocab, dtype=bool)
         self._forbidden[[PAD, BOS, UNK]] = True
-        self._copying = Copying(target_tokenizer) if config.model.attention.copy_tokens else None
+        copies = config.model.attention.copy_tokens
+        self._copying = Copying(source_tokenizer, target_tokenizer) if copies else None
 
     @overload
     def predict(self, source: str, **search: Any) -> Prediction: ...
@@ -93,7 +94,7 @@ class Predictor:
     def score(self, pairs: Sequence[tuple[str, str]], **search: Any) -> list[Prediction]:
         """Given outputs, forced: their token log-probabilities, score and attention.
 
-        A token that the target vocabulary lacks is scored as ``<unk>``.
+        A token that the target vocabulary lacks, and that cannot be copied, is scored as ``<unk>``.
         """
         settings = self._settings(search)
         encodings = self._encode([source for source, _ in pairs], settings)
@@ -151,7 +152,7 @@ class Predictor:
         source, lengths = pad([source_ids(e.ids, reverse) for e in encodings])
         copies = None
         if self._copying is not None:
-            rows = [self._copying.source(e.tokens)[0] for e in encodings]
+            rows = [self._copying.source(e)[0] for e in encodings]
             copies, _ = pad([copy_row(row, reverse) for row in rows])
         return self.engine.start(source, lengths, copies), lengths
 
@@ -159,7 +160,7 @@ class Predictor:
         """Target ids, those that can only be copied among them."""
         if self._copying is None:
             return target.ids
-        _, extra = self._copying.source(source.tokens)
+        _, extra = self._copying.source(source)
         return self._copying.target(target.ids, target.tokens, extra)
 
     def _search(
@@ -190,18 +191,22 @@ class Predictor:
         if not hypotheses:
             return Prediction(source, "", 0.0, [], [], source_tokens, None)
         order = source_order(len(encoding.ids), self.config.data.reverse_source)
-        best, *others = [self._one(source, source_tokens, encoding, order, h) for h in hypotheses]
+        copying = self._copying
+        copies, extra = ([], []) if copying is None else copying.source(encoding)
+        best, *others = [
+            self._one(source, source_tokens, copies, extra, order, h) for h in hypotheses
+        ]
         return replace(best, alternatives=others)
 
     def _one(
         self,
         source: str,
         source_tokens: list[str],
-        encoding: Encoding,
+        copies: list[int],
+        extra: list[str],
         order: Int[np.ndarray, "src_len"],
         found: Hypothesis,
     ) -> Prediction:
-        copies, extra = ([], []) if self._copying is None else self._copying.source(encoding.tokens)
         ids = found.tokens.tolist()
         tokens = [
             extra[i - self.engine.target_vocab]

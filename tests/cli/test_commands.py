@@ -244,3 +244,30 @@ def test_a_prediction_draws_itself_in_a_notebook(run, tmp_path):
     plain = train_small(tmp_path, {"model.attention.score": "none",
                                    "model.attention.input_feeding": False})  # fmt: skip
     assert jumok.load(plain).predict("ab")._repr_html_().startswith("<p>")
+
+
+def test_features_from_a_column_to_an_answer(tmp_path):
+    """Trained, evaluated and asked, with lemma, form and features in columns."""
+    rows = [(w, w[::-1] if f == "BWD" else w, f) for w in letters(40, 2, 4) for f in ("FWD", "BWD")]
+    table = tmp_path / "table.tsv"
+    table.write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+    settings = {**SIZES, "data.features_column": 3, "model.encoder.features": "apart",
+                "train.max_epochs": 1}  # fmt: skip
+    options = [*as_options(settings), "--output", tmp_path / "run"]
+    assert run_cli("train", table, *options).code == 0
+    column = ["--set", "data.features_column=3"]
+    scores = run_cli("evaluate", tmp_path / "run", table, *column, "--format", "json")
+    assert scores.code == 0
+    assert json.loads(scores.out)["pairs"] == 80
+    asked = run_cli("predict", tmp_path / "run", "--format", "jsonl", stdin=lines("BWD ab", ""))
+    first, empty = map(json.loads, asked.out.splitlines())
+    assert first["source_tokens"] == ["BWD", "a", "b", "</s>"]
+    assert all(row[0] == 0 for row in first["attention"])
+    assert all(row[1:] == [0, 0, 0] for row in first["feature_attention"])
+    assert empty["text"] == ""
+    wrong = run_cli("predict", tmp_path / "run", stdin=lines("BWD ab", "ab", "BWD b"))
+    assert wrong.code == 6
+    assert "<stdin>:2: " in wrong.err
+    assert "Put the features first" in wrong.err
+    without = run_cli("evaluate", tmp_path / "run", table)
+    assert f"{table}:1: features, a space and a text were expected" in without.err

@@ -119,6 +119,26 @@ def test_all_mistakes_come_at_once() -> None:
              "model.decoder.hidden=100"],
             "Set model.decoder.embedding=50",
         ),
+        (["model.attention.heads=3"], "multiples of the heads"),
+        (["model.attention.score=location", "model.attention.heads=2"], "heads=1"),
+        (["model.attention.score=location", "model.attention.coverage=true"], "coverage=false"),
+        (["model.attention.timing=mid"], "Set context=rnn_input"),
+        *(
+            (["model.attention.score=peek", "model.attention.input_feeding=false",
+              f"model.attention.{field}={value}"], f"Set model.attention.{field}={idle}")
+            for field, value, idle in (("heads", 2, 1), ("coverage", "true", "false"),
+                                       ("copy_tokens", "true", "false"),
+                                       ("scope", "local_m", "global"),
+                                       ("normaliser", "sparsemax", "softmax"))
+        ),
+        (["model.attention.score=none", "model.attention.input_feeding=false",
+          "model.encoder.features=apart"], "Set model.encoder.features=tokens"),
+        (["model.attention.score=none", "model.attention.input_feeding=false",
+          "train.coverage_loss=1"], "Set train.coverage_loss=0"),
+        (["model.attention.copy_tokens=true", "text.source.kind=jamo", "text.target.kind=char"],
+         "text.source.kind is 'jamo' and text.target.kind is 'char'"),
+        (["model.attention.copy_tokens=true", "text.source.kind=word", "text.target.kind=word",
+          "text.target.lowercase=true"], "text.target.lowercase is 'true'"),
         (["search.n_best=3"], "Set search.beam to at least 3"),
     ],
 )  # fmt: skip

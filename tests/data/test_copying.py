@@ -12,8 +12,8 @@ PAIRS = [Pair("say a zoe zoe kim", "kim said a zoe max"), Pair("say b", "b")]
 
 
 def test_tokens_are_copied_by_their_text():
-    copying = Copying(TARGET)
-    ids, extra = copying.source(["say", "a", "zoe", "zoe", "kim"])
+    copying = Copying(SOURCE, TARGET)
+    ids, extra = copying.source(SOURCE.encode("say a zoe zoe kim"))
     assert ids == [NEW, A, NEW + 1, NEW + 1, NEW + 2]
     assert extra == ["say", "zoe", "kim"]
     written = TARGET.encode("kim said a zoe max")
@@ -22,9 +22,18 @@ def test_tokens_are_copied_by_their_text():
 
 
 def test_names_of_special_tokens_are_only_texts():
-    ids, extra = Copying(TARGET).source(["</s>", "<unk>"])
+    ids, extra = Copying(SOURCE, TARGET).source(SOURCE.encode("</s> <unk>"))
     assert ids == [NEW, NEW + 1]
     assert extra == ["</s>", "<unk>"]
+
+
+def test_features_are_never_copied():
+    tags = train_tokenizer(["a;PST"], TokenizerConfig(kind="split", separator=";"))
+    ids, extra = Copying(SOURCE.with_features(tags), TARGET).source(
+        SOURCE.with_features(tags).encode("a;PST;new a zoe")
+    )
+    assert ids == [PAD, PAD, PAD, A, NEW]
+    assert extra == ["zoe"]
 
 
 def test_a_batch_feeds_unk_and_asks_for_the_copied_token():

@@ -373,7 +373,7 @@ def _forced(predictor: Predictor, source: str, ids: list[int]) -> float:
     encoding = predictor.source_tokenizer.encode(source)
     read, copies = source_ids(encoding.ids, reverse), None
     if predictor._copying is not None:
-        row = copy_row(predictor._copying.source(encoding.tokens)[0], reverse)
+        row = copy_row(predictor._copying.source(encoding)[0], reverse)
         copies = torch.tensor([row])
     fed = [i if i < predictor.engine.target_vocab else UNK for i in ids[:-1]]
     log_probs = predictor.engine.model.log_probs(
@@ -403,5 +403,5 @@ def test_every_head_is_reported_and_attention_is_their_mean(
         first = decoder.step(torch.tensor([BOS]), decoder.init_state(memory), memory).weights
         order = source_order(len(ids) - 1, reverse)
         np.testing.assert_allclose(heads[:, 0], first[0].detach()[:, order], atol=1e-9)
-        with pytest.raises(InputError, match="from 1 to 4"):
+        with pytest.raises(InputError, match="from 1 to 4, but 5 came"):
             prediction.attention_map(head=5)

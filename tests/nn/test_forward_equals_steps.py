@@ -28,6 +28,7 @@ def every_combination() -> list[ModelConfig]:
         ["linear", "maxout"],
         ["lstm", "gru", "rnn"],
     ):
+        attends, looks = score not in ("none", "peek"), score not in ("none", "peek", "location")
         settings = {
             "model.attention.score": score,
             "model.attention.timing": timing,
@@ -36,10 +37,14 @@ def every_combination() -> list[ModelConfig]:
             "model.attention.hidden": 6,
             "model.attention.window": 1,
             "model.attention.positions": 4,
-            "model.attention.scope": draw.choice(["global", "local_m", "local_p"]),
-            "model.attention.normaliser": draw.choice(["softmax", "sparsemax", "entmax15"]),
-            "model.attention.heads": draw.choice([1, 1, 2]) if score != "location" else 1,
-            "model.attention.coverage": draw.random() < 0.3 and score != "location",
+            "model.attention.scope": draw.choice(["global", "local_m", "local_p"])
+            if attends
+            else "global",
+            "model.attention.normaliser": draw.choice(["softmax", "sparsemax", "entmax15"])
+            if attends
+            else "softmax",
+            "model.attention.heads": draw.choice([1, 1, 2]) if looks else 1,
+            "model.attention.coverage": looks and draw.random() < 0.3,
             "model.encoder.hidden": 3,
             "model.encoder.embedding": 4,
             "model.encoder.layers": 2,

@@ -77,7 +77,7 @@ def test_the_probability_of_a_target_is_that_of_the_mixture() -> None:
     weights = torch.rand(6, 4, dtype=torch.float64).softmax(dim=-1)
     copies, target = torch.tensor([COPIES[0]] * 6), torch.tensor([4, 8, 2, 5, 0, 6])
     every = mixture(logits, switch, weights, copies, 9)
-    one = target_log_prob(logits.log_softmax(dim=-1), switch, weights, copies, target)
+    one = target_log_prob(logits.log_softmax(dim=-1), switch, weights, copies, target, 3)
     torch.testing.assert_close(one, every[torch.arange(6), target])
 
 
@@ -91,13 +91,27 @@ def test_gradients_also_where_one_of_the_two_ways_is_closed() -> None:
 
     def loss(logits: torch.Tensor, switch: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         log_vocab, weights = logits.log_softmax(dim=-1), scores.softmax(dim=-1)
-        return target_log_prob(log_vocab, switch, weights, copies, target)
+        return target_log_prob(log_vocab, switch, weights, copies, target, 3)
 
     assert torch.autograd.gradcheck(loss, (logits, switch, scores))
     extreme = torch.tensor([200.0, -200.0, -200.0], dtype=torch.float64, requires_grad=True)
     loss(logits, extreme, scores).sum().backward()
     assert extreme.grad is not None
     assert extreme.grad.isfinite().all()
+
+
+def test_a_token_that_only_copying_could_write_and_no_weight_rests_on_is_unknown() -> None:
+    torch.manual_seed(0)
+    log_vocab = torch.randn(1, VOCAB, dtype=torch.float64).log_softmax(dim=-1).requires_grad_()
+    switch = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    weights = torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
+    found = target_log_prob(
+        log_vocab, switch, weights, torch.tensor([COPIES[0]]), torch.tensor([8]), 3
+    )
+    assert float(found.detach()) == pytest.approx(float(log_vocab[0, 3]) + np.log(0.5))
+    found.sum().backward()
+    assert log_vocab.grad[0, 3] == 1
+    assert switch.grad.isfinite().all()
 
 
 def test_what_cannot_be_copied_is_generated_as_before() -> None:

@@ -122,7 +122,7 @@ def test_bahdanau2015_additive_previous_maxout() -> None:
 
 
 def test_nematus2017_conditional_gru_attends_between_two_transitions() -> None:
-    """Sennrich et al. 2017, section 3: s'_j = GRU_1(y_{j-1}, s_{j-1}), c_j = ATT(C, s'_j),
+    """Sennrich et al. 2017, section 2: s'_j = GRU_1(y_{j-1}, s_{j-1}), c_j = ATT(C, s'_j),
     s_j = GRU_2(s'_j, c_j)."""
     _, model = build("bahdanau2015", encoder_hidden=4, timing="mid")
     ours, w, h, memory, targets = case(model)

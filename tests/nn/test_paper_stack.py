@@ -99,9 +99,10 @@ def test_encoder(cell: Cell, both: int, residual: bool, norm: bool) -> None:
         residual=residual,
         layer_norm=norm,
     )
-    encoder = Encoder(config, vocab=9).double().eval()
+    encoder = Encoder(config, vocab=9, text_vocab=9).double().eval()
     w = random_weights(encoder)
-    values, final = encoder(torch.tensor(SOURCE), torch.tensor(LENGTHS))
+    read = encoder(torch.tensor(SOURCE), torch.tensor(LENGTHS))
+    values, final = read.values, read.final
     for row, length in enumerate(LENGTHS):
         outputs, last_m, last_c = paper_encoder(config, w, SOURCE[row][:length])
         np.testing.assert_allclose(values[row, :length].detach(), outputs, rtol=1e-9)
@@ -113,7 +114,7 @@ def test_encoder(cell: Cell, both: int, residual: bool, norm: bool) -> None:
 
 def test_padding_has_no_gradient() -> None:
     config = EncoderConfig(embedding=3, hidden=4, layers=2, residual=True, layer_norm=True)
-    encoder = Encoder(config, vocab=9).double()
+    encoder = Encoder(config, vocab=9, text_vocab=9).double()
     random_weights(encoder)
     inputs = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True)
     values, _ = encoder.rnn(inputs, lengths=torch.tensor([4, 1]))
@@ -151,7 +152,7 @@ def log_probs(model: Seq2Seq) -> list[np.ndarray]:
 
 
 def first_state(config: ModelConfig, w: Weights, h: list[np.ndarray], part: str) -> np.ndarray:
-    """Sennrich et al. 2017, section 3: s_0 = tanh(W_init mean(h)), for each layer."""
+    """Sennrich et al. 2017, section 2: s_0 = tanh(W_init mean(h)), for each layer."""
     mean = sum(h) / len(h)
     projected = w[f"decoder.bridge.{part}_projection.weight"] @ mean
     flat = np.tanh(projected + w[f"decoder.bridge.{part}_projection.bias"])

@@ -51,11 +51,12 @@ def torch_stack(rnn: RNN) -> torch.nn.RNNBase:
 def test_encoder_equals_torch_on_each_sentence_alone(cell: Cell, bidirectional: bool) -> None:
     torch.manual_seed(0)
     config = EncoderConfig(cell=cell, embedding=3, hidden=4, layers=2, bidirectional=bidirectional)
-    encoder = Encoder(config, vocab=9).double().eval()
+    encoder = Encoder(config, vocab=9, text_vocab=9).double().eval()
     whole = torch_stack(encoder.rnn)
     lengths = [5, 1, 3]
     source = torch.randint(0, 9, (3, 5))
-    values, final = encoder(source, torch.tensor(lengths))
+    read = encoder(source, torch.tensor(lengths))
+    values, final = read.values, read.final
     for row, length in enumerate(lengths):
         embedded = encoder.embedding(source[row : row + 1, :length])
         outputs, last = whole(embedded)  # without padding

@@ -9,7 +9,7 @@ import torch
 from jumok.config import Config, TrainConfig, resolve
 from jumok.nn import DecoderOutput, Seq2Seq, initialise
 from jumok.nn.masks import length_mask
-from jumok.training.loss import sequence_loss
+from jumok.training.loss import coverage_loss, sequence_loss
 from jumok.training.optimizer import make_optimizer, optimizer_arrays, restore_optimizer
 from jumok.training.schedule import learning_rate_factor
 
@@ -85,6 +85,23 @@ def test_the_loss_is_torchs_for_every_sentence():
 
 @pytest.mark.parametrize("score", ["none", "peek", "general", "additive"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_coverage_loss_is_that_of_the_paper():
+    """See et al. 2017, eq. 12: covloss_t = sum_i min(a_t[i], c_t[i]), over real steps t."""
+    weights = torch.rand(2, 4, 3, dtype=torch.float64).softmax(dim=-1)
+    lengths = [4, 2]
+    expected = []
+    for row, length in enumerate(lengths):
+        c = np.zeros(3)
+        for t in range(length):
+            a = weights[row, t].numpy()
+            expected.append(np.minimum(a, c).sum())
+            c += a
+    mask = length_mask(torch.tensor(lengths), 4)
+    assert float(coverage_loss(weights, mask)) == pytest.approx(np.mean(expected))
+    weights.requires_grad_()
+    assert torch.autograd.gradcheck(lambda w: coverage_loss(w, mask), (weights,))
+
+
 def test_padding_changes_neither_loss_nor_gradient(score, smoothing):
     settings = {"model.attention.input_feeding": score in ("general", "additive")}
     network = model(score, **settings)

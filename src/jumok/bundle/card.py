@@ -34,6 +34,18 @@ def model_card(
     if att.attends:
         feeding = ", input feeding" if att.input_feeding else ""
         attention += f", {att.timing} timing, context into {att.context}{feeding}"
+        attention += "".join(
+            f", {text}"
+            for text, there in (
+                (f"{att.scope} (window {att.window})", att.scope != "global"),
+                (att.normaliser, att.normaliser != "softmax"),
+                (f"{att.heads} heads", att.heads > 1),
+                ("coverage", att.coverage),
+                ("copying", att.copy_tokens),
+                (f"features {enc.features}", enc.features != "none"),
+            )
+            if there
+        )
     direction = "bidirectional " if enc.bidirectional else ""
     if enc.bidirectional_layers:
         direction += f"(lowest {enc.bidirectional_layers}) "

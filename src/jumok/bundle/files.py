@@ -29,7 +29,7 @@ from jumok.errors import BundleError, ConfigError
 from jumok.storage import find_directory, replace_directory
 from jumok.text import Tokenizer
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 WEIGHTS = "model.safetensors"
 SOURCE_TOKENIZER = "source.tokenizer.json"
 TARGET_TOKENIZER = "target.tokenizer.json"
@@ -132,6 +132,11 @@ def read_bundle(path: str | Path) -> Bundle:
         raise BundleError(
             f"{folder} has format version {version}, and this jumok reads up to {FORMAT_VERSION}. "
             "Upgrade with: pip install -U jumok"
+        )
+    if version < FORMAT_VERSION:
+        raise BundleError(
+            f"{folder} has format version {version}, from before 0.1.0, and this jumok reads "
+            f"{FORMAT_VERSION}. Train the model again"
         )
     hashes = head.get("sha256")
     if not isinstance(hashes, dict):

@@ -35,7 +35,14 @@ Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")]
 
 _EVALUATION_SETTINGS = frozenset(
     f"data.{field}"
-    for field in ("format", "source_column", "target_column", "encoding", "skip_bad_lines")
+    for field in (
+        "format",
+        "source_column",
+        "target_column",
+        "features_column",
+        "encoding",
+        "skip_bad_lines",
+    )
 ) | {"evaluation.bleu_tokenize"}
 """What `jumok evaluate` may be told of its files and its judging, beside search.*."""
 
@@ -167,14 +174,18 @@ def predict(
 
     before = 0
     for window in windows(source_lines(file, encoding), size=1024):
-        try:
-            answer(window)
-        except InputError as error:
-            if error.index is None:
-                raise
-            answer(window[: error.index])
+        good, bad = len(window), None
+        while True:  # what is wrong with one text may hide what is wrong with an earlier one
+            try:
+                answer(window[:good])
+                break
+            except InputError as error:
+                if error.index is None:
+                    raise
+                good, bad = error.index, error
+        if bad is not None:
             name = "<stdin>" if file == "-" else file
-            raise InputError(f"{name}:{before + error.index + 1}: {error}") from None
+            raise InputError(f"{name}:{before + good + 1}: {bad}")
         before += len(window)
 
 
@@ -204,7 +215,8 @@ def evaluate(
     own = "evaluation.bleu_tokenize" in reading
     tokenize = config.evaluation.bleu_tokenize if own else None
     search = _search(beam, None, settings)
-    read = read_pairs(data, config.data)
+    features = predictor.config.model.encoder.features != "none"
+    read = read_pairs(data, config.data, features)
     if read.bad:
         print(f"{len(read.bad):,} bad lines skipped, the first: {read.bad[0]}", file=sys.stderr)
     report = evaluate_report(predictor, read.pairs, tokenize, **search)

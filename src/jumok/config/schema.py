@@ -170,7 +170,7 @@ class DecoderConfig(Section):
     """First decoder state: zeros; the encoder's last state as it is (`last`, needs equal sizes), or
     of an LSTM's only the hidden half (`last_hidden`: the cell starts from zeros); or tanh of a
     learned projection of that state (`learned`, Bahdanau et al. 2015, A.2.2), or of the mean of the
-    states of all source tokens (`mean`, Sennrich et al. 2017, section 3)."""
+    states of all source tokens (`mean`, Sennrich et al. 2017, section 2)."""
     readout: Literal["linear", "maxout"] = "linear"
     """From features to scores over the vocabulary: one linear map, or the deep output with a
     maxout layer of Cho et al. 2014 and Bahdanau et al. 2015."""
@@ -246,17 +246,25 @@ class AttentionConfig(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> AttentionConfig:
-        if self.copy_tokens and not self.attends:
+        if not self.attends:
+            for field in ("scope", "normaliser", "heads", "coverage", "copy_tokens"):
+                value, idle = getattr(self, field), type(self).model_fields[field].default
+                if value != idle:
+                    raise ValueError(
+                        f"model.attention.{field}={str(value).lower()} says how to attend, but "
+                        f"score={self.score} attends to nothing. Set model.attention.{field}="
+                        f"{str(idle).lower()}, or use another score"
+                    )
+        if self.score == "location" and self.heads > 1:
             raise ValueError(
-                f"model.attention.copy_tokens=true copies what the attention rests on, but score="
-                f"{self.score} has none. Set copy_tokens=false, or use another score"
+                f"model.attention.heads={self.heads} cuts queries and keys into shares, but score="
+                "location has no keys. Set model.attention.heads=1, or use another score"
             )
-        if self.score == "location" and (self.heads > 1 or self.coverage):
-            what = "heads" if self.heads > 1 else "coverage"
+        if self.score == "location" and self.coverage:
             raise ValueError(
-                f"model.attention.{what} changes what the score sees of the source, but score="
-                f"location sees nothing of it. Set model.attention.{what}="
-                f"{'1' if self.heads > 1 else 'false'}, or use another score"
+                "model.attention.coverage=true changes what the score sees of the source, but "
+                "score=location sees nothing of it. Set model.attention.coverage=false, or use "
+                "another score"
             )
         return self
 
@@ -381,7 +389,8 @@ class TrainConfig(Section):
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the probability spread evenly over the vocabulary (Szegedy et al. 2016)."""
     coverage_loss: float = Field(default=0.0, ge=0.0)
-    """Weight of the coverage loss, which punishes looking twice at one place (See et al. 2017)."""
+    """Weight of the coverage loss, which punishes looking twice at one place (See et al. 2017). It
+    is part of the training loss, not of the validation loss."""
     average_decay: float = Field(default=0.0, ge=0.0, lt=1.0)
     """If above 0, validate and keep a moving average of the weights (Polyak & Juditsky 1992):
     ``average = decay * average + (1 - decay) * weights`` after every update."""
@@ -469,6 +478,18 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Config:
+        source, target = self.text.source, self.text.target
+        settled = "auto" not in (source.kind, target.kind)
+        if self.model.attention.copy_tokens and settled:
+            for field in ("kind", "separator", "lowercase"):
+                one, other = getattr(source, field), getattr(target, field)
+                if one != other and (field != "separator" or source.kind == "split"):
+                    raise ValueError(
+                        "model.attention.copy_tokens=true copies source tokens as they are, so "
+                        f"both sides must be cut in one way, but text.source.{field} is "
+                        f"{str(one).lower()!r} and text.target.{field} is {str(other).lower()!r}. "
+                        "Make them equal, or set copy_tokens=false"
+                    )
         if self.train.coverage_loss and not self.model.attention.attends:
             raise ValueError(
                 f"train.coverage_loss={self.train.coverage_loss:g} is a loss on attention weights, "

@@ -9,21 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jumok.text import EOS, UNK, Tokenizer
+from jumok.text import EOS, PAD, UNK, Encoding, Tokenizer
 
 
 class Copying:
-    """Source tokens as ids of the extended target vocabulary, and back."""
+    """Source tokens as ids of the extended target vocabulary, and back.
 
-    def __init__(self, target: Tokenizer) -> None:
-        self.vocab_size = target.vocab_size
+    Features of a source are no text: they stand as `PAD`, which is never written.
+    """
+
+    def __init__(self, source: Tokenizer, target: Tokenizer) -> None:
+        self.text_size, self.vocab_size = source.text_size, target.vocab_size
         pieces = target.tokens(range(target.vocab_size))
         self._ids = {piece: i for i, piece in enumerate(pieces) if i > UNK}
 
-    def source(self, tokens: Sequence[str]) -> tuple[list[int], list[str]]:
+    def source(self, read: Encoding) -> tuple[list[int], list[str]]:
         """An id for every source token, and the texts of those beyond the vocabulary."""
         ids, extra = [], dict[str, int]()
-        for token in tokens:
+        for i, token in zip(read.ids, read.tokens, strict=True):
+            if i >= self.text_size:
+                ids.append(PAD)
+                continue
             known = self._ids.get(token)
             if known is None:
                 known = extra.setdefault(token, self.vocab_size + len(extra))

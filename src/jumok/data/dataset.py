@@ -59,7 +59,7 @@ def encode_pairs(
     With ``copies``, also what each source token would be copied as.
     """
     out = Dataset(target_vocab=target_tok.vocab_size)
-    copying = Copying(target_tok) if copies else None
+    copying = Copying(source_tok, target_tok) if copies else None
     for start in range(0, len(pairs), _CHUNK):
         chunk = pairs[start : start + _CHUNK]
         sources = source_tok.encode_ids([pair.source for pair in chunk])
@@ -89,7 +89,7 @@ def _add_copies(
     sources = source_tok.encode_batch([pair.source for pair in pairs])
     targets = target_tok.encode_batch([pair.target for pair in pairs])
     for index, (source, target) in enumerate(zip(sources, targets, strict=True), begin):
-        ids, extra = copying.source(source.tokens)
+        ids, extra = copying.source(source)
         out.copies.append(ids)
         extended = copying.target(target.ids, target.tokens, extra)
         out.target[index] = np.array(extended, dtype=np.int32)

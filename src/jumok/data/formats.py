@@ -22,21 +22,22 @@ class Pair(NamedTuple):
     target: str
 
 
-def read_tsv(path: Path, config: DataConfig) -> Iterator[Pair | BadLine]:
+def read_tsv(path: Path, config: DataConfig, features: bool = False) -> Iterator[Pair | BadLine]:
     """Columns divided by tabs, chosen by number from 1. More columns than needed are fine."""
     source = _number("source_column", config.source_column, 1)
     target = _number("target_column", config.target_column, 2)
-    _two_columns(source, target)
-    features = _number("features_column", config.features_column, 0)
-    wanted = max(source, target, features)
+    column = _number("features_column", config.features_column, 0)
+    _different_columns(source, target, column)
+    wanted = max(source, target, column)
     for line in read_lines(path, config.encoding):
         if isinstance(line, BadLine):
             yield line
             continue
         columns = line.text.split("\t")
         if len(columns) >= wanted:
-            before = columns[features - 1] if features else None
-            yield _pair(columns[source - 1], columns[target - 1], path, line.number, before)
+            before = columns[column - 1] if column else None
+            texts = columns[source - 1], columns[target - 1]
+            yield _pair(*texts, path, line.number, features, before)
             continue
         came = f"{len(columns)} came" if line.text.strip() else "the line is empty"
         yield BadLine(
@@ -47,7 +48,7 @@ def read_tsv(path: Path, config: DataConfig) -> Iterator[Pair | BadLine]:
         )
 
 
-def read_csv(path: Path, config: DataConfig) -> Iterator[Pair | BadLine]:
+def read_csv(path: Path, config: DataConfig, features: bool = False) -> Iterator[Pair | BadLine]:
     """Comma-separated values with a header. A quoted field may hold commas and line ends.
 
     A bad row is reported at the line where it starts. Empty lines are not rows.
@@ -61,17 +62,17 @@ def read_csv(path: Path, config: DataConfig) -> Iterator[Pair | BadLine]:
     header = first[1]
     source = _index("source_column", config.source_column or "source", header, path)
     target = _index("target_column", config.target_column or "target", header, path)
-    _two_columns(header[source], header[target])
     named = config.features_column
-    features = _index("features_column", named, header, path) if named else None
+    column = _index("features_column", named, header, path) if named else None
+    _different_columns(header[source], header[target], named)
     for row in rows:
         if isinstance(row, BadLine):
             yield row
             continue
         number, fields = row
-        if len(fields) > max(source, target, features or 0):
-            before = None if features is None else fields[features]
-            yield _pair(fields[source], fields[target], path, number, before)
+        if len(fields) > max(source, target, column or 0):
+            before = None if column is None else fields[column]
+            yield _pair(fields[source], fields[target], path, number, features, before)
             continue
         yield BadLine(
             f"{len(header)} columns were expected, as in the header, but {len(fields)} came. "
@@ -81,9 +82,10 @@ def read_csv(path: Path, config: DataConfig) -> Iterator[Pair | BadLine]:
         )
 
 
-def read_jsonl(path: Path, config: DataConfig) -> Iterator[Pair | BadLine]:
+def read_jsonl(path: Path, config: DataConfig, features: bool = False) -> Iterator[Pair | BadLine]:
     """One JSON object a line, fields chosen by name, dotted where nested. Empty lines are fine."""
-    _two_columns(config.source_column or "source", config.target_column or "target")
+    names = config.source_column or "source", config.target_column or "target"
+    _different_columns(*names, config.features_column)
     for line in read_lines(path, config.encoding):
         if isinstance(line, BadLine):
             yield line
@@ -97,10 +99,12 @@ def read_jsonl(path: Path, config: DataConfig) -> Iterator[Pair | BadLine]:
             except ValueError as error:
                 yield BadLine(f"{error}, {OR_SKIP}", path=path, line=line.number)
             else:
-                yield _pair(source, target, path, line.number, before)
+                yield _pair(source, target, path, line.number, features, before)
 
 
-def read_parallel(source: Path, target: Path, encoding: str) -> Iterator[Pair | BadLine]:
+def read_parallel(
+    source: Path, target: Path, encoding: str, features: bool = False
+) -> Iterator[Pair | BadLine]:
     """Line n of ``source`` beside line n of ``target``. Both need the same number of lines."""
     both = zip_longest(read_lines(source, encoding), read_lines(target, encoding))
     for number, (left, right) in enumerate(both, start=1):
@@ -117,37 +121,53 @@ def read_parallel(source: Path, target: Path, encoding: str) -> Iterator[Pair | 
             yield from [side for side in (left, right) if isinstance(side, BadLine)][:1]
             continue
         path = source if not left.text.strip() else target
-        yield _pair(left.text, right.text, path, number)
+        yield _pair(left.text, right.text, path, number, features)
 
 
 # --- what they share -----------------------------------------------------------------------------
 
 
 def _pair(
-    source: str, target: str, path: Path, number: int, features: str | None = None
+    source: str,
+    target: str,
+    path: Path,
+    number: int,
+    features: bool,
+    before: str | None = None,
 ) -> Pair | BadLine:
-    """The pair; ``features``, which are one word, stand before the source."""
+    """The pair; ``before`` is a column of features, which are one word, for before the source."""
     for side, text in (("source", source), ("target", target)):
         if not text.strip():
             reason = f"text was expected, but the {side} is empty. Fill it in, {OR_SKIP}"
             return BadLine(reason, path=path, line=number)
-    if features is None:
-        return Pair(source, target)
-    if len(features.split()) != 1:
+    if before is not None:
+        if len(before.split()) != 1:
+            reason = (
+                f"features without a space between them were expected, but '{before:.40}' came. "
+                f"Correct the line, {OR_SKIP}"
+            )
+            return BadLine(reason, path=path, line=number)
+        source = f"{before.strip()} {source}"
+    if features and len(source.split(maxsplit=1)) != 2:
         reason = (
-            f"features without a space between them were expected, but '{features:.40}' came. "
-            f"Correct the line, {OR_SKIP}"
+            "features, a space and a text were expected as the source, as in 'V;PST gehen', but "
+            f"'{source:.40}' came. Correct the line, set data.features_column, {OR_SKIP}"
         )
         return BadLine(reason, path=path, line=number)
-    return Pair(f"{features.strip()} {source}", target)
+    return Pair(source, target)
 
 
-def _two_columns(source: int | str, target: int | str) -> None:
-    """Raise `ConfigError` where both sides would be the same text."""
+def _different_columns(source: int | str, target: int | str, features: int | str) -> None:
+    """Raise `ConfigError` where two would be the same text."""
     if source == target:
         raise ConfigError(
             f"Source and target would both be column {source}. Set data.source_column and "
             "data.target_column to different columns"
+        )
+    if features in (source, target):
+        raise ConfigError(
+            f"data.features_column={features} is also the column of the "
+            f"{'source' if features == source else 'target'}. Set it to a column of its own"
         )
 
 

@@ -34,8 +34,10 @@ class PairFile:
     """One error for each line skipped (only with `skip_bad_lines`)."""
 
 
-def read_pairs(paths: Sequence[str | Path] | str | Path, config: DataConfig) -> PairFile:
-    """All pairs of all ``paths``, in order.
+def read_pairs(
+    paths: Sequence[str | Path] | str | Path, config: DataConfig, features: bool = False
+) -> PairFile:
+    """All pairs of all ``paths``, in order. With ``features``, sources must begin with some.
 
     A path may be two, ``SOURCE,TARGET``: parallel text. Raises `DataError` for a bad line (unless
     `skip_bad_lines`), a bad file, and a file that gives no pair at all.
@@ -44,7 +46,7 @@ def read_pairs(paths: Sequence[str | Path] | str | Path, config: DataConfig) -> 
     for path in [paths] if isinstance(paths, str | Path) else paths:
         pairs: list[Pair] = []
         bad: list[DataError] = []
-        for item in _items(path, config):
+        for item in _items(path, config, features):
             if isinstance(item, Pair):
                 pairs.append(item)
             elif config.skip_bad_lines:
@@ -81,7 +83,7 @@ def read_sources(source: str | Path | ByteStream, config: DataConfig) -> Iterato
         yield line.text
 
 
-def _items(path: str | Path, config: DataConfig) -> Iterator[Pair | BadLine]:
+def _items(path: str | Path, config: DataConfig, features: bool) -> Iterator[Pair | BadLine]:
     two = _two_files(path, config.format)
     if two is not None:
         if config.features_column:
@@ -89,10 +91,11 @@ def _items(path: str | Path, config: DataConfig) -> Iterator[Pair | BadLine]:
                 f"Parallel text has no columns, but data.features_column={config.features_column} "
                 "came. Leave it out, and put the features before each source"
             )
-        return read_parallel(*two, config.encoding)
+        return read_parallel(*two, config.encoding, features)
     path = Path(path)
     check_file(path)
-    return _READERS[_by_name(path) if config.format == "auto" else config.format](path, config)
+    form = _by_name(path) if config.format == "auto" else config.format
+    return _READERS[form](path, config, features)
 
 
 def _two_files(path: str | Path, form: str) -> tuple[Path, Path] | None:

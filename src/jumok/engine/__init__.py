@@ -14,7 +14,7 @@ def load_engine(bundle: Bundle, device: str = "cpu") -> Engine:
     try:
         from jumok.engine.torch_engine import load_torch_engine
     except ModuleNotFoundError as error:
-        if error.name != "torch":
+        if error.name not in ("torch", "entmax"):
             raise
-        raise MissingExtra("train", "torch") from None
+        raise MissingExtra("train", error.name) from None
     return load_torch_engine(bundle, device)

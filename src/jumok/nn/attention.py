@@ -82,12 +82,15 @@ class Attention(nn.Module):
 
     **Coverage** (See et al. 2017, eq. 10-11): with c[i] the sum of the weights that position i has
     had in all steps before, the score sees ``key[i] + w_c c[i]`` in the key's place. For
-    ``additive`` this is their ``v^T tanh(W_h h_i + W_s s_t + w_c c[i])``; for products we add what
-    they do not define, ``q . key[i] + (q . w_c) c[i]``. With heads, c sums the heads' mean.
+    ``additive`` this is their ``v^T tanh(W_h h_i + W_s s_t + w_c c[i] + b)``. Differs: without the
+    bias b, as in Bahdanau et al.; and for products we add what they do not define,
+    ``q . key[i] + (q . w_c) c[i]``. With heads, c sums the heads' mean.
 
     **location** (Luong et al. 2015, eq. 8): ``weights = softmax(W_a s)``. Like them we use the
     first src_len scores for a short source, and for a long one see only as many positions as W_a
-    has rows; a local scope then takes that for the source's length.
+    has rows; a local scope then takes that for the source's length. Positions, here and in scopes,
+    are counted as the encoder reads: from the end where the source is reversed, features that are
+    tokens too.
 
     Args:
         config: the attention's axes; ``config.score`` must not be none or peek.

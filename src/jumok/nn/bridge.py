@@ -14,7 +14,7 @@ class Bridge(nn.Module):
     """``zero``, ``last`` (a copy), ``last_hidden``, ``learned`` or ``mean``.
 
         s_0 = tanh(W h_n + b)              learned
-        s_0 = tanh(W mean_i(h_i) + b)      mean (Sennrich et al. 2017, section 3)
+        s_0 = tanh(W mean_i(h_i) + b)      mean (Sennrich et al. 2017, section 2)
 
     For the first, Bahdanau et al. 2015, A.2.2, use ``tanh(W_s h_1)`` of the backward encoder alone.
     Differs: we project the last states of all layers and both directions joined. In both, every

@@ -38,17 +38,17 @@ def target_log_prob(
     weights: Float[Tensor, "rows src_len"],
     copies: Int[Tensor, "rows src_len"],
     target: Int[Tensor, "rows"],
+    unknown: int,
 ) -> Float[Tensor, "rows"]:
     """log P(target) alone, which is all that training needs; ``log_vocab`` is log P_vocab.
 
-    A target beyond the vocabulary is one of the source's own tokens, so one of the two terms is
-    always above zero.
+    A target beyond the vocabulary on which no attention rests, as a window or a sparse normaliser
+    may have it, has no probability at all; it is scored as the token ``unknown``.
     """
-    vocab = log_vocab.shape[-1]
-    lowest = torch.finfo(log_vocab.dtype).min / 2  # finite: 0 x infinity has no gradient
-    generated = log_vocab.gather(-1, target.clamp_max(vocab - 1)[:, None])[:, 0]
-    generated = generated.masked_fill(target >= vocab, lowest)
     share = (weights * (copies == target[:, None])).sum(dim=-1)
-    there = share > 0
+    there, beyond = share > 0, target >= log_vocab.shape[-1]
+    lowest = torch.finfo(log_vocab.dtype).min / 2  # finite: 0 x infinity has no gradient
+    generated = log_vocab.gather(-1, target.masked_fill(beyond, unknown)[:, None])[:, 0]
+    generated = generated.masked_fill(beyond & there, lowest)
     copied = torch.where(there, share, 1.0).log().masked_fill(~there, lowest)
     return torch.logaddexp(generated + logsigmoid(switch), copied + logsigmoid(-switch))

@@ -16,7 +16,7 @@ One step, with y the token before, s the state, c the context, a the attentional
 
 Where the readout is maxout, E y_{t-1} (and c_t, if not yet there) join the features.
 
-Timing mid is the conditional GRU of Sennrich et al. 2017 (Nematus), section 3: two transitions with
+Timing mid is the conditional GRU of Sennrich et al. 2017 (Nematus), section 2: two transitions with
 the attention between them. Differs: any kind of cell, and in a stack the second transition is that
 of the top layer. With residual connections it counts as one more layer, to whose output the first
 transition's is added.

@@ -55,7 +55,13 @@ class Encoder(nn.Module):
         self.apart = config.features == "apart"
         if self.apart:
             self.feature_rnn = RNN(
-                config.cell, config.embedding, config.memory, 1, 0.0, int(config.bidirectional)
+                config.cell,
+                config.embedding,
+                config.memory,
+                layers=1,
+                dropout=0.0,
+                bidirectional_layers=int(config.bidirectional),
+                layer_norm=config.layer_norm,
             )
 
     def forward(

@@ -42,7 +42,7 @@ def masked_normalise(
 ) -> Float[Tensor, "*batch tgt_len src_len"]:
     """Weights over the positions of the last axis where ``mask`` is True; exactly 0 elsewhere.
 
-    ``softmax``; or ``sparsemax`` (Martins & Astudillo 2016, eq. 1: the nearest point of the
+    ``softmax``; or ``sparsemax`` (Martins & Astudillo 2016, eq. 2: the nearest point of the
     simplex) and ``entmax15`` (Peters et al. 2019, eq. 10 with alpha 1.5), which give low scores
     exactly nothing. A row without any True position gives zeros, never NaN.
     """

@@ -17,7 +17,7 @@ from jumok.text.tokenizer import (
     UNK,
     Encoding,
     Tokenizer,
-    feature_cut,
+    split_features,
     unknown_rate,
 )
 from jumok.text.train import resolve_kind, train_tokenizer
@@ -31,8 +31,8 @@ __all__ = [
     "Encoding",
     "Tokenizer",
     "display_tokens",
-    "feature_cut",
     "resolve_kind",
+    "split_features",
     "train_tokenizer",
     "unknown_rate",
 ]

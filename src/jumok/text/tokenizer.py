@@ -53,7 +53,8 @@ class Tokenizer:
     space.
 
     With ``features``, the first word of a text is a list of features (``V;PST gehen``), which that
-    tokenizer cuts; their ids stand before those of the text and count on from `text_size`.
+    tokenizer cuts. They stand before the text, with ids from `text_size` on; the first of these is
+    a feature that is unknown.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Tokenizer:
         self._pieces = [*SPECIALS[:SHIFT], *sorted(vocab, key=vocab.__getitem__)]
         self.text_size = len(self._pieces)
         if features is not None:
-            self._pieces += features._pieces[len(SPECIALS) :]
+            self._pieces += features._pieces[UNK:]
 
     @property
     def vocab_size(self) -> int:
@@ -183,19 +184,18 @@ class Tokenizer:
 
     def _join(self, texts: Sequence[str], features: Tokenizer, plain: Tokenizer) -> list[Encoding]:
         """What both tokenizers make of their parts."""
-        cuts = [feature_cut(text, index) for index, text in enumerate(texts)]
-        heads = features.encode_batch(
-            [text[:cut].rstrip(" ") for text, cut in zip(texts, cuts, strict=True)]
-        )
-        rests = plain.encode_batch([text[cut:] for text, cut in zip(texts, cuts, strict=True)])
-        shift = self.text_size - len(SPECIALS)
+        parts = [split_features(text, index) for index, text in enumerate(texts)]
+        heads = features.encode_batch([part.features for part in parts])
+        rests = plain.encode_batch([part.text for part in parts])
+        shift = self.text_size - UNK
         return [
             Encoding(
-                [i if i == UNK else i + shift for i in head.ids] + rest.ids,
+                [i + shift for i in head.ids] + rest.ids,
                 head.tokens + rest.tokens,
-                head.offsets + [(a + cut, b + cut) for a, b in rest.offsets],
+                [(a + part.start, b + part.start) for a, b in head.offsets]
+                + [(a + part.cut, b + part.cut) for a, b in rest.offsets],
             )
-            for cut, head, rest in zip(cuts, heads, rests, strict=True)
+            for part, head, rest in zip(parts, heads, rests, strict=True)
         ]
 
     # --- inside ----------------------------------------------------------------------------------
@@ -225,28 +225,39 @@ class Tokenizer:
         return Encoding(ids, tokens, offsets)
 
 
-def feature_cut(text: str, index: int | None = None) -> int:
-    """Where the text after the features begins: ``V;PST gehen`` at 6, an empty text at 0.
+class FeaturesAndText(NamedTuple):
+    """``V;PST gehen`` in two, and where each begins."""
 
-    Raises `InputError`, with ``index``, where the first word is all there is.
+    features: str
+    text: str
+    start: int
+    cut: int
+
+
+def split_features(text: str, index: int | None = None) -> FeaturesAndText:
+    """The first word, and what comes after the space behind it; a blank text has neither.
+
+    Raises `InputError`, with ``index``, where one of the two is missing.
     """
-    before, space, _ = text.partition(" ")
-    if not text:
-        return 0
-    if not space:
+    start = len(text) - len(text.lstrip(" "))
+    features, _, rest = text[start:].partition(" ")
+    if not text.strip():
+        return FeaturesAndText("", "", 0, 0)
+    if not rest.strip():
         raise InputError(
             "The model reads features, a space and a text, as in 'V;PST gehen', but "
             f"'{text:.40}' came, which is one word. Put the features first",
             index=index,
         )
-    return len(before) + 1
+    return FeaturesAndText(features, rest, start, start + len(features) + 1)
 
 
 def unknown_rate(tokenizer: Tokenizer, texts: Iterable[str]) -> float:
     """Share of tokens of ``texts`` that the vocabulary does not know (0 where there are none)."""
     encoded = tokenizer.encode_ids(list(texts))
     total = sum(map(len, encoded))
-    return sum(ids.count(UNK) for ids in encoded) / total if total else 0.0
+    unknown = [UNK] if tokenizer.features is None else [UNK, tokenizer.text_size]
+    return sum(ids.count(i) for ids in encoded for i in unknown) / total if total else 0.0
 
 
 def _parse(text: str) -> dict[str, Any]:

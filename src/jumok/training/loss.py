@@ -9,6 +9,7 @@ from torch import Tensor
 from jumok.nn import DecoderOutput, Seq2Seq
 from jumok.nn.attention import mean_of_heads
 from jumok.nn.copying import target_log_prob
+from jumok.text import UNK
 
 
 def sequence_loss(
@@ -42,6 +43,7 @@ def sequence_loss(
         weights[mask],
         copies[rows],
         target_out[mask],
+        UNK,
     )
     likelihood = (1 - label_smoothing) * log_prob
     return -(likelihood + label_smoothing * log_vocab.mean(dim=-1)).mean()

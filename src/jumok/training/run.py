@@ -34,7 +34,7 @@ from jumok.nn import Seq2Seq, initialise
 from jumok.nn.arithmetic import cpu_arithmetic
 from jumok.predictor import Predictor, load
 from jumok.storage import find_directory, storage_errors, write_atomic
-from jumok.text import Tokenizer, feature_cut, resolve_kind, train_tokenizer, unknown_rate
+from jumok.text import Tokenizer, resolve_kind, split_features, train_tokenizer, unknown_rate
 from jumok.training.interrupt import listen
 from jumok.training.progress import ConsoleReporter
 from jumok.training.trainer import Trainer, make_sampler, total_steps
@@ -170,11 +170,12 @@ def _read(config: Config) -> tuple[list[Pair], list[Pair], list[str]]:
         raise ConfigError(
             "There is nothing to train on: give a file of pairs, jumok train FILE ..."
         )
-    found = read_pairs(config.data.train, config.data)
+    features = config.model.encoder.features != "none"
+    found = read_pairs(config.data.train, config.data, features)
     report = _skipped(found.bad)
     pairs = found.pairs
     if config.data.dev:
-        dev_file = read_pairs(config.data.dev, config.data)
+        dev_file = read_pairs(config.data.dev, config.data, features)
         report += _skipped(dev_file.bad)
         dev_pairs = dev_file.pairs
     else:
@@ -192,26 +193,27 @@ def _skipped(bad: Sequence[DataError]) -> list[str]:
     return [*(f"{error} (skipped)" for error in bad[:10]), f"{len(bad):,} bad lines skipped"]
 
 
+class _Sources(NamedTuple):
+    """The texts of all sources and, where they begin with features, these."""
+
+    texts: list[str]
+    features: list[str]
+
+
+def _sources(pairs: Sequence[Pair], config: Config) -> _Sources:
+    if config.model.encoder.features == "none":
+        return _Sources([pair.source for pair in pairs], [])
+    parts = [split_features(pair.source) for pair in pairs]
+    return _Sources([part.text for part in parts], [part.features for part in parts])
+
+
 def _source_tokenizer(pairs: Sequence[Pair], config: Config) -> Tokenizer:
     """Where a source begins with features, with a vocabulary of theirs."""
-    cuts = _feature_cuts(pairs, config)
-    texts = train_tokenizer(
-        (p.source[cut:] for p, cut in zip(pairs, cuts, strict=True)), config.text.source
-    )
-    if config.model.encoder.features == "none":
+    sources = _sources(pairs, config)
+    texts = train_tokenizer(sources.texts, config.text.source)
+    if not sources.features:
         return texts
-    features = train_tokenizer(
-        (p.source[:cut].rstrip(" ") for p, cut in zip(pairs, cuts, strict=True)),
-        config.text.features,
-    )
-    return texts.with_features(features)
-
-
-def _feature_cuts(pairs: Sequence[Pair], config: Config) -> list[int]:
-    """Where in each source the text begins."""
-    if config.model.encoder.features == "none":
-        return [0] * len(pairs)
-    return [feature_cut(pair.source) for pair in pairs]
+    return texts.with_features(train_tokenizer(sources.features, config.text.features))
 
 
 def _settle(config: Config, pairs: Sequence[Pair]) -> Config:
@@ -220,16 +222,11 @@ def _settle(config: Config, pairs: Sequence[Pair]) -> Config:
     def settled(side: TokenizerConfig, texts: list[str]) -> dict[str, Any]:
         return resolve_kind(texts, side).model_dump()
 
+    sources = _sources(pairs, config)
     text = {
-        "source": settled(
-            config.text.source,
-            [p.source[cut:] for p, cut in zip(pairs, _feature_cuts(pairs, config), strict=True)],
-        ),
+        "source": settled(config.text.source, sources.texts),
         "target": settled(config.text.target, [p.target for p in pairs]),
-        "features": settled(
-            config.text.features,
-            [p.source[:cut] for p, cut in zip(pairs, _feature_cuts(pairs, config), strict=True)],
-        ),
+        "features": settled(config.text.features, sources.features),
     }
     return from_tree({**config.model_dump(), "text": text})
 
