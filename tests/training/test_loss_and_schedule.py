@@ -83,8 +83,6 @@ def test_the_loss_is_torchs_for_every_sentence():
         torch.testing.assert_close(loss(network, [pair]), expected, rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("score", ["none", "peek", "general", "additive"])
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_coverage_loss_is_that_of_the_paper():
     """See et al. 2017, eq. 12: covloss_t = sum_i min(a_t[i], c_t[i]), over real steps t."""
     weights = torch.rand(2, 4, 3, dtype=torch.float64).softmax(dim=-1)
@@ -102,6 +100,8 @@ def test_coverage_loss_is_that_of_the_paper():
     assert torch.autograd.gradcheck(lambda w: coverage_loss(w, mask), (weights,))
 
 
+@pytest.mark.parametrize("score", ["none", "peek", "general", "additive"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_padding_changes_neither_loss_nor_gradient(score, smoothing):
     settings = {"model.attention.input_feeding": score in ("general", "additive")}
     network = model(score, **settings)
