@@ -108,7 +108,7 @@ def test_a_token_that_only_copying_could_write_and_no_weight_rests_on_is_unknown
     found = target_log_prob(
         log_vocab, switch, weights, torch.tensor([COPIES[0]]), torch.tensor([8]), 3
     )
-    assert float(found.detach()) == pytest.approx(float(log_vocab[0, 3]) + np.log(0.5))
+    assert float(found.detach()) == pytest.approx(float(log_vocab[0, 3].detach()) + np.log(0.5))
     found.sum().backward()
     assert log_vocab.grad[0, 3] == 1
     assert switch.grad.isfinite().all()
