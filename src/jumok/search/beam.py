@@ -162,7 +162,7 @@ def _walk_back(entry: _Entry, history: list[_Trace]) -> Hypothesis:
     return Hypothesis(
         np.array(tokens[::-1]),
         np.array(log_probs[::-1]),
-        Evidence.join([trace.evidence.row(row) for trace, row in steps]),
+        Evidence.join([trace.evidence.row(int(row)) for trace, row in steps]),
         entry.score,
         bool(entry.token == EOS),
     )
