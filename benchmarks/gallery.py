@@ -16,7 +16,7 @@ SMALL = [
     "model.encoder.hidden=64",
     "model.encoder.layers=1",
     "model.decoder.hidden=128",
-    "train.max_epochs=15",
+    "train.max_epochs=10",
 ]
 GALLERY: dict[str, list[str]] = {
     "general": [],
@@ -34,13 +34,14 @@ GALLERY: dict[str, list[str]] = {
     "no_feeding": ["input_feeding=false"],
 }
 COPY = [
-    *SMALL,
+    *SMALL[:-1],
     "model.encoder.features=tokens",
     "model.attention.copy_tokens=true",
     "text.source.kind=char",
     "text.target.kind=char",
     "evaluation.metric=exact_match",
     "train.learning_rate=0.002",
+    "train.max_epochs=4",
 ]
 
 
