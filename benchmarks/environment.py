@@ -32,11 +32,13 @@ def environment() -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """Short hash, with ``+changes`` where files under version control differ from it."""
+    """Short hash, with ``+changes`` where files that can change a figure differ from it."""
     commit = _git("rev-parse", "--short=12", "HEAD")
     if not commit:
         return "unknown"
-    return commit + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    written = [":!benchmarks/results", ":!docs", ":!*.md"]  # by the benchmarks themselves
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *written)
+    return commit + ("+changes" if changed else "")
 
 
 def _git(*arguments: str) -> str:

@@ -72,7 +72,7 @@ def main() -> None:
         ]
         store("multi30k-ladder", rows)
     if "raw" in parts:
-        store("multi30k-raw", [one("en-de-raw", RAW, [], minutes=45)])
+        store("multi30k-raw", [one("en-de-raw", RAW, [], minutes=20)])
 
 
 if __name__ == "__main__":
