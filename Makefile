@@ -24,7 +24,7 @@ bench: $(STAMP) ## Measure training speed; writes benchmarks/results/train_speed
 	$(BIN)/python benchmarks/train_speed.py
 
 results: $(STAMP) ## Measure quality again (hours; needs the data); writes benchmarks/results/
-	for part in date korean g2p multi30k report; do $(BIN)/python benchmarks/$$part.py || exit 1; done
+	for part in date korean g2p multi30k ordering additive gallery report; do $(BIN)/python benchmarks/$$part.py || exit 1; done
 
 clean: ## Remove the environment, the demo and every cache
 	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -61,9 +61,9 @@ class Variant:
     def update(self, source: Tensor, target_in: Tensor, target_out: Tensor) -> None:
         """What `Trainer` does for a batch, without its bookkeeping."""
         lengths = torch.full((BATCH,), LENGTH)
-        features = self.model(source, lengths, target_in).features
+        output = self.model(source, lengths, target_in)
         mask = torch.ones_like(target_out, dtype=torch.bool)
-        loss = sequence_loss(self.model, features, target_out, mask)
+        loss = sequence_loss(self.model, output, target_out, mask)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
