@@ -234,6 +234,7 @@ def test_absurd_sizes_cost_nothing(model, edit):
     ("change", "words"),
     [
         (lambda h: h.update(format_version=FORMAT_VERSION + 1), ["format version", "Upgrade"]),
+        (lambda h: h.update(format_version=1), ["has format version 1", "Train the model again"]),
         (lambda h: h.update(format_version="1"), ["not written by jumok"]),
         (lambda h: h.update(library_name="transformers"), ["not written by jumok"]),
         (lambda h: h.pop("sha256"), ["lacks the hashes"]),
@@ -243,7 +244,18 @@ def test_absurd_sizes_cost_nothing(model, edit):
         (lambda h: h["config"]["data"].update(reverse_source=True), ["have changed"]),
         (lambda h: h["config"]["search"].update(beam=7), ["have changed", "--set search.beam"]),
     ],
-    ids=["future", "version", "library", "hashes", "list", "value", "key", "meaning", "search"],
+    ids=[
+        "future",
+        "older",
+        "version",
+        "library",
+        "hashes",
+        "list",
+        "value",
+        "key",
+        "meaning",
+        "search",
+    ],
 )
 def test_edited_head(model, change, words):
     edit_head(model, change)

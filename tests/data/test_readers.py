@@ -237,6 +237,14 @@ def test_features_with_a_space_between_are_a_bad_line(tmp_path):
     assert caught.value.line == 1
 
 
+def test_a_parallel_source_without_features_is_told_by_its_own_file(tmp_path):
+    for side in "ab":
+        (tmp_path / side).write_text("gehen\n", encoding="utf-8")
+    with pytest.raises(DataError, match="features, a space and a text") as caught:
+        read_pairs(f"{tmp_path / 'a'},{tmp_path / 'b'}", DataConfig(), features=True)
+    assert (caught.value.path, caught.value.line) == (tmp_path / "a", 1)
+
+
 def test_parallel_text_has_no_column_of_features(tmp_path):
     for side in "ab":
         (tmp_path / side).write_text("x\n", encoding="utf-8")

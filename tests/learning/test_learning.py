@@ -65,7 +65,7 @@ def test_general_attention_learns_to_reverse_and_looks_at_the_mirrored_letter(tm
 
 @pytest.mark.parametrize("way", ["tokens", "apart"])
 def test_features_decide_what_is_written(tmp_path, way):
-    """One feature asks for the word backwards, another for it twice as long."""
+    """One feature asks for the word backwards, a third for an ending."""
     draw = random.Random(1)
 
     def pair(word):

@@ -120,7 +120,7 @@ def read_parallel(
         if isinstance(left, BadLine) or isinstance(right, BadLine):
             yield from [side for side in (left, right) if isinstance(side, BadLine)][:1]
             continue
-        path = source if not left.text.strip() else target
+        path = target if left.text.strip() and not right.text.strip() else source
         yield _pair(left.text, right.text, path, number, features)
 
 
