@@ -285,7 +285,7 @@ def test_padding_changes_no_weight(axes: dict[str, object]) -> None:
 def test_scaled_dot_is_torchs_own() -> None:
     query, keys, values = tensor(2, 3, 4), tensor(2, 5, 4), tensor(2, 5, 6)
     mask = length_mask(torch.tensor([5, 2]), 5)
-    ours = attend(scaled_dot_score(query, keys), values, mask).context
+    ours, _ = attend(scaled_dot_score(query, keys), values, mask[:, None])
     theirs = torch.nn.functional.scaled_dot_product_attention(
         query, keys, values, attn_mask=mask[:, None, :]
     )
@@ -301,7 +301,7 @@ def test_gradients_of_products(score: object) -> None:
     )
     mask = length_mask(torch.tensor([2, 1]), 2)
     assert torch.autograd.gradcheck(
-        lambda q, k, v: attend(score(q, k), v, mask).context, (query, keys, values)
+        lambda q, k, v: attend(score(q, k), v, mask[:, None])[0], (query, keys, values)
     )
 
 

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from jumok.config import AttentionConfig
+from jumok.config import AttentionConfig, Normaliser
 from jumok.nn.additive import additive_score
 from jumok.nn.masks import masked_normalise, places
 from jumok.nn.memory import FeatureMemory, Memory
@@ -51,14 +51,19 @@ def scaled_dot_score(
 def attend(
     scores: Float[Tensor, "*batch tgt_len src_len"],
     values: Float[Tensor, "*batch src_len value"],
-    mask: Bool[Tensor, "batch src_len"],
-) -> AttentionOutput:
-    """Weights by softmax, and contexts, from scores: Bahdanau et al. 2015, eq. 5-6.
+    mask: Bool[Tensor, "*#batch #tgt_len src_len"],
+    normaliser: Normaliser = "softmax",
+    gaussian: Float[Tensor, "*#batch tgt_len src_len"] | None = None,
+) -> tuple[Float[Tensor, "*batch tgt_len value"], Float[Tensor, "*batch tgt_len src_len"]]:
+    """Contexts and weights from scores: Bahdanau et al. 2015, eq. 5-6.
 
-    A row without real source positions gets zero weights and a zero context.
+    ``gaussian`` is that of `LocalScope`. A row without real source positions gets zero weights and
+    a zero context.
     """
-    weights = masked_normalise(scores, mask[:, None, :])
-    return AttentionOutput(weights @ values, weights)
+    weights = masked_normalise(scores, mask, normaliser)
+    if gaussian is not None:
+        weights = _rescale(weights * gaussian)
+    return weights @ values, weights
 
 
 def mean_of_heads(
@@ -152,15 +157,14 @@ class Attention(nn.Module):
             mask = mask & known
         else:
             scores = self._scores(query, keys)
+        gaussian = None
         if self.scope is not None:
-            gaussian, near = self.scope(query, mask[:, 0], position)
+            near, gaussian = self.scope(query, mask[:, 0], position)
             mask = mask & near
         if self.config.heads > 1:
             mask, values = mask[:, None], self._cut(values)
-        weights = masked_normalise(scores, mask, self.config.normaliser)
-        if self.config.scope == "local_p":
-            weights = _rescale(weights * (gaussian[:, None] if self.config.heads > 1 else gaussian))
-        context = weights @ values
+            gaussian = None if gaussian is None else gaussian[:, None]
+        context, weights = attend(scores, values, mask, self.config.normaliser, gaussian)
         if self.config.heads > 1:
             context = context.transpose(1, 2).flatten(2)
         return AttentionOutput(context, weights)

@@ -37,8 +37,10 @@ class LocalScope(nn.Module):
         query: Float[Tensor, "batch tgt_len query"],
         mask: Bool[Tensor, "batch src_len"],
         position: Int[Tensor, "#batch tgt_len"] | None,
-    ) -> tuple[Float[Tensor, "batch tgt_len src_len"], Bool[Tensor, "batch tgt_len src_len"]]:
-        """The Gaussian of each position, and which positions are in the window."""
+    ) -> tuple[
+        Bool[Tensor, "batch tgt_len src_len"], Float[Tensor, "batch tgt_len src_len"] | None
+    ]:
+        """Which positions are in the window and, for `local_p`, the Gaussian of each."""
         lengths = mask.sum(dim=1)[:, None]
         if self.predicts:
             inner = torch.tanh(self.centre_projection(query)) @ self.v
@@ -47,5 +49,8 @@ class LocalScope(nn.Module):
             assert position is not None, "local_m needs the number of the step"
             centre = torch.minimum(position + 1, lengths).to(query.dtype)
         distance = places(mask)[:, None] - centre[:, :, None]
+        near = window_mask(distance, self.window)
+        if not self.predicts:
+            return near, None
         sigma = self.window / 2
-        return torch.exp(-(distance**2) / (2 * sigma**2)), window_mask(distance, self.window)
+        return near, torch.exp(-(distance**2) / (2 * sigma**2))
