@@ -37,7 +37,7 @@ def test_features_are_never_copied():
 
 
 def test_a_batch_feeds_unk_and_asks_for_the_copied_token():
-    data = encode_pairs(PAIRS, SOURCE, TARGET, DataConfig(), copies=True)
+    data = encode_pairs(PAIRS, SOURCE, TARGET, DataConfig(), copy_tokens=True)
     batch = collate(data, [1, 0], reverse=False)
     assert batch.copies.tolist() == [
         [NEW, B, EOS, PAD, PAD, PAD],

@@ -11,7 +11,7 @@ from jaxtyping import Int, Int32
 from jumok.config import DataConfig
 from jumok.data.copying import Copying
 from jumok.data.readers import Pair
-from jumok.text import EOS, Tokenizer
+from jumok.text import EOS, Encoding, Tokenizer
 
 _CHUNK = 10_000
 """Pairs encoded in one call: enough for all cores, little memory."""
@@ -52,19 +52,25 @@ def encode_pairs(
     source_tok: Tokenizer,
     target_tok: Tokenizer,
     config: DataConfig,
-    copies: bool = False,
+    copy_tokens: bool = False,
 ) -> Dataset:
     """Encode ``pairs``, leaving out and counting those over ``config``'s lengths (in tokens).
 
-    With ``copies``, also what each source token would be copied as.
+    With ``copy_tokens``, also what each source token would be copied as.
     """
     out = Dataset(target_vocab=target_tok.vocab_size)
-    copying = Copying(source_tok, target_tok) if copies else None
+    copying = Copying(source_tok, target_tok) if copy_tokens else None
     for start in range(0, len(pairs), _CHUNK):
         chunk = pairs[start : start + _CHUNK]
-        sources = source_tok.encode_ids([pair.source for pair in chunk])
-        targets = target_tok.encode_ids([pair.target for pair in chunk])
-        for pair, source, target in zip(chunk, sources, targets, strict=True):
+        texts = [pair.source for pair in chunk], [pair.target for pair in chunk]
+        copies: list[list[int]] = []
+        if copying is None:
+            sources, targets = source_tok.encode_ids(texts[0]), target_tok.encode_ids(texts[1])
+        else:
+            read = source_tok.encode_batch(texts[0])
+            sources = [encoding.ids for encoding in read]
+            copies, targets = _copies(copying, read, target_tok.encode_batch(texts[1]))
+        for index, (pair, source, target) in enumerate(zip(chunk, sources, targets, strict=True)):
             fits = (
                 0 < len(source) <= config.max_source_length
                 and 0 < len(target) <= config.max_target_length
@@ -75,24 +81,20 @@ def encode_pairs(
             out.source.append(np.array(source, dtype=np.int32))
             out.target.append(np.array(target, dtype=np.int32))
             out.pairs.append(pair)
-        if copying is not None:
-            _add_copies(out, copying, source_tok, target_tok)
+            out.copies += copies[index : index + 1]
     return out
 
 
-def _add_copies(
-    out: Dataset, copying: Copying, source_tok: Tokenizer, target_tok: Tokenizer
-) -> None:
-    """Copies of the pairs that have none yet."""
-    begin = len(out.copies)
-    pairs = out.pairs[begin:]
-    sources = source_tok.encode_batch([pair.source for pair in pairs])
-    targets = target_tok.encode_batch([pair.target for pair in pairs])
-    for index, (source, target) in enumerate(zip(sources, targets, strict=True), begin):
+def _copies(
+    copying: Copying, sources: Sequence[Encoding], targets: Sequence[Encoding]
+) -> tuple[list[list[int]], list[list[int]]]:
+    """What the tokens of each source would be copied as, and the targets with these ids."""
+    copies, extended = [], []
+    for source, target in zip(sources, targets, strict=True):
         ids, extra = copying.source(source)
-        out.copies.append(ids)
-        extended = copying.target(target.ids, target.tokens, extra)
-        out.target[index] = np.array(extended, dtype=np.int32)
+        copies.append(ids)
+        extended.append(copying.target(target.ids, target.tokens, extra))
+    return copies, extended
 
 
 def source_ids(ids: Sequence[int] | Int[np.ndarray, "src_len"], reverse: bool) -> list[int]:
