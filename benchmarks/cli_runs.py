@@ -67,6 +67,11 @@ def evaluate(name: str, test_file: str, threads: int, *options: str) -> dict[str
     return {"command": _shown(arguments), **json.loads(_jumok(arguments, threads))}
 
 
+def origin(done: dict[str, Any]) -> dict[str, Any]:
+    """Where the figures of one training are from."""
+    return {key: done[key] for key in ("seconds", "command", "commit", "date")}
+
+
 def store(name: str, rows: Any) -> None:
     """Write ``benchmarks/results/NAME.json`` with the environment."""
     RESULTS.mkdir(parents=True, exist_ok=True)

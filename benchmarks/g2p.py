@@ -9,7 +9,7 @@ import argparse
 from concurrent.futures import ThreadPoolExecutor
 from statistics import mean
 
-from cli_runs import evaluate, store, train
+from cli_runs import evaluate, origin, store, train
 
 LANGUAGES = ("kor", "fre", "hun", "ice", "jpn")
 SEEDS = (1, 2, 3)
@@ -28,10 +28,7 @@ def one(language: str, seed: int) -> dict[str, object]:
         "wer": scores["wer"],
         "per": scores["per"],
         "dev_wer_greedy": best,
-        "seconds": done["seconds"],
-        "command": done["command"],
-        "commit": done["commit"],
-        "date": done["date"],
+        **origin(done),
     }
     print(f"{language} seed {seed}: WER {row['wer']:.2f} PER {row['per']:.2f}", flush=True)
     return row

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from cli_runs import ROOT, RUNS, evaluate, store, train
+from cli_runs import ROOT, RUNS, evaluate, origin, store, train
 
 SMALL = [
     *[f"text.{side}.vocab_size=2000" for side in ("source", "target")],
@@ -60,10 +60,7 @@ def main() -> None:
     )
     row = {
         "test": scores,
-        "seconds": done["seconds"],
-        "command": done["command"],
-        "commit": done["commit"],
-        "date": done["date"],
+        **origin(done),
         "typed": dict(zip(TYPED, answers, strict=True)),
     }
     print(row)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from cli_runs import evaluate, store, train
+from cli_runs import evaluate, origin, store, train
 
 TOK, RAW = "multi30k-en-de-tok", "multi30k-en-de"
 WORDS = [
@@ -48,10 +48,7 @@ def one(name: str, folder: str, settings: list[str], minutes: int) -> dict[str, 
         "model": name,
         "greedy": greedy,
         "beam5": beam,
-        "seconds": done["seconds"],
-        "command": done["command"],
-        "commit": done["commit"],
-        "date": done["date"],
+        **origin(done),
         "validations": [
             {k: v[k] for k in ("epoch", "seconds", "bleu")} for v in done["validations"]
         ],

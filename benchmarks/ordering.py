@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from cli_runs import evaluate, store, train
+from cli_runs import evaluate, origin, store, train
 from multi30k import SWAPPED, TOK, UNTIL_TIME_IS_UP, WORDS
 
 VARIANTS: dict[str, list[str]] = {
@@ -42,7 +42,7 @@ def g2p(job: tuple[str, str, int]) -> dict[str, Any]:
     scores = evaluate(run, f"{folder}/{language}_test.tsv", 1)
     row = {"variant": name, "language": language, "seed": seed, "wer": scores["wer"]}
     print(row, flush=True)
-    return {**row, **_origin(done)}
+    return {**row, **origin(done)}
 
 
 def multi30k(name: str) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def multi30k(name: str) -> dict[str, Any]:
     scores = evaluate(run, f"{TOK}/test_2016_flickr.tsv", 1, "--beam", "1", *columns)
     row = {"variant": name, "bleu": scores["bleu"], "perplexity": scores["perplexity"]}
     print(row, flush=True)
-    return {**row, "updates": done["validations"][-1]["step"], **_origin(done)}
+    return {**row, "updates": done["validations"][-1]["step"], **origin(done)}
 
 
 def main() -> None:
@@ -81,10 +81,6 @@ def _all(work: Callable[[Any], dict[str, Any]], jobs: list[Any], at_a_time: int)
 
 def _settings(name: str) -> list[str]:
     return [f"model.attention.{setting}" for setting in VARIANTS[name]]
-
-
-def _origin(done: dict[str, Any]) -> dict[str, Any]:
-    return {key: done[key] for key in ("seconds", "command", "commit", "date")}
 
 
 if __name__ == "__main__":
