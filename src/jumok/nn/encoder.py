@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from jumok.config import EncoderConfig
 from jumok.nn.embedding import Embedding
-from jumok.nn.masks import length_mask
+from jumok.nn.masks import feature_masks, length_mask, zero_elsewhere
 from jumok.nn.memory import RNNState
 from jumok.nn.rnn import RNN
 
@@ -73,8 +73,7 @@ class Encoder(nn.Module):
         if not self.apart:
             values, final = self.rnn(embedded, lengths=lengths)
             return Encoded(self.dropout(values), mask, final)
-        features = mask & (source >= self.text_vocab)
-        text = mask & ~features
+        text, features = feature_masks(source, mask, self.text_vocab)
         values, final = _read(self.rnn, embedded, text)
         feature_values, _ = _read(self.feature_rnn, embedded, features)
         return Encoded(self.dropout(values), text, final, self.dropout(feature_values), features)
@@ -91,4 +90,4 @@ def _read(
     gathered = embedded.gather(1, order[:, :, None].expand_as(embedded))
     outputs, final = rnn(gathered, lengths=lengths)
     back = torch.argsort(order, dim=1)[:, :, None].expand_as(outputs)
-    return outputs.gather(1, back).masked_fill(~chosen[:, :, None], 0.0), final
+    return zero_elsewhere(outputs.gather(1, back), chosen), final

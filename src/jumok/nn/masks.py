@@ -20,6 +20,21 @@ def places(mask: Bool[Tensor, "batch length"]) -> Int[Tensor, "batch length"]:
     return mask.cumsum(dim=1)
 
 
+def feature_masks(
+    source: Int[Tensor, "batch length"], mask: Bool[Tensor, "batch length"], text_vocab: int
+) -> tuple[Bool[Tensor, "batch length"], Bool[Tensor, "batch length"]]:
+    """Which real tokens are text, and which are features: ids from ``text_vocab`` on."""
+    features = mask & (source >= text_vocab)
+    return mask & ~features, features
+
+
+def zero_elsewhere(
+    values: Float[Tensor, "batch length size"], mask: Bool[Tensor, "batch length"]
+) -> Float[Tensor, "batch length size"]:
+    """The values where ``mask`` is True, and zeros."""
+    return values.masked_fill(~mask[:, :, None], 0.0)
+
+
 def window_mask(
     distance: Float[Tensor, "*rows src_len"], window: int
 ) -> Bool[Tensor, "*rows src_len"]:
@@ -31,8 +46,7 @@ def masked_mean(
     values: Float[Tensor, "batch length size"], mask: Bool[Tensor, "batch length"]
 ) -> Float[Tensor, "batch size"]:
     """Mean over the positions where ``mask`` is True; zeros where there is none."""
-    real = values.masked_fill(~mask[:, :, None], 0.0)
-    return real.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp_min(1)
+    return zero_elsewhere(values, mask).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp_min(1)
 
 
 def masked_normalise(
