@@ -47,9 +47,11 @@ def test_additive_attention_learns_to_copy(tmp_path):
     assert np.mean([p.text == text for p, text in zip(found, test, strict=True)]) >= 0.95
 
 
-def test_general_attention_learns_to_reverse_and_looks_at_the_mirrored_letter(tmp_path):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_general_attention_learns_to_reverse_and_looks_at_the_mirrored_letter(tmp_path, precision):
     settings = {
         **BASE,
+        "train.precision": precision,
         "model.attention.score": "general",
         "model.attention.input_feeding": True,
     }

@@ -48,6 +48,29 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
     assert records(one)[0]["dev_loss"] == records(same)[0]["dev_loss"]
 
 
+def test_fast_ways_give_the_weights_that_plain_ways_give(tmp_path):
+    """Up to rounding, which a few updates do not blow up."""
+    settings = {"train.max_steps": 4, "train.max_epochs": 9, "model.encoder.dropout": 0.2}
+    found = {}
+    for name, fast in (("fast", True), ("plain", False)):
+        run = train_small(tmp_path / name, {**settings, "train.fast": fast})
+        found[name] = load_file(run / "last" / "model.safetensors")
+    for name, plain in found["plain"].items():
+        assert found["fast"][name] == pytest.approx(plain, rel=1e-3, abs=1e-5), name
+
+
+def test_bfloat16_products_train_float32_weights(tmp_path):
+    settings = {"train.max_steps": 4, "train.max_epochs": 9}
+    exact = train_small(tmp_path / "exact", settings)
+    rounded = train_small(tmp_path / "rounded", {**settings, "train.precision": "bf16"})
+    one, other = (load_file(run / "last" / "model.safetensors") for run in (exact, rounded))
+    assert all(array.dtype == "float32" for array in other.values())
+    assert any((one[name] != other[name]).any() for name in one)
+    assert records(rounded)[-1]["train_loss"] == pytest.approx(
+        records(exact)[-1]["train_loss"], rel=0.01
+    )
+
+
 def test_every_validation_is_recorded(tmp_path):
     run = train_small(tmp_path, {"train.validate_every": 4, "train.max_epochs": 2})
     found = records(run)

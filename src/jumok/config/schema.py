@@ -406,6 +406,12 @@ class TrainConfig(Section):
     """`cpu`, `cuda` or `cuda:1`."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads. Empty: as many as there are cores."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """`bf16` multiplies in bfloat16 while training, and keeps weights, RNN cells, sums and the
+    encoder's RNN in float32. Faster only where the processor has such instructions."""
+    fast: bool = True
+    """Take every faster way to the same numbers. `false`: compute as it is written in the papers,
+    to rule a fast way out."""
 
     @model_validator(mode="after")
     def _possible(self) -> TrainConfig:

@@ -26,6 +26,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from jumok.nn.arithmetic import at_least_float32
+
 _TILE = 1 << 19
 """Numbers in a tile: 2 MiB of float32, and as much again in the backward pass.
 
@@ -49,6 +51,7 @@ def additive_score(
     query: Float[Tensor, "*batch tgt_len key"],
     keys: Float[Tensor, "*batch src_len key"],
     v: Float[Tensor, "*heads key"],
+    fast: bool = True,
 ) -> Float[Tensor, "*batch tgt_len src_len"]:
     """``score = v^T tanh(query + key)``, with both already projected.
 
@@ -56,10 +59,11 @@ def additive_score(
     Luong et al. 2015, section 3.1 ("concat"), ``v^T tanh(W_a [s; h])``, whose one matrix is the
     two side by side: ``W_a [s; h] = W_s s + W_h h``. Each head, the last of ``batch``, has its v.
 
-    Memory: the scores and a few tiles; with `create_graph`, the whole inner tensor.
+    Memory: the scores and a few tiles; with `create_graph`, and if not ``fast``, the whole inner
+    tensor.
     """
     batch, (tgt_len, size), src_len = query.shape[:-2], query.shape[-2:], keys.shape[-2]
-    if query.numel() * src_len <= _AT_ONCE:
+    if not fast or query.numel() * src_len <= _AT_ONCE:
         inner = torch.tanh(query[..., :, None, :] + keys[..., None, :, :])
         return (inner * v[..., None, None, :]).sum(dim=-1)
     scores = _Tiled.apply(  # type: ignore[no-untyped-call]
@@ -207,5 +211,5 @@ def _is_small(x: Float[Tensor, "batch length key"]) -> bool:
 
 
 def _wide(x: Tensor) -> torch.dtype:
-    """bfloat16 is too coarse for sums."""
-    return torch.promote_types(x.dtype, torch.float32)
+    """The type of sums."""
+    return at_least_float32(x[:0]).dtype

@@ -1,6 +1,6 @@
-"""The faster of torch's two roads for float32 products on a CPU, where it is as exact.
+"""How exactly numbers are multiplied and added.
 
-On CPUs without Intel's fast path, torch's default matrix product runs at half the speed of
+On some CPUs without Intel's fast path, torch's default float32 product runs at half the speed of
 oneDNN's. `torch.set_float32_matmul_precision("medium")` takes oneDNN's; its name promises less
 precision, but without AMX units the arithmetic stays float32. So it is tried and measured.
 """
@@ -11,14 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 _TOLERANCE = 1e-5
 """Relative error that float32 sums of 512 terms stay well below and bfloat16 (4e-3) does not."""
 
 
+def at_least_float32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """For sums: bfloat16 is too coarse, float64 is left as it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 @contextmanager
-def cpu_arithmetic(threads: int | None) -> Iterator[bool]:
-    """For a while: ``threads`` threads, and the fast road if it keeps float32 precision.
+def cpu_arithmetic(threads: int | None, fast: bool = True) -> Iterator[bool]:
+    """For a while: ``threads`` threads, and, if ``fast``, the fast road where it is as exact.
 
     Both are settings of the whole process, so they are put back afterwards. Says whether the fast
     road is taken.
@@ -26,8 +33,9 @@ def cpu_arithmetic(threads: int | None) -> Iterator[bool]:
     before = torch.get_float32_matmul_precision(), torch.get_num_threads()
     if threads is not None:
         torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision("medium")
-    fast = _product_error() < _TOLERANCE
+    if fast:
+        torch.set_float32_matmul_precision("medium")
+        fast = _product_error() < _TOLERANCE
     if not fast:
         torch.set_float32_matmul_precision(before[0])
     try:

@@ -106,6 +106,7 @@ class Attention(nn.Module):
     def __init__(self, config: AttentionConfig, query_size: int, memory_size: int) -> None:
         super().__init__()
         self.config = config
+        self.fast = True
         score = config.score
         key_size = memory_size
         if score == "general":
@@ -181,7 +182,7 @@ class Attention(nn.Module):
             query, keys = self._cut(query), self._cut(keys)
             v = None if v is None else v.view(self.config.heads, -1)
         if v is not None:
-            return additive_score(query, keys, v)
+            return additive_score(query, keys, v, self.fast)
         return (scaled_dot_score if score == "scaled_dot" else dot_score)(query, keys)
 
     def _location_scores(

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from jumok.config import ModelConfig
+from jumok.nn.arithmetic import at_least_float32
 from jumok.nn.memory import RNNState
 
 
@@ -65,4 +66,4 @@ class Bridge(nn.Module):
     def _shape(
         self, projected: Float[Tensor, "batch flat"]
     ) -> Float[Tensor, "batch layers hidden"]:
-        return torch.tanh(projected).view(-1, self.layers, self.hidden)
+        return torch.tanh(at_least_float32(projected)).view(-1, self.layers, self.hidden)

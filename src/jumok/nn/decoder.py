@@ -37,6 +37,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from jumok.config import ModelConfig
+from jumok.nn.arithmetic import at_least_float32
 from jumok.nn.attention import Attention, mean_of_heads
 from jumok.nn.bridge import Bridge
 from jumok.nn.copying import mixture
@@ -51,7 +52,7 @@ from jumok.nn.memory import (
     RNNState,
     StepOutput,
 )
-from jumok.nn.readout import LinearReadout, MaxoutReadout
+from jumok.nn.readout import LastMap, LinearReadout, MaxoutReadout
 from jumok.nn.rnn import RNN
 
 
@@ -62,6 +63,7 @@ class Decoder(nn.Module):
         super().__init__()
         dec, att, memory = config.decoder, config.attention, config.encoder.memory
         self.config = config
+        self.fast = True
         scale = math.sqrt(dec.embedding) if dec.tied else 1.0
         self.embedding = Embedding(vocab, dec.embedding, dec.dropout, dec.token_dropout, scale)
         self.dropout = nn.Dropout(dec.dropout)
@@ -163,12 +165,12 @@ class Decoder(nn.Module):
     def forward(self, target_in: Int[Tensor, "batch tgt_len"], memory: Memory) -> DecoderOutput:
         """Teacher forcing: all of ``target_in`` (from <s>) is given.
 
-        Equals the loop over `step`. Where no step waits for another, the RNN runs over the whole
-        target in one call and attention is two batched products.
+        Equals the loop over `step`. Where no step waits for another, the fast road is to run the
+        RNN over the whole target in one call; attention is then two batched products.
         """
         embedded = self.embedding(target_in)
         state = self.init_state(memory)
-        if not self._goes_step_by_step:
+        if self.fast and not self._goes_step_by_step:
             return self._forward_at_once(embedded, state, memory)
         steps = []
         for position in range(target_in.shape[1]):
@@ -183,8 +185,12 @@ class Decoder(nn.Module):
 
     def logits(self, features: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows vocab"]:
         """Scores over the vocabulary; give it only the rows that are needed."""
+        return nn.functional.linear(*self.last_map(features))
+
+    def last_map(self, features: Float[Tensor, "*rows features"]) -> LastMap:
+        """The product that makes the logits, for a loss that needs them a few at a time."""
         table = self.embedding.table.weight if self.config.decoder.tied else None
-        return self.readout(self.dropout(features), table)
+        return self.readout.last_map(self.dropout(features), table)
 
     def log_probs(
         self, output: StepOutput | DecoderOutput, memory: Memory, size: int | None = None
@@ -195,8 +201,7 @@ class Decoder(nn.Module):
         (without ``size``, as many as this batch needs).
         """
         logits = output.logits if isinstance(output, StepOutput) else self.logits(output.features)
-        # bfloat16 is too coarse for sums of log-probabilities, float64 is left as it is
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = at_least_float32(logits)
         if output.switch is None or memory.copies is None:
             return logits.log_softmax(dim=-1)
         assert output.weights is not None

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from jumok.config import Normaliser
+from jumok.nn.arithmetic import at_least_float32
 
 
 def length_mask(lengths: Int[Tensor, "batch"], size: int) -> Bool[Tensor, "batch {size}"]:
@@ -60,6 +61,7 @@ def masked_normalise(
     simplex) and ``entmax15`` (Peters et al. 2019, eq. 10 with alpha 1.5), which give low scores
     exactly nothing. A row without any True position gives zeros, never NaN.
     """
+    scores = at_least_float32(scores)
     lowest = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     if normaliser == "softmax":
         weights = torch.softmax(lowest, dim=-1)

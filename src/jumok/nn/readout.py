@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from jaxtyping import Float
 from torch import Tensor, nn
+
+
+class LastMap(NamedTuple):
+    """Arguments of the linear map that ends every readout: ``logits = weight x + bias``."""
+
+    x: Float[Tensor, "*rows size"]
+    weight: Float[Tensor, "vocab size"]
+    bias: Float[Tensor, "vocab"]
 
 
 class LinearReadout(nn.Linear):
@@ -25,8 +35,15 @@ class LinearReadout(nn.Linear):
         table: Float[Tensor, "vocab features"] | None = None,
     ) -> Float[Tensor, "*rows vocab"]:
         """Scores before the softmax; ``table`` only where tied."""
-        weight = self.weight if table is None else table
-        return nn.functional.linear(features, weight, self.bias)
+        return nn.functional.linear(*self.last_map(features, table))
+
+    def last_map(
+        self,
+        features: Float[Tensor, "*rows features"],
+        table: Float[Tensor, "vocab features"] | None = None,
+    ) -> LastMap:
+        """The product that gives the scores, not yet made."""
+        return LastMap(features, self.weight if table is None else table, self.bias)
 
 
 class MaxoutReadout(nn.Module):
@@ -51,5 +68,13 @@ class MaxoutReadout(nn.Module):
         table: Float[Tensor, "vocab hidden"] | None = None,
     ) -> Float[Tensor, "*rows vocab"]:
         """Scores before the softmax; ``table`` only where tied."""
+        return nn.functional.linear(*self.last_map(features, table))
+
+    def last_map(
+        self,
+        features: Float[Tensor, "*rows features"],
+        table: Float[Tensor, "vocab hidden"] | None = None,
+    ) -> LastMap:
+        """The product that gives the scores, not yet made."""
         pairs = self.deep(features).unflatten(-1, (-1, 2))
-        return self.output(pairs.amax(dim=-1), table)
+        return self.output.last_map(pairs.amax(dim=-1), table)

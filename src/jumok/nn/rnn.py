@@ -24,13 +24,11 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from jumok.config import Cell
+from jumok.nn.masks import length_mask, zero_elsewhere
 from jumok.nn.memory import RNNState
-
-_Directed = Float[Tensor, "directions batch share"]
-"""The state of one layer as torch has it."""
+from jumok.nn.sequence import Directed, LayerState, run_layer
 
 _MODULES: dict[Cell, Callable[..., nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
@@ -55,6 +53,7 @@ class RNN(nn.Module):
     ) -> None:
         super().__init__()
         self.cell = cell
+        self.fast = True
         self.dropout = dropout
         self.residual = residual
         self.layers = nn.ModuleList(
@@ -81,30 +80,19 @@ class RNN(nn.Module):
     ) -> tuple[Float[Tensor, "batch length size"], RNNState]:
         """Run over whole sequences: the top layer's outputs x, and the last state m of every layer.
 
-        With ``lengths``, padding is packed away: outputs there are zeros and the final state is
-        the one after each row's last real token.
+        With ``lengths`` (and no ``state``), the final state is the one after each row's last real
+        token, and outputs at padding are zeros.
         """
-        packed = None
-        if lengths is not None:
-            packed = pack_padded_sequence(
-                inputs, lengths.cpu(), batch_first=True, enforce_sorted=False
-            )
-        below = inputs if packed is None else packed.data
+        below = inputs
         states = []
         for number, layer in enumerate(self.layers):
+            assert isinstance(layer, nn.RNNBase)
             first = None if state is None else self._to_torch(state, number)
-            read = self._read(below, number)
-            if packed is None:
-                made, last = layer(read, first)
-            else:
-                run, last = layer(packed._replace(data=read), first)
-                made = run.data
+            made, last = run_layer(layer, self._read(below, number), first, lengths, self.fast)
             states.append(self._from_torch(last))
             below = self._hand_up(made, below, number)
-        if packed is not None:
-            below, _ = pad_packed_sequence(
-                packed._replace(data=below), batch_first=True, total_length=inputs.shape[1]
-            )
+        if lengths is not None:
+            below = zero_elsewhere(below, length_mask(lengths, inputs.shape[1]))
         return below, _stack(states)
 
     def step(
@@ -146,21 +134,21 @@ class RNN(nn.Module):
             made = self.norms[number](made)
         return made + below if self.residual and number else made
 
-    def _to_torch(self, state: RNNState, number: int) -> _Directed | tuple[_Directed, _Directed]:
+    def _to_torch(self, state: RNNState, number: int) -> LayerState:
         hidden = state.hidden[:, number][None].contiguous()
         if state.cell is None:
             return hidden
         return hidden, state.cell[:, number][None].contiguous()
 
     def _from_torch(
-        self, last: _Directed | tuple[_Directed, _Directed]
+        self, last: LayerState
     ) -> tuple[Float[Tensor, "batch size"], Float[Tensor, "batch size"] | None]:
         if isinstance(last, tuple):
             return _join(last[0]), _join(last[1])
         return _join(last), None
 
 
-def _join(directed: _Directed) -> Float[Tensor, "batch size"]:
+def _join(directed: Directed) -> Float[Tensor, "batch size"]:
     """Both directions side by side."""
     return directed.transpose(0, 1).flatten(1)
 

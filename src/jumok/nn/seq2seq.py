@@ -6,9 +6,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from jumok.config import ModelConfig
+from jumok.nn.attention import Attention
 from jumok.nn.decoder import Decoder
 from jumok.nn.encoder import Encoder
 from jumok.nn.memory import DecoderOutput, Memory
+from jumok.nn.rnn import RNN
 
 
 class Seq2Seq(nn.Module):
@@ -30,6 +32,17 @@ class Seq2Seq(nn.Module):
         super().__init__()
         self.encoder = Encoder(config.encoder, source_vocab, text_vocab or source_vocab)
         self.decoder = Decoder(config, target_vocab)
+
+    def use_fast_roads(self, fast: bool) -> None:
+        """Whether what is computed may be computed in another order than its definition's.
+
+        They are on at first. Off, padding is packed away, the decoder is a loop over `step`, the
+        inner tensor of the additive score and all logits exist at once: the same values and
+        gradients, to rounding.
+        """
+        for module in self.modules():
+            if isinstance(module, Attention | Decoder | RNN):
+                module.fast = fast
 
     def encode(
         self,

@@ -7,8 +7,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from jumok.nn import DecoderOutput, Seq2Seq
+from jumok.nn.arithmetic import at_least_float32
 from jumok.nn.attention import mean_of_heads
 from jumok.nn.copying import target_log_prob
+from jumok.nn.cross_entropy import linear_cross_entropy
 from jumok.text import UNK
 
 
@@ -27,12 +29,16 @@ def sequence_loss(
     vocabulary distribution alone. Padding is left out before the readout, so logits exist for real
     tokens only.
     """
-    logits = model.decoder.logits(output.features[mask])
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # bfloat16 is too coarse
+    decoder, features = model.decoder, output.features[mask]
     if output.switch is None or copies is None:
+        last_map = decoder.last_map(features)
+        if decoder.fast:
+            return linear_cross_entropy(*last_map, target_out[mask], label_smoothing)
+        logits = at_least_float32(torch.nn.functional.linear(*last_map))
         return torch.nn.functional.cross_entropy(
             logits, target_out[mask], label_smoothing=label_smoothing
         )
+    logits = at_least_float32(decoder.logits(features))
     assert output.weights is not None
     log_vocab = logits.log_softmax(dim=-1)
     weights = mean_of_heads(output.weights, 3).to(logits.dtype)

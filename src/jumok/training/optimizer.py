@@ -11,12 +11,13 @@ from jumok.config import TrainConfig
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019) or SGD; Adam's are fused."""
+    """Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019) or SGD; Adam's are fused if
+    ``config.fast``."""
     rate, decay = config.learning_rate, config.weight_decay
     if config.optimizer == "sgd":
         return torch.optim.SGD(model.parameters(), lr=rate, weight_decay=decay)
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(model.parameters(), lr=rate, weight_decay=decay, fused=True)
+    return kind(model.parameters(), lr=rate, weight_decay=decay, fused=config.fast)
 
 
 def optimizer_arrays(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -286,6 +286,7 @@ def _fit(
         folder.mkdir(parents=True, exist_ok=True)
     settings, metric = config.train, config.evaluation.metric
     model.to(settings.device)
+    model.use_fast_roads(settings.fast)
 
     def measure(judged: Seq2Seq) -> float:
         engine = TorchEngine(judged, settings.device)
@@ -295,7 +296,8 @@ def _fit(
     budget = settings.max_minutes * 60 if settings.max_minutes else None
     reporter = ConsoleReporter(steps, budget, metric, folder / "train.log")
     # the fast road is for CPUs; on a GPU the same switch would mean TF32
-    road = cpu_arithmetic(settings.threads) if settings.device == "cpu" else nullcontext()
+    on_cpu = settings.device == "cpu"
+    road = cpu_arithmetic(settings.threads, settings.fast) if on_cpu else nullcontext()
 
     def answer() -> None:
         reporter.message(

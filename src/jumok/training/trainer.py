@@ -124,7 +124,8 @@ class Trainer:
         factor = learning_rate_factor(config, state.step, self.total_steps, state.seconds)
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor * state.rate_factor
-        loss = self._loss(self.model, batch, config.label_smoothing)
+        with self._precision():
+            loss = self._loss(self.model, batch, config.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
@@ -132,6 +133,12 @@ class Trainer:
         if self.average is not None:
             self.average.update_parameters(self.model)
         self._since.add(loss.detach(), int(batch.target_lengths.sum()))
+
+    def _precision(self) -> torch.autocast:
+        """bfloat16 products, where they are asked for. Validation is in float32, as models are
+        used."""
+        wanted = self.config.train.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=wanted)
 
     def _loss(self, model: Seq2Seq, batch: Batch, label_smoothing: float) -> Tensor:
         source, lengths, target_in, target_out, target_lengths = (

@@ -1,0 +1,100 @@
+"""The loss of a linear readout, without the logits of all rows at once.
+
+    logits[r] = W x[r] + b                        p[r] = softmax(logits[r])
+    loss = mean_r of -(1 - e) log p[r, y[r]] - e/V sum_v log p[r, v]
+
+with label smoothing e (Szegedy et al. 2016, section 7). Its gradient needs nothing but p, so each
+chunk of rows gives its share of it as soon as its logits are there, and they are overwritten:
+
+    g[r] = (p[r] - (1 - e) onehot(y[r]) - e/V) / rows
+    dloss/dx[r] = W^T g[r]        dloss/dW = sum_r g[r] x[r]^T        dloss/db = sum_r g[r]
+
+Memory: the gradient, which is needed in any case, and one chunk.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from jumok.nn.arithmetic import at_least_float32
+
+_CHUNK = 1 << 21
+"""Logits in a chunk: 8 MiB of float32. Smaller chunks make thin products: measured with 2 ** 18 to
+2 ** 21, each halving costs more. With fewer logits altogether, torch's own loss is taken."""
+
+
+def linear_cross_entropy(
+    x: Float[Tensor, "rows size"],
+    weight: Float[Tensor, "vocab size"],
+    bias: Float[Tensor, "vocab"],
+    targets: Int[Tensor, "rows"],
+    label_smoothing: float = 0.0,
+    chunk: int = _CHUNK,
+) -> Float[Tensor, ""]:
+    """Mean loss over the rows; only first derivatives. Under autocast, products are in its type."""
+    if len(x) * len(weight) <= chunk:
+        logits = at_least_float32(nn.functional.linear(x, weight, bias))
+        return nn.functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+    loss: Tensor = _InChunks.apply(x, weight, bias, targets, label_smoothing, chunk)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _InChunks(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Float[Tensor, "rows size"],
+        weight: Float[Tensor, "vocab size"],
+        bias: Float[Tensor, "vocab"],
+        targets: Int[Tensor, "rows"],
+        label_smoothing: float,
+        chunk: int,
+    ) -> Float[Tensor, ""]:
+        device, vocab = x.device.type, len(weight)
+        product = weight.dtype
+        if torch.is_autocast_enabled(device):
+            product = torch.get_autocast_dtype(device)
+        read, by = x.to(product), weight.to(product)
+        learns = any(ctx.needs_input_grad[:3])
+        if learns:
+            d_x = torch.empty_like(x, dtype=bias.dtype)
+            d_weight, d_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+        total = at_least_float32(x.new_zeros(()))
+        rows = max(1, chunk // vocab)
+        with torch.autocast(device, enabled=False):
+            for start in range(0, len(x), rows):
+                part = slice(start, start + rows)
+                logits = at_least_float32(nn.functional.linear(read[part], by)).add_(bias)
+                target = targets[part, None]
+                log_sum = logits.logsumexp(dim=1, keepdim=True)
+                picked = (1 - label_smoothing) * logits.gather(1, target)
+                total += (log_sum - picked).sum()
+                if label_smoothing:
+                    total -= label_smoothing / vocab * logits.sum()
+                if not learns:
+                    continue
+                g = logits.sub_(log_sum).exp_().sub_(label_smoothing / vocab)
+                g.scatter_add_(1, target, g.new_full((), label_smoothing - 1).expand_as(target))
+                d_bias += g.sum(dim=0)
+                g = g.to(product)
+                d_x[part] = g @ by
+                if product == d_weight.dtype:
+                    d_weight.addmm_(g.t(), read[part])
+                else:
+                    d_weight += g.t() @ read[part]
+        if learns:
+            ctx.save_for_backward(d_x, d_weight, d_bias)
+            ctx.dtype = x.dtype
+        return total / len(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d: Float[Tensor, ""]) -> tuple[Tensor | None, ...]:
+        d_x, d_weight, d_bias = ctx.saved_tensors
+        d = d / len(d_x)
+        return (d * d_x).to(ctx.dtype), d * d_weight, d * d_bias, None, None, None
