@@ -40,6 +40,7 @@ train.max_epochs train.max_steps train.max_minutes train.batch_size train.batch_
 train.optimizer train.learning_rate train.weight_decay train.schedule train.warmup_steps
 train.plateau_factor train.clip_norm train.label_smoothing train.coverage_loss train.average_decay
 train.validate_every train.validate_pairs train.patience train.seed train.device train.threads
+train.precision train.fast
 search.beam search.n_best search.length_penalty search.length_alpha search.max_length_ratio
 search.max_length_offset search.max_source_length search.batch_size
 evaluation.metric evaluation.bleu_tokenize
