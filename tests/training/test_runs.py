@@ -363,14 +363,17 @@ def test_the_bar_on_a_terminal_shows_speed_loss_metric_and_time_left(tmp_path):
     reader = threading.Thread(target=read)
     reader.start()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
-    with os.fdopen(follower, "w", encoding="utf-8") as screen, mock.patch("sys.stderr", screen):
-        with ConsoleReporter(100, None, "wer", tmp_path / "train.log") as reporter:
-            state = TrainingState(corpus="", order="")
-            for step in (10, 50):
-                state.step, state.best = step, 12.345
-                reporter.update(state, 1.5, 4321.0)
-                time.sleep(0.1)
-            reporter.progress.refresh()
+    with (
+        os.fdopen(follower, "w", encoding="utf-8") as screen,
+        mock.patch("sys.stderr", screen),
+        ConsoleReporter(100, None, "wer", tmp_path / "train.log") as reporter,
+    ):
+        state = TrainingState(corpus="", order="")
+        for step in (10, 50):
+            state.step, state.best = step, 12.345
+            reporter.update(state, 1.5, 4321.0)
+            time.sleep(0.1)
+        reporter.progress.refresh()
     reader.join(10)
     os.close(leader)
     for words in ("4,321 tok/s", "loss 1.500", "best wer 12.35", "50%", "at most 0:00 left"):
