@@ -20,8 +20,9 @@ check: $(STAMP) ## Lint, formatting, types, and the floors of the code
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP) ## Measure training speed; writes benchmarks/results/train_speed.json
-	$(BIN)/python benchmarks/train_speed.py
+bench: $(STAMP) ## Measure training speed beside other toolkits, which it installs (an hour; needs the data)
+	$(BIN)/python benchmarks/rivals.py
+	$(BIN)/python benchmarks/report.py
 
 results: $(STAMP) ## Measure quality again (hours; needs the data); writes benchmarks/results/
 	for part in date korean g2p multi30k ordering additive gallery report; do $(BIN)/python benchmarks/$$part.py || exit 1; done

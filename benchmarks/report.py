@@ -119,6 +119,28 @@ def additive(stored: Stored) -> str:
     )
 
 
+def rivals(stored: Stored) -> str:
+    """Training speed beside other toolkits."""
+    lines = [
+        [
+            row["name"],
+            f"{row['tokens_per_second']:,.0f}",
+            f"{row['of_limit']:.0%}",
+            ", ".join(f"{ratio:.2f} × {name}" for name, ratio in row["times"].items()),
+        ]
+        for row in stored["rows"]
+    ]
+    versions = ", ".join(stored["rivals"].values())
+    return (
+        "Real target tokens per second of processor time while training, one core, batches of "
+        f"{stored['batch']}, {stored['repeats']} turns; `plain` is the loop of "
+        f"[plain_loop.py](../benchmarks/plain_loop.py), the others are {versions}. Models are "
+        "equal but for Yoyodyne's, whose attention is additive and not fed back. The limit is the "
+        "time that the matrix products of an update need alone, on this machine.\n\n"
+        + _table(["model", "tokens/s", "of the limit", "times as fast as"], lines)
+    )
+
+
 PARTS: list[tuple[str, str, Callable[[Stored], str]]] = [
     ("date", "Dates: attention against none", date),
     ("g2p", "Grapheme-to-phoneme: SIGMORPHON 2020", g2p),
@@ -126,6 +148,7 @@ PARTS: list[tuple[str, str, Callable[[Stored], str]]] = [
     ("multi30k-raw", "Multi30k English to German, raw text with BPE", multi30k),
     ("multi30k-ladder", "Multi30k German to English: no attention, peek, attention", multi30k),
     ("korean", "Korean to English", korean),
+    ("rivals", "Training speed beside other toolkits", rivals),
     ("additive", "Additive attention without its inner tensor", additive),
 ]
 

@@ -32,21 +32,37 @@ def test_page_of_results_is_up_to_date() -> None:
     assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == page
 
 
-def test_training_speed(tmp_path: Path) -> None:
-    output = tmp_path / "speed.json"
-    subprocess.run(
-        [
-            sys.executable,
-            str(BENCHMARKS / "train_speed.py"),
-            *("--repeats", "1", "--updates", "1", "--output", str(output)),
-        ],
+def test_a_plain_loop_trains(tmp_path: Path) -> None:
+    """The yardstick beside which jumok is measured is a real model: its loss falls."""
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("a b\tb a\nb b a\ta b b\n" * 40, encoding="utf-8")
+    sizes = ("--embedding", "8", "--hidden", "16", "--updates", "60", "--report", "30")
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "plain_loop.py"), str(pairs), *sizes],
         check=True,
         capture_output=True,
+        text=True,
+        encoding="utf-8",
     )
-    report = json.loads(output.read_text(encoding="utf-8"))
-    assert all(row["lowest"] > 0 for row in report["results"])
-    assert report["results"][0]["ratio"] == 1.0
-    assert report["environment"]["versions"]["torch"]
+    [first, last] = [line.split() for line in done.stdout.splitlines()]
+    assert (first[1], last[1]) == ("30", "60")
+    assert int(last[3]) == 2 * int(first[3])
+    assert float(last[5]) < float(first[5]) < 2
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
+def test_speeds_are_compared_within_a_turn() -> None:
+    rivals = importlib.import_module("rivals")
+    ours = rivals.Entry("ours", "jumok", "kor", 256)
+    theirs = rivals.Entry("theirs", "opennmt", "kor", 256)
+    other = rivals.Entry("other", "opennmt", "multi30k", 256)
+    speeds = {"ours": [30.0, 10.0, 16.0], "theirs": [10.0, 10.0, 4.0], "other": [1.0, 1.0, 1.0]}
+    limits = {name: [40.0, 40.0, 40.0] for name in speeds}
+    first, second, _ = rivals.summary([ours, theirs, other], speeds, limits)
+    assert first["times"] == {"theirs": 3.0}  # of 3, 1 and 4
+    assert first["tokens_per_second"] == 16.0
+    assert first["of_limit"] == 0.4
+    assert second["times"] == {}
 
 
 def test_additive_score(tmp_path: Path) -> None:

@@ -39,6 +39,10 @@ def steps(run):
     return json.loads(state)["step"]
 
 
+def pairs_of(run):
+    return (run.parent / "pairs.tsv").read_text(encoding="utf-8").splitlines()
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
     settings = {"model.encoder.dropout": 0.2, "train.max_epochs": 1}
     one, same, other = (
@@ -78,13 +82,18 @@ def test_every_validation_is_recorded(tmp_path):
     found = records(run)
     for record in found:
         assert set(record) == {
-            "step", "epoch", "train_loss", "dev_loss", "dev_perplexity", "exact_match",
-            "learning_rate", "tokens_per_second", "seconds", "validation_seconds", "best",
+            "step", "epoch", "target_tokens", "train_loss", "dev_loss", "dev_perplexity",
+            "exact_match", "learning_rate", "tokens_per_second", "seconds", "validation_seconds",
+            "best",
         }  # fmt: skip
     # 144 of 160 pairs are trained on, in 9 batches of 16; the end is validated too
     assert [r["step"] for r in found] == [4, 8, 12, 16, 18]
     assert [r["epoch"] for r in found] == [0.444, 0.889, 1.333, 1.778, 2]
     assert found[-1]["train_loss"] < found[0]["train_loss"]
+    tokens = [r["target_tokens"] for r in found]
+    assert 4 * 16 * 3 <= tokens[0] <= 4 * 16 * 6  # targets of 2 to 5 letters, and </s>
+    everything = sum(len(line.split("\t")[1]) for line in pairs_of(run)) + 160
+    assert everything * 2 * 0.85 < sum(tokens) < everything * 2 * 0.95  # a tenth is held out
 
 
 def test_best_is_the_model_with_the_best_figure(tmp_path):

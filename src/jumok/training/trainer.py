@@ -218,6 +218,7 @@ class Trainer:
         record = {
             "step": state.step,
             "epoch": round(state.epoch + state.batch / len(self._epoch_order()), 3),
+            "target_tokens": self._since.tokens,
             "train_loss": self._since.loss,
             "dev_loss": dev_loss,
             "dev_perplexity": math.exp(min(dev_loss, 700.0)),

@@ -1,0 +1,621 @@
+"""Training speed beside other toolkits: the same data, the same sizes, one core, in turns.
+
+    python benchmarks/rivals.py                              about an hour; needs the data
+    python benchmarks/rivals.py --repeats 1 --only plain-256 jumok-256 --output /dev/null
+
+Each toolkit gets an environment of its own under runs/rivals, with the torch that jumok has, and is
+run by its own command. All read the same sentences, already cut into tokens: `multi30k-en-de-tok`
+as words, Korean pronunciation as jamo and phones. Batches of 64 sentences, a bidirectional LSTM
+encoder, an LSTM decoder, "general" attention with input feeding, Adam, dropout 0.1; where a toolkit
+has no such model, the table says so.
+
+Counted is processor time (user and system) between two updates, both after the warm-up, so neither
+start-up nor other programs on the machine come into it, and real target tokens, </s> among them.
+The toolkits take turns, and a turn's ratios are taken within it. The limit is the time that the
+matrix products of one update need, and nothing else, measured in the same turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from cli_runs import DATA, RESULTS, RUNS
+from environment import ROOT, environment
+
+from jumok.nn.arithmetic import cpu_arithmetic
+
+WORK = RUNS / "rivals"
+WARM, MEASURED = 60, 60
+"""Updates before the measurement, and in it."""
+BATCH = 64
+MIN_COUNT = {"multi30k": 2, "kor": 1}
+REQUIREMENTS = {
+    "opennmt": (
+        "OpenNMT-py==3.5.1",
+        "configargparse ctranslate2 tensorboard flask waitress pyonmttok pyyaml sacrebleu "
+        "rapidfuzz pyahocorasick fasttext-wheel spacy six",
+    ),
+    "joeynmt": (
+        "joeynmt==2.3.0",
+        "future pillow setuptools<81 protobuf tensorboard sacrebleu sacremoses sentencepiece "
+        "subword-nmt matplotlib seaborn pyyaml six wrapt datasets packaging plotly pandas "
+        "importlib_metadata",
+    ),
+    "yoyodyne": (
+        "yoyodyne==0.5.27",
+        "PyYAML jsonargparse[signatures]<5 lightning<3 maxwell omegaconf rich torchmetrics<2 wandb",
+    ),
+}
+"""What to install without its own requirements, which would bring another torch, and these."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the table."""
+
+    name: str
+    toolkit: str
+    data: str
+    hidden: int
+    feeds: bool = True
+    precision: str = "fp32"
+    attention: str = "general"
+
+
+ENTRIES = [
+    Entry("opennmt-256", "opennmt", "multi30k", 256),
+    Entry("joeynmt-256", "joeynmt", "multi30k", 256),
+    Entry("yoyodyne-256", "yoyodyne", "multi30k", 256, feeds=False, attention="additive"),
+    Entry("plain-256", "plain", "multi30k", 256),
+    Entry("jumok-256", "jumok", "multi30k", 256),
+    Entry("jumok-256-bf16", "jumok", "multi30k", 256, precision="bf16"),
+    Entry("opennmt-512", "opennmt", "multi30k", 512),
+    Entry("opennmt-512-unfed", "opennmt", "multi30k", 512, feeds=False),
+    Entry("jumok-512", "jumok", "multi30k", 512),
+    Entry("jumok-512-bf16", "jumok", "multi30k", 512, precision="bf16"),
+    Entry("jumok-512-unfed", "jumok", "multi30k", 512, feeds=False),
+    Entry("jumok-512-unfed-bf16", "jumok", "multi30k", 512, feeds=False, precision="bf16"),
+    Entry("opennmt-kor", "opennmt", "kor", 256),
+    Entry("joeynmt-kor", "joeynmt", "kor", 256),
+    Entry("yoyodyne-kor", "yoyodyne", "kor", 256, feeds=False, attention="additive"),
+    Entry("plain-kor", "plain", "kor", 256),
+    Entry("jumok-kor", "jumok", "kor", 256),
+    Entry("jumok-kor-bf16", "jumok", "kor", 256, precision="bf16"),
+]
+
+
+def main() -> None:
+    """Set up, measure in turns, print, write."""
+    parser = argparse.ArgumentParser(description="Training speed beside other toolkits.")
+    parser.add_argument("--repeats", type=int, default=3, help="turns of every toolkit")
+    parser.add_argument("--only", nargs="*", help="names of some entries")
+    parser.add_argument("--output", type=Path, default=RESULTS / "rivals.json")
+    options = parser.parse_args()
+    entries = [entry for entry in ENTRIES if not options.only or entry.name in options.only]
+    for name in dict.fromkeys(entry.data for entry in entries):
+        write_data(name)
+    for toolkit in dict.fromkeys(entry.toolkit for entry in entries):
+        set_up(toolkit)
+    speeds: dict[str, list[float]] = {entry.name: [] for entry in entries}
+    limits: dict[str, list[float]] = {entry.name: [] for entry in entries}
+    for turn in range(options.repeats):
+        start = turn % len(entries)  # nobody always comes first
+        for entry in entries[start:] + entries[:start]:
+            speeds[entry.name].append(MEASURE[entry.toolkit](entry))
+            limits[entry.name].append(limit(entry))
+            print(
+                f"turn {turn + 1}: {entry.name} {speeds[entry.name][-1]:,.0f} tokens/s", flush=True
+            )
+    rows = summary(entries, speeds, limits)
+    print_table(rows)
+    report = {
+        **environment(),
+        "measure": "real target tokens per second of processor time, one core",
+        "batch": BATCH,
+        "updates": [WARM, MEASURED],
+        "repeats": options.repeats,
+        "rivals": {name: found[0] for name, found in REQUIREMENTS.items()},
+        "rows": rows,
+    }
+    text = json.dumps(report, ensure_ascii=False, indent=1) + "\n"
+    options.output.write_text(text, encoding="utf-8")
+
+
+# --- the data -------------------------------------------------------------------------------
+
+
+def write_data(name: str) -> None:
+    """Tokens divided by spaces, as TSV and as parallel files: train and dev."""
+    folder = WORK / name
+    folder.mkdir(parents=True, exist_ok=True)
+    source = DATA / ("multi30k-en-de-tok" if name == "multi30k" else "sigmorphon2020-g2p")
+    parts = (
+        {"train": source / "train.tsv.gz", "dev": source / "val.tsv"}
+        if name == "multi30k"
+        else {"train": source / "kor_train.tsv", "dev": source / "kor_dev.tsv"}
+    )
+    for part, path in parts.items():
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt", encoding="utf-8") as file:
+            pairs = [line.rstrip("\n").split("\t")[:2] for line in file]
+        if name == "kor":
+            pairs = [[" ".join(unicodedata.normalize("NFD", s)), t] for s, t in pairs]
+        sides = [[" ".join(text.split()) for text in side] for side in zip(*pairs, strict=True)]
+        for suffix, side in zip(("source", "target"), sides, strict=True):
+            (folder / f"{part}.{suffix}").write_text("\n".join(side) + "\n", encoding="utf-8")
+        rows = ("\t".join(pair) for pair in zip(*sides, strict=True))
+        (folder / f"{part}.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def mean_lengths(name: str) -> tuple[float, float]:
+    """Source and target tokens in a sentence, </s> counted."""
+    found = []
+    for side in ("source", "target"):
+        lines = (WORK / name / f"train.{side}").read_text(encoding="utf-8").splitlines()
+        found.append(statistics.mean(len(line.split()) + 1 for line in lines))
+    return found[0], found[1]
+
+
+def vocabulary(name: str, side: str) -> int:
+    """Words frequent enough, and four special ones."""
+    words = (WORK / name / f"train.{side}").read_text(encoding="utf-8").split()
+    return 4 + sum(count >= MIN_COUNT[name] for count in Counter(words).values())
+
+
+# --- the toolkits ---------------------------------------------------------------------------
+
+
+def set_up(toolkit: str) -> None:
+    """The toolkit in an environment of its own, with our torch; once."""
+    if toolkit not in REQUIREMENTS:
+        return
+    folder = WORK / f"venv-{toolkit}"
+    if (folder / "ready").exists():
+        return
+    package, requirements = REQUIREMENTS[toolkit]
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "-q"]
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+    subprocess.run([*pip, f"torch=={torch.__version__.partition('+')[0]}"], check=True)
+    subprocess.run([*pip, "--no-deps", package], check=True)
+    subprocess.run([*pip, *requirements.split()], check=True)
+    (folder / "ready").touch()
+
+
+def command(toolkit: str, name: str, *arguments: str) -> list[str]:
+    """A program of the toolkit's environment."""
+    return [str(WORK / f"venv-{toolkit}" / "bin" / name), *arguments]
+
+
+def fresh(entry: Entry) -> Path:
+    """An empty folder for a run."""
+    folder = WORK / entry.name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+class Process:
+    """A toolkit at work on one core; its lines, each with the processor time it came at."""
+
+    def __init__(self, arguments: Sequence[str], folder: Path) -> None:
+        environ = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        environ |= {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1", "CUDA_VISIBLE_DEVICES": ""}
+        self.log = (folder / "log").open("w", encoding="utf-8")
+        self.arguments = arguments
+        self.process = subprocess.Popen(
+            arguments,
+            cwd=folder,
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+        )
+        os.sched_setaffinity(self.process.pid, {min(os.sched_getaffinity(0))})
+
+    def at(self, pattern: str, wanted: int) -> tuple[re.Match[str], float]:
+        """The line whose first group is the update ``wanted``, and the time so far."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.log.write(line)
+            found = re.search(pattern, line)
+            if found and int(found[1]) == wanted:
+                return found, processor_seconds(self.process.pid)
+        raise RuntimeError(f"update {wanted} was not reached by {self.arguments}; see the log")
+
+    def stop(self) -> None:
+        """Enough was seen."""
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+
+def processor_seconds(pid: int) -> float:
+    """User and system time of a process that runs."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def opennmt(entry: Entry) -> float:
+    """OpenNMT-py; it says how many tokens a batch had."""
+    folder, data = fresh(entry), WORK / entry.data
+    config = {
+        "save_data": str(folder / "samples"),
+        "src_vocab": str(folder / "vocab.src"),
+        "tgt_vocab": str(folder / "vocab.tgt"),
+        "src_words_min_frequency": MIN_COUNT[entry.data],
+        "tgt_words_min_frequency": MIN_COUNT[entry.data],
+        "data": {
+            "train": {
+                "path_src": str(data / "train.source"),
+                "path_tgt": str(data / "train.target"),
+            },
+            "valid": {"path_src": str(data / "dev.source"), "path_tgt": str(data / "dev.target")},
+        },
+        "save_model": str(folder / "model"),
+        "encoder_type": "brnn",
+        "decoder_type": "rnn",
+        "rnn_type": "LSTM",
+        "enc_layers": 1,
+        "dec_layers": 1,
+        "hidden_size": entry.hidden,  # of both directions together
+        "word_vec_size": 256,
+        "input_feed": int(entry.feeds),
+        "global_attention": entry.attention,
+        "dropout": [0.1],
+        "batch_type": "sents",
+        "batch_size": BATCH,
+        "optim": "adam",
+        "learning_rate": 0.001,
+        "max_grad_norm": 5,
+        "train_steps": 100_000,
+        "valid_steps": 100_000,
+        "save_checkpoint_steps": 100_000,
+        "report_every": MEASURED // 2,
+        "world_size": 1,
+        "gpu_ranks": [],
+        "num_workers": 0,
+        "seed": 1,
+    }
+    (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
+    build = command("opennmt", "onmt_build_vocab", "-config", "config.yaml", "-n_sample", "-1")
+    subprocess.run(build, cwd=folder, check=True, capture_output=True)
+    for side in ("src", "tgt"):  # its own vocabulary may hold an empty word, which it cannot read
+        path = folder / f"vocab.{side}"
+        words = path.read_text(encoding="utf-8").splitlines()
+        kept = [word for word in words if word.partition("\t")[0].strip()]
+        path.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    run = Process(command("opennmt", "onmt_train", "-config", "config.yaml"), folder)
+    line = r"Step (\d+)/\d+.*bsz:\s*\d+/\s*(\d+)/\s*\d+"
+    _, began = run.at(line, WARM)
+    first, _ = run.at(line, WARM + MEASURED // 2)
+    second, ended = run.at(line, WARM + MEASURED)
+    run.stop()
+    return (int(first[2]) + int(second[2])) * (MEASURED // 2) / (ended - began)
+
+
+def joeynmt(entry: Entry) -> float:
+    """JoeyNMT; it says tokens per second by the clock on the wall."""
+    folder, data = fresh(entry), WORK / entry.data
+    level = {"level": "word", "max_length": 100, "voc_min_freq": MIN_COUNT[entry.data]}
+    ids = {"unk_id": 0, "pad_id": 1, "bos_id": 2, "eos_id": 3}
+    tokens = {"unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
+    config = {
+        "name": entry.name,
+        "joeynmt_version": "2.3.0",
+        "model_dir": str(folder / "model"),
+        "use_cuda": False,
+        "fp16": False,
+        "random_seed": 1,
+        "data": {
+            "train": str(data / "train"),
+            "dev": str(data / "dev"),
+            "test": str(data / "dev"),
+            "dataset_type": "plain",
+            "src": {"lang": "source", **level},
+            "trg": {"lang": "target", **level},
+            "special_symbols": {**tokens, **ids},
+        },
+        "testing": {
+            "beam_size": 1,
+            "eval_metrics": ["bleu"],
+            "max_output_length": 50,
+            "batch_size": BATCH,
+            "batch_type": "sentence",
+        },
+        "training": {
+            "optimizer": "adam",
+            "learning_rate": 0.001,
+            "clip_grad_norm": 5.0,
+            "batch_size": BATCH,
+            "batch_type": "sentence",
+            "normalization": "tokens",
+            "scheduling": "exponential",  # the one that still runs; with factor 1 it does nothing
+            "decrease_factor": 1.0,
+            "early_stopping_metric": "loss",
+            "epochs": 100,
+            "updates": 100_000,
+            "validation_freq": 1000 * MEASURED,
+            "logging_freq": MEASURED // 2,
+            "overwrite": True,
+            "shuffle": True,
+        },
+        "model": {
+            "initializer": "xavier_uniform",
+            "encoder": {
+                "type": "recurrent",
+                "rnn_type": "lstm",
+                "embeddings": {"embedding_dim": 256},
+                "hidden_size": entry.hidden // 2,
+                "bidirectional": True,
+                "dropout": 0.1,
+                "num_layers": 1,
+            },
+            "decoder": {
+                "type": "recurrent",
+                "rnn_type": "lstm",
+                "embeddings": {"embedding_dim": 256},
+                "hidden_size": entry.hidden,
+                "dropout": 0.1,
+                "num_layers": 1,
+                "input_feeding": entry.feeds,
+                "init_hidden": "bridge",
+                "attention": "luong",
+            },
+        },
+    }
+    (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
+    arguments = command("joeynmt", "python", "-m", "joeynmt", "train", "config.yaml", "--skip-test")
+    run = Process(arguments, folder)
+    line = r"Step:\s*(\d+),.*Tokens per Sec:\s*(\d+)"
+    _, began = run.at(line, WARM)
+    tokens_seen, clock = 0.0, time.monotonic()
+    ended = began
+    for update in (WARM + MEASURED // 2, WARM + MEASURED):
+        found, ended = run.at(line, update)
+        now = time.monotonic()
+        tokens_seen += int(found[2]) * (now - clock)
+        clock = now
+    run.stop()
+    return tokens_seen / (ended - began)
+
+
+def yoyodyne(entry: Entry) -> float:
+    """Yoyodyne, whose decoder has additive attention without input feeding.
+
+    It says nothing of its updates, so two runs of different length are subtracted; its batches are
+    random, so that they have as many tokens as the average.
+    """
+    times = []
+    for updates in (WARM, WARM + MEASURED):
+        folder = fresh(entry)
+        data = {
+            "model_dir": str(folder),
+            "train": str(WORK / entry.data / "train.tsv"),
+            "val": str(WORK / entry.data / "dev.tsv"),
+            "source_sep": " ",
+            "target_sep": " ",
+            "batch_size": BATCH,
+            "tie_embeddings": False,
+        }
+        encoder = {
+            "class_path": "yoyodyne.models.modules.LSTMEncoder",
+            "init_args": {
+                "bidirectional": True,
+                "dropout": 0.1,
+                "embedding_size": 256,
+                "hidden_size": entry.hidden // 2,
+            },
+        }
+        model = {
+            "class_path": "yoyodyne.models.SoftAttentionLSTMModel",
+            "init_args": {
+                "source_encoder": encoder,
+                "decoder_hidden_size": entry.hidden,
+                "decoder_dropout": 0.1,
+                "embedding_size": 256,
+                "optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 0.001}},
+            },
+        }
+        trainer = {
+            "accelerator": "cpu",
+            "max_steps": updates,
+            "callbacks": [],
+            "gradient_clip_val": 5,
+            "enable_progress_bar": False,
+            "num_sanity_val_steps": 0,
+            "limit_val_batches": 0,
+            "logger": False,
+        }
+        config = {"seed_everything": 1, "trainer": trainer, "model": model, "data": data}
+        (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
+        run = Process(command("yoyodyne", "yoyodyne", "fit", "--config", "config.yaml"), folder)
+        assert run.process.stdout is not None
+        run.log.write(run.process.stdout.read())
+        _, status, used = os.wait4(run.process.pid, 0)
+        run.log.close()
+        if status:
+            raise RuntimeError(f"yoyodyne failed; see {folder / 'log'}")
+        times.append(used.ru_utime + used.ru_stime)
+    return MEASURED * BATCH * mean_lengths(entry.data)[1] / (times[1] - times[0])
+
+
+def plain(entry: Entry) -> float:
+    """The loop of `plain_loop.py`."""
+    arguments = [
+        sys.executable,
+        str(ROOT / "benchmarks" / "plain_loop.py"),
+        str(WORK / entry.data / "train.tsv"),
+        *("--hidden", str(entry.hidden), "--min-count", str(MIN_COUNT[entry.data])),
+        *("--updates", str(WARM + MEASURED), "--report", str(WARM)),
+    ]
+    run = Process(arguments, fresh(entry))
+    line = r"step (\d+) tokens (\d+)"
+    first, began = run.at(line, WARM)
+    last, ended = run.at(line, WARM + MEASURED)
+    run.stop()
+    return (int(last[2]) - int(first[2])) / (ended - began)
+
+
+def jumok(entry: Entry) -> float:
+    """`jumok train`. The validation and the checkpoint in between count against it."""
+    folder, data = fresh(entry), WORK / entry.data
+    settings = [
+        *(f"text.{side}.kind=split" for side in ("source", "target")),
+        *(f"text.{side}.min_count={MIN_COUNT[entry.data]}" for side in ("source", "target")),
+        *(f"text.{side}.vocab_size=20000" for side in ("source", "target")),
+        *(f"model.{side}.embedding=256" for side in ("encoder", "decoder")),
+        *(f"model.{side}.dropout=0.1" for side in ("encoder", "decoder")),
+        f"model.encoder.hidden={entry.hidden // 2}",
+        f"model.decoder.hidden={entry.hidden}",
+        f"model.attention.score={entry.attention}",
+        f"model.attention.input_feeding={str(entry.feeds).lower()}",
+        f"train.precision={entry.precision}",
+        f"train.batch_size={BATCH}",
+        "train.learning_rate=0.001",
+        "train.clip_norm=5",
+        "train.threads=1",
+        f"train.validate_every={WARM}",
+        "train.validate_pairs=8",
+        "train.patience=1000",
+        "train.max_epochs=1000",
+    ]
+    options = [part for setting in settings for part in ("--set", setting)]
+    files = [str(data / "train.tsv"), "--dev", str(data / "dev.tsv")]
+    arguments = [sys.executable, "-m", "jumok", "train", *files, *options, "--output", "run"]
+    run = Process(arguments, folder)
+    line = r"step (\d+)  train loss"
+    _, began = run.at(line, WARM)
+    _, ended = run.at(line, WARM + MEASURED)
+    run.stop()
+    lines = (folder / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(text) for text in lines]
+    inside = [r["target_tokens"] for r in records if WARM < r["step"] <= WARM + MEASURED]
+    return sum(inside) / (ended - began)
+
+
+MEASURE: dict[str, Callable[[Entry], float]] = {
+    "opennmt": opennmt,
+    "joeynmt": joeynmt,
+    "yoyodyne": yoyodyne,
+    "plain": plain,
+    "jumok": jumok,
+}
+
+
+# --- the limit ------------------------------------------------------------------------------
+
+
+def limit(entry: Entry) -> float:
+    """Target tokens per second, if an update were its matrix products and nothing else.
+
+    Forward, gradient of the input, gradient of the weight (one product for all steps), on the
+    faster of torch's two float32 roads, or in bfloat16; results are written to buffers that exist.
+    """
+    source, target = (round(length) for length in mean_lengths(entry.data))
+    one_way, hidden, steps = entry.hidden // 2, entry.hidden, 256
+    fed = hidden * entry.feeds
+    # rows at a time, times that, inner size, columns; `True`: step after step
+    products = [
+        (BATCH * source, 1, steps, 4 * one_way * 2),
+        (BATCH, source * 2, one_way, 4 * one_way),
+        (BATCH * source, 1, hidden, hidden),
+        (BATCH * target, 1, steps, 4 * hidden),
+        (BATCH, target, fed + hidden, 4 * hidden),
+        (BATCH, target, 2 * hidden, hidden),
+        (BATCH * target, 1, hidden, vocabulary(entry.data, "target")),
+    ]
+    dtype = torch.bfloat16 if entry.precision == "bf16" else torch.float32
+    with cpu_arithmetic(threads=1):
+        seconds = sum(_product(*product, dtype) for product in products)
+    return BATCH * target / seconds
+
+
+def _product(rows: int, times: int, inner: int, columns: int, dtype: torch.dtype) -> float:
+    """Seconds of ``times`` products forward and back, and one for the weight's gradient."""
+    x, w, y = (
+        torch.randn(*s).to(dtype) for s in ((rows, inner), (inner, columns), (rows, columns))
+    )
+    every = torch.randn(rows * times, inner).to(dtype), torch.randn(rows * times, columns).to(dtype)
+
+    def timed(work: Callable[[], object], count: int) -> float:
+        found = []
+        for _ in range(5):
+            began = time.process_time()
+            for _ in range(count):
+                work()
+            found.append((time.process_time() - began) / count)
+        return statistics.median(found)
+
+    count = max(1, int(2e8 / (rows * inner * columns)))
+    forward = timed(lambda: torch.mm(x, w, out=y), count)
+    back = timed(lambda: torch.mm(y, w.t(), out=x), count)
+    gradient = timed(lambda: torch.mm(every[0].t(), every[1], out=w), max(1, count // times))
+    return times * (forward + back) + gradient
+
+
+# --- the table ------------------------------------------------------------------------------
+
+
+def summary(
+    entries: Sequence[Entry], speeds: dict[str, list[float]], limits: dict[str, list[float]]
+) -> list[dict[str, Any]]:
+    """Medians; ratios to each rival on the same data and of the same size, turn by turn."""
+    rows = []
+    for entry in entries:
+        beside = [
+            other
+            for other in entries
+            if other.toolkit not in ("jumok", entry.toolkit)
+            and (other.data, other.hidden) == (entry.data, entry.hidden)
+        ]
+        found = speeds[entry.name]
+        rows.append(
+            {
+                **entry.__dict__,
+                "tokens_per_second": round(statistics.median(found), 1),
+                "turns": [round(speed, 1) for speed in found],
+                "limit": round(statistics.median(limits[entry.name]), 1),
+                "of_limit": round(statistics.median(_ratios(found, limits[entry.name])), 3),
+                "times": {
+                    other.name: round(statistics.median(_ratios(found, speeds[other.name])), 3)
+                    for other in beside
+                    if entry.toolkit == "jumok"
+                },
+            }
+        )
+    return rows
+
+
+def _ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    return [one / other for one, other in zip(ours, theirs, strict=True)]
+
+
+def print_table(rows: Sequence[dict[str, Any]]) -> None:
+    """The results for a person."""
+    for row in rows:
+        times = "  ".join(f"{ratio:.2f} x {name}" for name, ratio in row["times"].items())
+        print(
+            f"{row['name']:<22}{row['tokens_per_second']:>9,.0f} tokens/s  "
+            f"{row['of_limit']:>5.0%} of the limit  {times}"
+        )
+
+
+if __name__ == "__main__":
+    main()
