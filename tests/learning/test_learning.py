@@ -20,10 +20,11 @@ BASE = {
 }
 
 
-def learn(folder, rule, settings):
+def learn(folder, rule, settings, lengths=(3, 6), count=2000):
     """A model trained on 2,000 strings, and its greedy outputs for 200 others."""
-    texts = letters(2300, 3, 6, alphabet=ALPHABET)
-    train, dev, test = texts[:2000], texts[2000:2100], texts[2100:]
+    folder.mkdir(exist_ok=True)
+    texts = letters(count + 300, *lengths, alphabet=ALPHABET)
+    train, dev, test = texts[:count], texts[count : count + 100], texts[count + 100 :]
     paths = [
         write_pairs(folder / name, [(text, rule(text)) for text in part])
         for name, part in (("train.tsv", train), ("dev.tsv", dev))
@@ -63,6 +64,45 @@ def test_general_attention_learns_to_reverse_and_looks_at_the_mirrored_letter(tm
         for step, row in enumerate(p.attention[: len(text)])
     ]
     assert np.mean(mirrored) >= 0.8
+
+
+def test_a_local_window_learns_to_copy_what_is_too_long_for_a_global_view(tmp_path):
+    """1,000 strings of 30 to 40 letters: `local_m` knows where to look and learns what to write."""
+    right = {}
+    for scope in ("global", "local_m"):
+        settings = {
+            **BASE,
+            "model.attention.scope": scope,
+            "model.attention.window": 2,
+            "train.validate_pairs": 20,
+        }
+        test, found = learn(tmp_path / scope, str, settings, lengths=(30, 40), count=1000)
+        right[scope] = np.mean([p.text == text for p, text in zip(found, test, strict=True)])
+    assert right["local_m"] >= 0.7
+    assert right["global"] <= right["local_m"] - 0.4
+
+
+def test_coverage_learns_to_look_at_every_place_once(tmp_path):
+    """See et al. 2017, eq. 12: how much is looked at again, on outputs that the model wrote."""
+    again = {}
+    for loss in (0.0, 1.0):
+        settings = {
+            **BASE,
+            "model.attention.score": "additive",
+            "model.attention.hidden": 32,
+            "model.attention.coverage": bool(loss),
+            "train.coverage_loss": loss,
+        }
+        test, found = learn(tmp_path / str(loss), str, settings, lengths=(4, 8))
+        assert np.mean([p.text == text for p, text in zip(found, test, strict=True)]) >= 0.95
+        before = [p.attention.cumsum(axis=0) - p.attention for p in found]
+        overlaps = [
+            np.minimum(p.attention, b).sum(axis=1).mean()
+            for p, b in zip(found, before, strict=True)
+        ]
+        again[loss] = np.mean(overlaps)
+    assert again[1.0] <= 0.05
+    assert again[0.0] >= 0.2
 
 
 @pytest.mark.parametrize("way", ["tokens", "apart"])

@@ -51,6 +51,7 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 lengths = st.integers(1, 11)
 
 
+@pytest.mark.paper
 @pytest.mark.usefixtures("small_tiles")
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -30,6 +30,7 @@ def test_what_is_copied(kind: str, hidden: int, cell: int) -> None:
     torch.testing.assert_close(state.cell, FINAL.cell * cell)
 
 
+@pytest.mark.paper
 def test_learned_is_tanh_of_a_projection_of_each_half() -> None:
     module = bridge("learned")
     state = module(FINAL)
@@ -41,6 +42,7 @@ def test_learned_is_tanh_of_a_projection_of_each_half() -> None:
         torch.testing.assert_close(made[0, 0], expected)
 
 
+@pytest.mark.paper
 def test_mean_is_tanh_of_a_projection_of_the_real_states_mean() -> None:
     values = torch.tensor([[[1.0, 2, 3, 4], [3, 4, 5, 6], [99, 99, 99, 99]]])
     mean = masked_mean(values, torch.tensor([[True, True, False]]))

@@ -50,6 +50,7 @@ def test_each_encoder_reads_as_if_its_tokens_stood_alone() -> None:
     assert (read.feature_values[2] == 0).all()
 
 
+@pytest.mark.paper
 def test_two_attentions_and_two_contexts_side_by_side() -> None:
     model = build()
     memory = model.encode(SOURCE, LENGTHS)

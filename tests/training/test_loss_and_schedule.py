@@ -56,6 +56,7 @@ def loss(network, pairs, smoothing=0.0, width=0):
 PAIRS = [([4, 5], [3, 4, 5, 6]), ([5], [6]), ([4, 4, 5, 3], [5, 3])]
 
 
+@pytest.mark.paper
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
 def test_the_loss_is_its_formula(smoothing):
     """Szegedy et al. 2016, section 7, token by token in NumPy."""
