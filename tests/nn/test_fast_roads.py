@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import cast
+import pkgutil
+from contextlib import ExitStack
+from typing import Any, cast
+from unittest import mock
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from jumok.config import resolve
+from jumok.errors import ConfigError
 from jumok.nn import Seq2Seq, initialise
 from jumok.nn.cross_entropy import linear_cross_entropy
 from jumok.nn.masks import length_mask
@@ -31,13 +36,14 @@ def one_layer(cell: str, bidirectional: bool, dtype: torch.dtype = torch.float64
 @pytest.mark.parametrize("cell", KINDS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 @settings(max_examples=20, deadline=None)
-@given(lengths=st.lists(st.integers(1, 6), min_size=1, max_size=5))
+@given(lengths=st.lists(st.integers(1, 6), min_size=1, max_size=5), more=st.integers(0, 3))
 def test_running_over_padding_equals_packing_it_away(
-    cell: str, bidirectional: bool, lengths: list[int]
+    cell: str, bidirectional: bool, lengths: list[int], more: int
 ) -> None:
     layer = one_layer(cell, bidirectional)
-    inputs = torch.randn(len(lengths), max(lengths), 3, dtype=torch.float64)
-    beyond = ~length_mask(torch.tensor(lengths), max(lengths))
+    width = max(lengths) + more
+    inputs = torch.randn(len(lengths), width, 3, dtype=torch.float64)
+    beyond = ~length_mask(torch.tensor(lengths), width)
     inputs[beyond] *= 100.0  # what stands at padding has no influence
     inputs.requires_grad_()
     packed = run_layer(layer, inputs, lengths=torch.tensor(lengths), fast=False)
@@ -64,33 +70,55 @@ def test_a_frozen_cell_is_exactly_the_last_one_also_after_long_padding() -> None
     torch.testing.assert_close(cell[:, 1:], alone_cell, rtol=1e-6, atol=1e-7)
 
 
+ROADS = {
+    "jumok.nn.sequence._over_padding",
+    "jumok.nn.cross_entropy._InChunks.apply",
+    "jumok.nn.additive._Tiled.apply",
+    "jumok.nn.decoder.Decoder._forward_at_once",
+}
+
+
 @pytest.mark.parametrize(
-    "axes",
+    ("axes", "unused"),
     [
-        {"model.attention.score": "additive", "model.attention.input_feeding": False},
-        {"model.attention.score": "general"},
-        {"model.attention.score": "none", "model.attention.input_feeding": False},
-        {"model.encoder.cell": "gru", "model.decoder.cell": "gru", "model.decoder.layers": 2},
+        ({"score": "additive", "input_feeding": False}, set()),
+        ({"score": "additive"}, {"jumok.nn.decoder.Decoder._forward_at_once"}),
+        ({"score": "general", "input_feeding": False}, {"jumok.nn.additive._Tiled.apply"}),
+        ({"score": "none", "input_feeding": False}, {"jumok.nn.additive._Tiled.apply"}),
     ],
 )
-def test_a_model_on_plain_roads_equals_itself_on_fast_ones(axes: dict[str, object]) -> None:
-    sizes = {f"model.{side}.{size}": 40 for side in ("encoder", "decoder") for size in SIZES}
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_model_on_plain_roads_equals_itself_on_fast_ones(
+    axes: dict[str, object], unused: set[str], cell: str
+) -> None:
+    """And the switch is one: the fast roads are taken, and then they are not."""
+    tree = {f"model.{side}.cell": cell for side in ("encoder", "decoder")}
+    tree |= {f"model.attention.{name}": value for name, value in axes.items()}
     torch.manual_seed(0)
-    model = Seq2Seq(resolve(settings={**sizes, **axes}).model, 30, 5000).double()
+    model = Seq2Seq(resolve(settings=tree).model, 30, 8000).double()
     initialise(model)
-    source, target = torch.randint(4, 30, (20, 12)), torch.randint(4, 5000, (20, 30))
-    lengths = torch.randint(8, 13, (20,))
-    mask = length_mask(torch.randint(20, 31, (20,)), 30)
+    source, target = torch.randint(4, 30, (20, 20)), torch.randint(4, 8000, (20, 20))
+    lengths = torch.randint(16, 21, (20,))
+    mask = length_mask(torch.randint(15, 21, (20,)), 20)
     found = []
     for fast in (True, False):
         model.use_fast_roads(fast)
-        value = sequence_loss(model, model(source, lengths, target), target, mask, 0.1)
+        with ExitStack() as stack:
+            watched = {
+                road: stack.enter_context(mock.patch(road, wraps=pkgutil.resolve_name(road)))
+                for road in ROADS - {"jumok.nn.decoder.Decoder._forward_at_once"}
+            }
+            at_once = model.decoder._forward_at_once
+            name = "jumok.nn.decoder.Decoder._forward_at_once"
+            watched[name] = stack.enter_context(
+                mock.patch.object(model.decoder, "_forward_at_once", wraps=at_once)
+            )
+            value = sequence_loss(model, model(source, lengths, target), target, mask, 0.1)
+        taken = {road for road, watch in watched.items() if watch.called}
+        assert taken == (ROADS - unused if fast else set())
         found.append([value, *torch.autograd.grad(value, list(model.parameters()))])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
-
-
-SIZES = ("embedding", "hidden")
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -100,7 +128,7 @@ def test_a_loss_in_chunks_is_torchs(smoothing: float, chunk: int) -> None:
     x, weight = (torch.randn(n, 3, dtype=torch.float64) for n in (10, 7))
     bias, targets = torch.randn(7, dtype=torch.float64), torch.randint(0, 7, (10,))
     arguments = [tensor.requires_grad_() for tensor in (x, weight, bias)]
-    ours = linear_cross_entropy(x, weight, bias, targets, smoothing, chunk)
+    ours = linear_cross_entropy(x, weight, bias, targets, smoothing, chunk=chunk)
     logits = nn.functional.linear(x, weight, bias)
     torchs = nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing)
     torch.testing.assert_close(ours, torchs)
@@ -115,24 +143,48 @@ def test_a_loss_in_chunks_by_small_differences() -> None:
     targets = torch.randint(0, 7, (5,))
 
     def value(*tensors: Tensor) -> Tensor:
-        return linear_cross_entropy(*tensors, targets, 0.1, 14)
+        return linear_cross_entropy(*tensors, targets, 0.1, chunk=14)
 
     assert torch.autograd.gradcheck(value, (x, weight, bias))
-    with torch.no_grad():
-        torch.testing.assert_close(value(x, weight, bias), value(x, weight, bias).detach())
 
 
-def test_a_loss_in_chunks_never_holds_all_logits() -> None:
-    """What the graph keeps is the gradient alone."""
+class Sizes(TorchDispatchMode):
+    """How many numbers each result of torch has, and how many matrix products there are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.largest, self.products = 0, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.products += "mm" in str(func)
+        if isinstance(result, Tensor):
+            self.largest = max(self.largest, result.numel())
+        return result
+
+
+def test_a_loss_in_chunks_never_holds_all_logits_and_makes_only_what_is_needed() -> None:
     rows, vocab, size = 512, 4096, 8
-    x, weight = torch.randn(rows, size), torch.randn(vocab, size)
-    arguments = (x.requires_grad_(), weight.requires_grad_(), torch.zeros(vocab))
-    kept: list[int] = []
-    with torch.autograd.graph.saved_tensors_hooks(
-        lambda tensor: kept.append(tensor.numel()) or tensor, lambda tensor: tensor
-    ):
-        linear_cross_entropy(*arguments, torch.zeros(rows, dtype=torch.long), chunk=1 << 16)
-    assert sum(kept) < rows * vocab / 4
+    x, weight, bias = torch.randn(rows, size), torch.randn(vocab, size), torch.zeros(vocab)
+    targets = torch.zeros(rows, dtype=torch.long)
+    products = {}
+    for learning in ((), (x,), (weight,), (x, weight)):
+        for tensor in (x, weight):
+            tensor.requires_grad_(any(tensor is one for one in learning))
+        with Sizes() as sizes:
+            linear_cross_entropy(x, weight, bias, targets, chunk=1 << 17)
+        assert sizes.largest == 1 << 17
+        products[len(learning), weight.requires_grad] = sizes.products
+    chunks = rows * vocab >> 17
+    assert products == {
+        (0, False): chunks,
+        (1, False): 2 * chunks,
+        (1, True): 2 * chunks,
+        (2, True): 3 * chunks,
+    }
+    with torch.no_grad(), Sizes() as sizes:
+        linear_cross_entropy(x, weight, bias, targets, chunk=1 << 17)
+    assert sizes.products == chunks
 
 
 def test_in_bfloat16_the_cell_adds_up_what_bfloat16_would_lose() -> None:
@@ -156,16 +208,40 @@ def test_in_bfloat16_the_cell_adds_up_what_bfloat16_would_lose() -> None:
 
 @pytest.mark.parametrize("bridge", ["learned", "mean", "zero"])
 @pytest.mark.parametrize("score", ["general", "additive"])
-def test_in_bfloat16_a_model_keeps_its_state_in_float32(bridge: str, score: str) -> None:
-    model = Seq2Seq(
-        resolve(settings={"model.decoder.bridge": bridge, "model.attention.score": score}).model,
-        9,
-        10,
-    )
+@pytest.mark.parametrize("cell", KINDS)
+def test_in_bfloat16_a_model_keeps_its_state_in_float32(bridge: str, score: str, cell: str) -> None:
+    tree = {"model.decoder.bridge": bridge, "model.attention.score": score}
+    tree |= {f"model.{side}.cell": cell for side in ("encoder", "decoder")}
+    model = Seq2Seq(resolve(settings=tree).model, 9, 10)
     source = torch.randint(4, 9, (2, 5))
     with torch.autocast("cpu", torch.bfloat16):
         memory = model.encode(source, torch.tensor([5, 4]))
         made = model.decoder.step(source[:, 0], model.decoder.init_state(memory), memory)
     assert made.state.rnn.hidden.dtype == torch.float32
-    assert made.state.rnn.cell is not None and made.state.rnn.cell.dtype == torch.float32
+    if cell == "lstm":
+        assert made.state.rnn.cell is not None and made.state.rnn.cell.dtype == torch.float32
     assert made.logits.dtype == torch.bfloat16  # and so bfloat16 is what was multiplied
+
+
+def test_in_bfloat16_a_window_is_where_it_is_counted() -> None:
+    """bfloat16 cannot count beyond 256."""
+    axes = {"model.attention.scope": "local_m", "model.attention.window": 2}
+    model = Seq2Seq(resolve(settings=axes).model, 9, 10)
+    source = torch.randint(4, 9, (1, 400))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        memory = model.encode(source, torch.tensor([400]))
+        state = model.decoder.init_state(memory)._replace(position=torch.tensor([300]))
+        made = model.decoder.step(source[:, 0], state, memory)
+    assert made.weights is not None
+    assert made.weights[0].nonzero()[:, 0].tolist() == [298, 299, 300, 301, 302]
+
+
+def test_a_model_of_bfloat16_runs() -> None:
+    model = Seq2Seq(resolve(settings={}).model, 9, 10).bfloat16()
+    source = torch.randint(4, 9, (2, 5))
+    assert model(source, torch.tensor([5, 4]), source).features.dtype == torch.bfloat16
+
+
+def test_a_graphics_card_is_refused_bfloat16() -> None:
+    with pytest.raises(ConfigError, match=r"train\.precision=bf16 is for train\.device=cpu"):
+        resolve(settings={"train.precision": "bf16", "train.device": "cuda"})

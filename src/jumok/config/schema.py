@@ -407,11 +407,11 @@ class TrainConfig(Section):
     threads: int | None = Field(default=None, ge=1)
     """CPU threads. Empty: as many as there are cores."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """`bf16` multiplies in bfloat16 while training, and keeps weights, RNN cells, sums and the
-    encoder's RNN in float32. Faster only where the processor has such instructions."""
+    """`bf16` multiplies in bfloat16 while training; weights, RNN cells, sums, and RNNs that run
+    over a whole sequence stay in float32. Faster where the processor has instructions for it."""
     fast: bool = True
-    """Take every faster way to the same numbers. `false`: compute as it is written in the papers,
-    to rule a fast way out."""
+    """Take every faster way to the same numbers, up to rounding. `false`: compute as it is written
+    in the papers, to rule a fast way out."""
 
     @model_validator(mode="after")
     def _possible(self) -> TrainConfig:
@@ -419,6 +419,11 @@ class TrainConfig(Section):
             raise ValueError(
                 "train.schedule=inverse_sqrt falls from the end of the warm-up, but "
                 "train.warmup_steps is 0. Set train.warmup_steps=1000, or some such number"
+            )
+        if self.precision == "bf16" and self.device != "cpu":
+            raise ValueError(
+                f"train.precision=bf16 is for train.device=cpu, but that is {self.device}, where "
+                "torch would round the LSTM's cell as well. Set train.precision=fp32"
             )
         return self
 

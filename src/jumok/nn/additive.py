@@ -26,8 +26,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from jumok.nn.arithmetic import at_least_float32
-
 _TILE = 1 << 19
 """Numbers in a tile: 2 MiB of float32, and as much again in the backward pass.
 
@@ -85,12 +83,12 @@ class _Tiled(torch.autograd.Function):
         v: Float[Tensor, "batch key"],
     ) -> Float[Tensor, "batch tgt_len src_len"]:
         ctx.save_for_backward(query, keys, v)
-        v = v.to(_wide(query))[:, None, None]
+        v_dtype, v = v.dtype, v.to(_wide(query))[:, None, None]
         scores = query.new_empty(*query.shape[:2], keys.shape[1], dtype=v.dtype)
         twice = 2 * v
         for b, t, i, gates in _tiles(query, keys):
             torch.sum(gates.mul_(twice[b]), dim=-1, out=scores[b, t, i])
-        return scores.sub_(v.sum(-1)).to(query.dtype)
+        return scores.sub_(v.sum(-1)).to(torch.promote_types(query.dtype, v_dtype))
 
     @staticmethod
     def backward(
@@ -211,5 +209,5 @@ def _is_small(x: Float[Tensor, "batch length key"]) -> bool:
 
 
 def _wide(x: Tensor) -> torch.dtype:
-    """The type of sums."""
-    return at_least_float32(x[:0]).dtype
+    """The type of sums: bfloat16 is too coarse."""
+    return torch.promote_types(x.dtype, torch.float32)

@@ -37,7 +37,7 @@ def cpu_arithmetic(threads: int | None, fast: bool = True) -> Iterator[bool]:
         torch.set_float32_matmul_precision("medium")
         fast = _product_error() < _TOLERANCE
     if not fast:
-        torch.set_float32_matmul_precision(before[0])
+        torch.set_float32_matmul_precision("highest")
     try:
         yield fast
     finally:

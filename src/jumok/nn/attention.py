@@ -62,7 +62,7 @@ def attend(
     """
     weights = masked_normalise(scores, mask, normaliser)
     if gaussian is not None:
-        weights = _rescale(weights * gaussian)
+        weights = _rescale(weights * gaussian).to(scores.dtype)
     return weights @ values, weights
 
 

@@ -58,10 +58,11 @@ class Bridge(nn.Module):
     def _project(
         self, hidden_from: Float[Tensor, "batch source"], cell_from: Float[Tensor, "batch source"]
     ) -> RNNState:
-        hidden = self._shape(self.hidden_projection(hidden_from))
+        hidden = self._shape(self.hidden_projection(hidden_from)).to(hidden_from.dtype)
         if not self.has_cell:
             return RNNState(hidden, None)
-        return RNNState(hidden, self._shape(self.cell_projection(cell_from)))
+        cell = self._shape(self.cell_projection(cell_from)).to(cell_from.dtype)
+        return RNNState(hidden, cell)
 
     def _shape(
         self, projected: Float[Tensor, "batch flat"]

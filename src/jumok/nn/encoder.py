@@ -26,7 +26,7 @@ class Encoded(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """Embedding and a recurrent stack; padding is packed away and never changes a result.
+    """Embedding and a recurrent stack; padding never changes a result.
 
     A bidirectional bottom under layers that read forwards is Wu et al. 2016, section 3.2, figure 3.
     Differs: their two directions joined are twice as wide as the layers above; here every layer has

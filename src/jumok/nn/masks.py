@@ -36,6 +36,13 @@ def zero_elsewhere(
     return values.masked_fill(~mask[:, :, None], 0.0)
 
 
+def padding_flag(
+    mask: Bool[Tensor, "batch length"], like: Float[Tensor, "batch length size"]
+) -> Float[Tensor, "batch length 1"]:
+    """1 at padding and 0 at real tokens, in the type of ``like``."""
+    return (~mask)[:, :, None].to(like.dtype)
+
+
 def window_mask(
     distance: Float[Tensor, "*rows src_len"], window: int
 ) -> Bool[Tensor, "*rows src_len"]:
@@ -61,7 +68,7 @@ def masked_normalise(
     simplex) and ``entmax15`` (Peters et al. 2019, eq. 10 with alpha 1.5), which give low scores
     exactly nothing. A row without any True position gives zeros, never NaN.
     """
-    scores = at_least_float32(scores)
+    given, scores = scores.dtype, at_least_float32(scores)
     lowest = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     if normaliser == "softmax":
         weights = torch.softmax(lowest, dim=-1)
@@ -71,4 +78,5 @@ def masked_normalise(
         below = (scores - lowest.detach().amax(dim=-1, keepdim=True)).clamp_min(-4.0)
         sparse = sparsemax if normaliser == "sparsemax" else entmax15
         weights = sparse(below.masked_fill(~mask, -4.0), dim=-1)
-    return weights.masked_fill(~mask, 0.0)  # a fully masked row came out uniform
+    # a fully masked row came out uniform
+    return weights.masked_fill(~mask, 0.0).to(given)

@@ -9,7 +9,10 @@ from torch import Tensor, nn
 
 
 class LastMap(NamedTuple):
-    """Arguments of the linear map that ends every readout: ``logits = weight x + bias``."""
+    """The linear map that ends every readout, not yet made: ``logits = weight x + bias``.
+
+    So a loss may make the logits a few at a time (`jumok.nn.cross_entropy`).
+    """
 
     x: Float[Tensor, "*rows size"]
     weight: Float[Tensor, "vocab size"]
@@ -29,20 +32,12 @@ class LinearReadout(nn.Linear):
         if tied:
             self.register_parameter("weight", None)
 
-    def forward(
-        self,
-        features: Float[Tensor, "*rows features"],
-        table: Float[Tensor, "vocab features"] | None = None,
-    ) -> Float[Tensor, "*rows vocab"]:
-        """Scores before the softmax; ``table`` only where tied."""
-        return nn.functional.linear(*self.last_map(features, table))
-
     def last_map(
         self,
         features: Float[Tensor, "*rows features"],
         table: Float[Tensor, "vocab features"] | None = None,
     ) -> LastMap:
-        """The product that gives the scores, not yet made."""
+        """The product that gives the scores; ``table`` only where tied."""
         return LastMap(features, self.weight if table is None else table, self.bias)
 
 
@@ -62,19 +57,11 @@ class MaxoutReadout(nn.Module):
         self.deep = nn.Linear(features, 2 * hidden)
         self.output = LinearReadout(hidden, vocab, tied)
 
-    def forward(
-        self,
-        features: Float[Tensor, "*rows features"],
-        table: Float[Tensor, "vocab hidden"] | None = None,
-    ) -> Float[Tensor, "*rows vocab"]:
-        """Scores before the softmax; ``table`` only where tied."""
-        return nn.functional.linear(*self.last_map(features, table))
-
     def last_map(
         self,
         features: Float[Tensor, "*rows features"],
         table: Float[Tensor, "vocab hidden"] | None = None,
     ) -> LastMap:
-        """The product that gives the scores, not yet made."""
+        """The product that gives the scores; ``table`` only where tied."""
         pairs = self.deep(features).unflatten(-1, (-1, 2))
         return self.output.last_map(pairs.amax(dim=-1), table)

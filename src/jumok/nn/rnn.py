@@ -85,13 +85,14 @@ class RNN(nn.Module):
         """
         below = inputs
         states = []
+        counts = None if lengths is None else lengths.cpu()
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, nn.RNNBase)
             first = None if state is None else self._to_torch(state, number)
-            made, last = run_layer(layer, self._read(below, number), first, lengths, self.fast)
+            made, last = run_layer(layer, self._read(below, number), first, counts, self.fast)
             states.append(self._from_torch(last))
             below = self._hand_up(made, below, number)
-        if lengths is not None:
+        if lengths is not None and self.norms:  # which make other numbers of the zeros there
             below = zero_elsewhere(below, length_mask(lengths, inputs.shape[1]))
         return below, _stack(states)
 
@@ -111,6 +112,7 @@ class RNN(nn.Module):
                 made = torch.gru_cell(read, hidden, *weights)
             else:
                 made = torch.rnn_tanh_cell(read, hidden, *weights)
+            made = made.to(hidden.dtype)  # autocast or not
             states.append((made, cell))
             below = self._hand_up(made, below, number)
         return below, _stack(states)

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from jumok.config import AttentionConfig
+from jumok.nn.arithmetic import at_least_float32
 from jumok.nn.masks import places, window_mask
 
 
@@ -44,10 +45,12 @@ class LocalScope(nn.Module):
         lengths = mask.sum(dim=1)[:, None]
         if self.predicts:
             inner = torch.tanh(self.centre_projection(query)) @ self.v
-            centre = lengths * torch.sigmoid(inner)
+            centre = lengths * torch.sigmoid(at_least_float32(inner))
         else:
             assert position is not None, "local_m needs the number of the step"
-            centre = torch.minimum(position + 1, lengths).to(query.dtype)
+            centre = torch.minimum(position + 1, lengths).to(
+                at_least_float32(query).dtype  # bfloat16 cannot count beyond 256
+            )
         distance = places(mask)[:, None] - centre[:, :, None]
         near = window_mask(distance, self.window)
         if not self.predicts:

@@ -20,7 +20,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from jumok.nn.masks import length_mask, zero_elsewhere
+from jumok.nn.arithmetic import at_least_float32
+from jumok.nn.masks import length_mask, padding_flag, zero_elsewhere
 
 Directed = Float[Tensor, "directions batch share"]
 """A state of one layer as torch has it."""
@@ -45,14 +46,14 @@ def run_layer(
 ) -> tuple[Float[Tensor, "batch length size"], LayerState]:
     """Outputs, and the state after each row's last real token.
 
-    With ``lengths`` there is no ``first``, and outputs at padding are zeros. Not ``fast``: padding
-    is always packed away. Under autocast the layer stays in float32: torch's bfloat16 kernel rounds
-    the cell at every step, and what is less than 1/256 of it is never added.
+    With ``lengths`` (on the CPU) there is no ``first``, and outputs at padding are zeros. Not
+    ``fast``: padding is always packed away. Under autocast the layer stays in float32: torch's
+    bfloat16 kernel rounds the cell at every step, and less than 1/256 of it is never added.
     """
     device = inputs.device.type
     if torch.is_autocast_enabled(device):
         with torch.autocast(device, enabled=False):
-            return _run(layer, inputs.float(), first, lengths, fast)
+            return _run(layer, at_least_float32(inputs), first, lengths, fast)
     return _run(layer, inputs, first, lengths, fast)
 
 
@@ -66,12 +67,13 @@ def _run(
     if lengths is None:
         return layer(inputs, first)
     assert first is None
-    real, places = int(lengths.sum()), inputs.shape[0] * inputs.shape[1]
-    if fast and real == places:
-        return layer(inputs)
-    if fast and inputs.device.type == "cpu" and real >= _SHARE * places:
-        return _over_padding(layer, inputs, lengths)
-    packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    if fast and inputs.device.type == "cpu":
+        real, places = int(lengths.sum()), inputs.shape[0] * inputs.shape[1]
+        if real == places:
+            return layer(inputs)
+        if real >= _SHARE * places:
+            return _over_padding(layer, inputs, lengths)
+    packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
     outputs, last = layer(packed)
     outputs, _ = pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])
     return outputs, last
@@ -101,19 +103,19 @@ def _one_way(
     mask: Bool[Tensor, "batch length"],
     weights: Sequence[Tensor],
 ) -> tuple[Float[Tensor, "batch length share"], Directed, Directed]:
-    """One direction, forwards: outputs, and state and cell after the last real token.
-
-    Without a cell, the hidden state stands for it.
-    """
+    """One direction, forwards: outputs, and state and cell (an LSTM's; of others zeros) after the
+    last real token."""
     zeros = inputs.new_zeros(1, inputs.shape[0], layer.hidden_size)
     how = True, 1, 0.0, layer.training, False, True  # biases, layers, dropout, ..., batch first
     if layer.mode == "LSTM":
-        inputs = torch.cat([inputs, (~mask)[:, :, None].to(inputs.dtype)], dim=2)
+        inputs = torch.cat([inputs, padding_flag(mask, inputs)], dim=2)
         weights = [torch.cat([weights[0], _freezing(weights[0])], dim=1), *weights[1:]]
         outputs, _, cell = torch.lstm(inputs, (zeros, zeros), weights, *how)
     else:
+        assert layer.mode in ("GRU", "RNN_TANH"), layer.mode
         run = torch.gru if layer.mode == "GRU" else torch.rnn_tanh
-        outputs, cell = run(inputs, zeros, list(weights), *how)
+        outputs, _ = run(inputs, zeros, list(weights), *how)
+        cell = zeros
     last = mask.sum(dim=1, keepdim=True) - 1
     return outputs, _pick(outputs, last).transpose(0, 1), cell
 

@@ -31,12 +31,8 @@ def sequence_loss(
     """
     decoder, features = model.decoder, output.features[mask]
     if output.switch is None or copies is None:
-        last_map = decoder.last_map(features)
-        if decoder.fast:
-            return linear_cross_entropy(*last_map, target_out[mask], label_smoothing)
-        logits = at_least_float32(torch.nn.functional.linear(*last_map))
-        return torch.nn.functional.cross_entropy(
-            logits, target_out[mask], label_smoothing=label_smoothing
+        return linear_cross_entropy(
+            *decoder.last_map(features), target_out[mask], label_smoothing, decoder.fast
         )
     logits = at_least_float32(decoder.logits(features))
     assert output.weights is not None
