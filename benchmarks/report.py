@@ -124,6 +124,7 @@ def rivals(stored: Stored) -> str:
     lines = [
         [
             row["name"],
+            row["attention"] + (", fed" if row["feeds"] else ""),
             f"{row['tokens_per_second']:,.0f}",
             f"{row['of_limit']:.0%}",
             ", ".join(f"{ratio:.2f} × {name}" for name, ratio in row["times"].items()),
@@ -134,10 +135,11 @@ def rivals(stored: Stored) -> str:
     return (
         "Real target tokens per second of processor time while training, one core, batches of "
         f"{stored['batch']}, {stored['repeats']} turns; `plain` is the loop of "
-        f"[plain_loop.py](../benchmarks/plain_loop.py), the others are {versions}. Models are "
-        "equal but for Yoyodyne's, whose attention is additive and not fed back. The limit is the "
-        "time that the matrix products of an update need alone, on this machine.\n\n"
-        + _table(["model", "tokens/s", "of the limit", "times as fast as"], lines)
+        f"[plain_loop.py](../benchmarks/plain_loop.py), the others are {versions}. Ratios are "
+        "between equal models: `general` is that of Luong et al. 2015, with input feeding where it "
+        "is fed, and `bahdanau` that of Bahdanau et al. 2015. The limit is the time that the "
+        "products with weights need alone, on this machine.\n\n"
+        + _table(["model", "attention", "tokens/s", "of the limit", "times as fast as"], lines)
     )
 
 

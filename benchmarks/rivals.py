@@ -3,16 +3,17 @@
     python benchmarks/rivals.py                              about an hour; needs the data
     python benchmarks/rivals.py --repeats 1 --only plain-256 jumok-256 --output /dev/null
 
-Each toolkit gets an environment of its own under runs/rivals, with the torch that jumok has, and is
+Each toolkit gets an environment of its own under runs/rivals, over the torch that jumok has, and is
 run by its own command. All read the same sentences, already cut into tokens: `multi30k-en-de-tok`
 as words, Korean pronunciation as jamo and phones. Batches of 64 sentences, a bidirectional LSTM
-encoder, an LSTM decoder, "general" attention with input feeding, Adam, dropout 0.1; where a toolkit
-has no such model, the table says so.
+encoder, an LSTM decoder, "general" attention with input feeding, Adam, dropout 0.1. Yoyodyne has no
+such model: its decoder is that of Bahdanau et al. 2015, and jumok has the same for it. A ratio is
+between equal models.
 
 Counted is processor time (user and system) between two updates, both after the warm-up, so neither
 start-up nor other programs on the machine come into it, and real target tokens, </s> among them.
-The toolkits take turns, and a turn's ratios are taken within it. The limit is the time that the
-matrix products of one update need, and nothing else, measured in the same turn.
+The toolkits take turns, and a turn's ratios are taken within it. The limit is the time that an
+update's products with weights need, and nothing else, measured in the same turn.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import math
 import os
 import re
 import shutil
 import statistics
 import subprocess
 import sys
+import sysconfig
 import time
 import unicodedata
 from collections import Counter
@@ -41,8 +44,9 @@ from environment import ROOT, environment
 from jumok.nn.arithmetic import cpu_arithmetic
 
 WORK = RUNS / "rivals"
-WARM, MEASURED = 60, 60
-"""Updates before the measurement, and in it."""
+WINDOW = {"multi30k": (30, 2, 2), "kor": (57, 1, 2)}
+"""Updates between two reports, reports before the measurement, and reports in it. The 57 are one
+epoch of the 3,600 Korean words, so that what starts anew with an epoch does so at a report."""
 BATCH = 64
 MIN_COUNT = {"multi30k": 2, "kor": 1}
 REQUIREMENTS = {
@@ -77,11 +81,27 @@ class Entry:
     precision: str = "fp32"
     attention: str = "general"
 
+    @property
+    def report(self) -> int:
+        """Updates between two reports."""
+        return WINDOW[self.data][0]
+
+    @property
+    def warm(self) -> int:
+        """The update with which the measurement begins."""
+        return self.report * WINDOW[self.data][1]
+
+    @property
+    def last(self) -> int:
+        """The update with which it ends."""
+        return self.warm + self.report * WINDOW[self.data][2]
+
 
 ENTRIES = [
     Entry("opennmt-256", "opennmt", "multi30k", 256),
     Entry("joeynmt-256", "joeynmt", "multi30k", 256),
-    Entry("yoyodyne-256", "yoyodyne", "multi30k", 256, feeds=False, attention="additive"),
+    Entry("yoyodyne-256", "yoyodyne", "multi30k", 256, feeds=False, attention="bahdanau"),
+    Entry("jumok-256-bahdanau", "jumok", "multi30k", 256, feeds=False, attention="bahdanau"),
     Entry("plain-256", "plain", "multi30k", 256),
     Entry("jumok-256", "jumok", "multi30k", 256),
     Entry("jumok-256-bf16", "jumok", "multi30k", 256, precision="bf16"),
@@ -93,7 +113,8 @@ ENTRIES = [
     Entry("jumok-512-unfed-bf16", "jumok", "multi30k", 512, feeds=False, precision="bf16"),
     Entry("opennmt-kor", "opennmt", "kor", 256),
     Entry("joeynmt-kor", "joeynmt", "kor", 256),
-    Entry("yoyodyne-kor", "yoyodyne", "kor", 256, feeds=False, attention="additive"),
+    Entry("yoyodyne-kor", "yoyodyne", "kor", 256, feeds=False, attention="bahdanau"),
+    Entry("jumok-kor-bahdanau", "jumok", "kor", 256, feeds=False, attention="bahdanau"),
     Entry("plain-kor", "plain", "kor", 256),
     Entry("jumok-kor", "jumok", "kor", 256),
     Entry("jumok-kor-bf16", "jumok", "kor", 256, precision="bf16"),
@@ -104,9 +125,12 @@ def main() -> None:
     """Set up, measure in turns, print, write."""
     parser = argparse.ArgumentParser(description="Training speed beside other toolkits.")
     parser.add_argument("--repeats", type=int, default=3, help="turns of every toolkit")
-    parser.add_argument("--only", nargs="*", help="names of some entries")
-    parser.add_argument("--output", type=Path, default=RESULTS / "rivals.json")
+    names = [entry.name for entry in ENTRIES]
+    parser.add_argument("--only", nargs="*", choices=names, help="some entries; needs --output")
+    parser.add_argument("--output", type=Path)
     options = parser.parse_args()
+    if options.only and not options.output:
+        parser.error("--only measures a part of the table, so say with --output where to write it")
     entries = [entry for entry in ENTRIES if not options.only or entry.name in options.only]
     for name in dict.fromkeys(entry.data for entry in entries):
         write_data(name)
@@ -128,13 +152,13 @@ def main() -> None:
         **environment(),
         "measure": "real target tokens per second of processor time, one core",
         "batch": BATCH,
-        "updates": [WARM, MEASURED],
+        "window": WINDOW,
         "repeats": options.repeats,
         "rivals": {name: found[0] for name, found in REQUIREMENTS.items()},
         "rows": rows,
     }
     text = json.dumps(report, ensure_ascii=False, indent=1) + "\n"
-    options.output.write_text(text, encoding="utf-8")
+    (options.output or RESULTS / "rivals.json").write_text(text, encoding="utf-8")
 
 
 # --- the data -------------------------------------------------------------------------------
@@ -157,32 +181,43 @@ def write_data(name: str) -> None:
         if name == "kor":
             pairs = [[" ".join(unicodedata.normalize("NFD", s)), t] for s, t in pairs]
         sides = [[" ".join(text.split()) for text in side] for side in zip(*pairs, strict=True)]
-        for suffix, side in zip(("source", "target"), sides, strict=True):
+        for suffix, side in zip(FILES, sides, strict=True):
             (folder / f"{part}.{suffix}").write_text("\n".join(side) + "\n", encoding="utf-8")
-        rows = ("\t".join(pair) for pair in zip(*sides, strict=True))
-        (folder / f"{part}.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        common = [_with_unknown(name, *side) for side in zip(FILES, sides, strict=True)]
+        for stem, columns in ((part, sides), (f"{part}.unknown", common)):
+            rows = ("\t".join(pair) for pair in zip(*columns, strict=True))
+            (folder / f"{stem}.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def _with_unknown(name: str, side: str, texts: Sequence[str]) -> list[str]:
+    """Rare words as <unk>, for a toolkit that would learn them all."""
+    known = words(name, side)
+    return [" ".join(w if w in known else "<unk>" for w in text.split()) for text in texts]
+
+
+FILES = ("source", "target")
 
 
 def mean_lengths(name: str) -> tuple[float, float]:
     """Source and target tokens in a sentence, </s> counted."""
     found = []
-    for side in ("source", "target"):
+    for side in FILES:
         lines = (WORK / name / f"train.{side}").read_text(encoding="utf-8").splitlines()
         found.append(statistics.mean(len(line.split()) + 1 for line in lines))
     return found[0], found[1]
 
 
-def vocabulary(name: str, side: str) -> int:
-    """Words frequent enough, and four special ones."""
-    words = (WORK / name / f"train.{side}").read_text(encoding="utf-8").split()
-    return 4 + sum(count >= MIN_COUNT[name] for count in Counter(words).values())
+def words(name: str, side: str) -> set[str]:
+    """Those that are frequent enough."""
+    counts = Counter((WORK / name / f"train.{side}").read_text(encoding="utf-8").split())
+    return {word for word, count in counts.items() if count >= MIN_COUNT[name]}
 
 
 # --- the toolkits ---------------------------------------------------------------------------
 
 
 def set_up(toolkit: str) -> None:
-    """The toolkit in an environment of its own, with our torch; once."""
+    """The toolkit in an environment of its own, which finds torch in ours; once."""
     if toolkit not in REQUIREMENTS:
         return
     folder = WORK / f"venv-{toolkit}"
@@ -191,7 +226,9 @@ def set_up(toolkit: str) -> None:
     package, requirements = REQUIREMENTS[toolkit]
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "-q"]
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-    subprocess.run([*pip, f"torch=={torch.__version__.partition('+')[0]}"], check=True)
+    [packages] = folder.glob("lib/python*/site-packages")
+    ours = sysconfig.get_paths()["purelib"]  # what pip finds here it does not install again
+    (packages / "torch_of_jumok.pth").write_text(f"{ours}\n", encoding="utf-8")
     subprocess.run([*pip, "--no-deps", package], check=True)
     subprocess.run([*pip, *requirements.split()], check=True)
     (folder / "ready").touch()
@@ -287,7 +324,7 @@ def opennmt(entry: Entry) -> float:
         "train_steps": 100_000,
         "valid_steps": 100_000,
         "save_checkpoint_steps": 100_000,
-        "report_every": MEASURED // 2,
+        "report_every": entry.report,
         "world_size": 1,
         "gpu_ranks": [],
         "num_workers": 0,
@@ -303,11 +340,13 @@ def opennmt(entry: Entry) -> float:
         path.write_text("\n".join(kept) + "\n", encoding="utf-8")
     run = Process(command("opennmt", "onmt_train", "-config", "config.yaml"), folder)
     line = r"Step (\d+)/\d+.*bsz:\s*\d+/\s*(\d+)/\s*\d+"
-    _, began = run.at(line, WARM)
-    first, _ = run.at(line, WARM + MEASURED // 2)
-    second, ended = run.at(line, WARM + MEASURED)
+    _, began = run.at(line, entry.warm)
+    ended, in_a_batch = began, 0
+    for update in range(entry.warm + entry.report, entry.last + 1, entry.report):
+        found, ended = run.at(line, update)
+        in_a_batch += int(found[2])
     run.stop()
-    return (int(first[2]) + int(second[2])) * (MEASURED // 2) / (ended - began)
+    return in_a_batch * entry.report / (ended - began)
 
 
 def joeynmt(entry: Entry) -> float:
@@ -351,8 +390,8 @@ def joeynmt(entry: Entry) -> float:
             "early_stopping_metric": "loss",
             "epochs": 100,
             "updates": 100_000,
-            "validation_freq": 1000 * MEASURED,
-            "logging_freq": MEASURED // 2,
+            "validation_freq": 1000 * entry.report,
+            "logging_freq": entry.report,
             "overwrite": True,
             "shuffle": True,
         },
@@ -384,10 +423,10 @@ def joeynmt(entry: Entry) -> float:
     arguments = command("joeynmt", "python", "-m", "joeynmt", "train", "config.yaml", "--skip-test")
     run = Process(arguments, folder)
     line = r"Step:\s*(\d+),.*Tokens per Sec:\s*(\d+)"
-    _, began = run.at(line, WARM)
+    _, began = run.at(line, entry.warm)
     tokens_seen, clock = 0.0, time.monotonic()
     ended = began
-    for update in (WARM + MEASURED // 2, WARM + MEASURED):
+    for update in range(entry.warm + entry.report, entry.last + 1, entry.report):
         found, ended = run.at(line, update)
         now = time.monotonic()
         tokens_seen += int(found[2]) * (now - clock)
@@ -397,18 +436,16 @@ def joeynmt(entry: Entry) -> float:
 
 
 def yoyodyne(entry: Entry) -> float:
-    """Yoyodyne, whose decoder has additive attention without input feeding.
-
-    It says nothing of its updates, so two runs of different length are subtracted; its batches are
-    random, so that they have as many tokens as the average.
-    """
+    """Yoyodyne. It says nothing of its updates, so two runs of different length are subtracted; its
+    batches are random, so that they have as many tokens as the average."""
+    pairs = len((WORK / entry.data / "train.tsv").read_text(encoding="utf-8").splitlines())
     times = []
-    for updates in (WARM, WARM + MEASURED):
+    for updates in (entry.warm, entry.last):
         folder = fresh(entry)
         data = {
             "model_dir": str(folder),
-            "train": str(WORK / entry.data / "train.tsv"),
-            "val": str(WORK / entry.data / "dev.tsv"),
+            "train": str(WORK / entry.data / "train.unknown.tsv"),
+            "val": str(WORK / entry.data / "dev.unknown.tsv"),
             "source_sep": " ",
             "target_sep": " ",
             "batch_size": BATCH,
@@ -453,7 +490,8 @@ def yoyodyne(entry: Entry) -> float:
         if status:
             raise RuntimeError(f"yoyodyne failed; see {folder / 'log'}")
         times.append(used.ru_utime + used.ru_stime)
-    return MEASURED * BATCH * mean_lengths(entry.data)[1] / (times[1] - times[0])
+    sentences = (entry.last - entry.warm) * pairs / math.ceil(pairs / BATCH)
+    return sentences * mean_lengths(entry.data)[1] / (times[1] - times[0])
 
 
 def plain(entry: Entry) -> float:
@@ -463,18 +501,24 @@ def plain(entry: Entry) -> float:
         str(ROOT / "benchmarks" / "plain_loop.py"),
         str(WORK / entry.data / "train.tsv"),
         *("--hidden", str(entry.hidden), "--min-count", str(MIN_COUNT[entry.data])),
-        *("--updates", str(WARM + MEASURED), "--report", str(WARM)),
+        *("--updates", str(entry.last), "--report", str(entry.report)),
     ]
     run = Process(arguments, fresh(entry))
     line = r"step (\d+) tokens (\d+)"
-    first, began = run.at(line, WARM)
-    last, ended = run.at(line, WARM + MEASURED)
+    first, began = run.at(line, entry.warm)
+    last, ended = run.at(line, entry.last)
     run.stop()
     return (int(last[2]) - int(first[2])) / (ended - began)
 
 
+ATTENTION = {
+    "general": ["score=general"],
+    "bahdanau": ["score=additive", "timing=previous", "context=rnn_input"],
+}
+
+
 def jumok(entry: Entry) -> float:
-    """`jumok train`. The validation and the checkpoint in between count against it."""
+    """`jumok train`. Its two validations and checkpoints in between count against it."""
     folder, data = fresh(entry), WORK / entry.data
     settings = [
         *(f"text.{side}.kind=split" for side in ("source", "target")),
@@ -484,14 +528,14 @@ def jumok(entry: Entry) -> float:
         *(f"model.{side}.dropout=0.1" for side in ("encoder", "decoder")),
         f"model.encoder.hidden={entry.hidden // 2}",
         f"model.decoder.hidden={entry.hidden}",
-        f"model.attention.score={entry.attention}",
+        *(f"model.attention.{setting}" for setting in ATTENTION[entry.attention]),
         f"model.attention.input_feeding={str(entry.feeds).lower()}",
         f"train.precision={entry.precision}",
         f"train.batch_size={BATCH}",
         "train.learning_rate=0.001",
         "train.clip_norm=5",
         "train.threads=1",
-        f"train.validate_every={WARM}",
+        f"train.validate_every={entry.report}",
         "train.validate_pairs=8",
         "train.patience=1000",
         "train.max_epochs=1000",
@@ -501,12 +545,12 @@ def jumok(entry: Entry) -> float:
     arguments = [sys.executable, "-m", "jumok", "train", *files, *options, "--output", "run"]
     run = Process(arguments, folder)
     line = r"step (\d+)  train loss"
-    _, began = run.at(line, WARM)
-    _, ended = run.at(line, WARM + MEASURED)
+    _, began = run.at(line, entry.warm)
+    _, ended = run.at(line, entry.last)
     run.stop()
     lines = (folder / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(text) for text in lines]
-    inside = [r["target_tokens"] for r in records if WARM < r["step"] <= WARM + MEASURED]
+    inside = [r["target_tokens"] for r in records if entry.warm < r["step"] <= entry.last]
     return sum(inside) / (ended - began)
 
 
@@ -529,17 +573,21 @@ def limit(entry: Entry) -> float:
     faster of torch's two float32 roads, or in bfloat16; results are written to buffers that exist.
     """
     source, target = (round(length) for length in mean_lengths(entry.data))
-    one_way, hidden, steps = entry.hidden // 2, entry.hidden, 256
-    fed = hidden * entry.feeds
-    # rows at a time, times that, inner size, columns; `True`: step after step
+    one_way, hidden, embedding = entry.hidden // 2, entry.hidden, 256
+    bahdanau = entry.attention == "bahdanau"
+    fed = hidden * (entry.feeds or bahdanau)  # the state, or the context, enters the next step
+    vocabulary = 4 + len(words(entry.data, "target"))
+    at_once, by_steps = (BATCH * target, 1), (BATCH, target)
+    # rows, times, inner size, columns
     products = [
-        (BATCH * source, 1, steps, 4 * one_way * 2),
+        (BATCH * source, 1, embedding, 4 * one_way * 2),
         (BATCH, source * 2, one_way, 4 * one_way),
-        (BATCH * source, 1, hidden, hidden),
-        (BATCH * target, 1, steps, 4 * hidden),
-        (BATCH, target, fed + hidden, 4 * hidden),
-        (BATCH, target, 2 * hidden, hidden),
-        (BATCH * target, 1, hidden, vocabulary(entry.data, "target")),
+        (BATCH * source, 1, hidden, hidden),  # keys
+        (*at_once, embedding, 4 * hidden),
+        (*by_steps, fed + hidden, 4 * hidden),
+        # the query, or what combines state and context
+        (*(by_steps if fed else at_once), hidden if bahdanau else 2 * hidden, hidden),
+        (*at_once, hidden, vocabulary),
     ]
     dtype = torch.bfloat16 if entry.precision == "bf16" else torch.float32
     with cpu_arithmetic(threads=1):
@@ -576,14 +624,15 @@ def _product(rows: int, times: int, inner: int, columns: int, dtype: torch.dtype
 def summary(
     entries: Sequence[Entry], speeds: dict[str, list[float]], limits: dict[str, list[float]]
 ) -> list[dict[str, Any]]:
-    """Medians; ratios to each rival on the same data and of the same size, turn by turn."""
+    """Medians; ratios to each rival with the same model on the same data, turn by turn."""
     rows = []
     for entry in entries:
         beside = [
             other
             for other in entries
             if other.toolkit not in ("jumok", entry.toolkit)
-            and (other.data, other.hidden) == (entry.data, entry.hidden)
+            and (other.data, other.hidden, other.feeds, other.attention)
+            == (entry.data, entry.hidden, entry.feeds, entry.attention)
         ]
         found = speeds[entry.name]
         rows.append(

@@ -55,10 +55,16 @@ def test_speeds_are_compared_within_a_turn() -> None:
     rivals = importlib.import_module("rivals")
     ours = rivals.Entry("ours", "jumok", "kor", 256)
     theirs = rivals.Entry("theirs", "opennmt", "kor", 256)
-    other = rivals.Entry("other", "opennmt", "multi30k", 256)
-    speeds = {"ours": [30.0, 10.0, 16.0], "theirs": [10.0, 10.0, 4.0], "other": [1.0, 1.0, 1.0]}
+    others = [
+        rivals.Entry("other data", "opennmt", "multi30k", 256),
+        rivals.Entry("other size", "opennmt", "kor", 512),
+        rivals.Entry("not fed", "opennmt", "kor", 256, feeds=False),
+        rivals.Entry("other score", "opennmt", "kor", 256, attention="bahdanau"),
+    ]
+    speeds = {other.name: [1.0, 1.0, 1.0] for other in others}
+    speeds |= {"ours": [30.0, 10.0, 16.0], "theirs": [10.0, 10.0, 4.0]}
     limits = {name: [40.0, 40.0, 40.0] for name in speeds}
-    first, second, _ = rivals.summary([ours, theirs, other], speeds, limits)
+    first, second, *_ = rivals.summary([ours, theirs, *others], speeds, limits)
     assert first["times"] == {"theirs": 3.0}  # of 3, 1 and 4
     assert first["tokens_per_second"] == 16.0
     assert first["of_limit"] == 0.4
