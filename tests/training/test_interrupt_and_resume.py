@@ -62,7 +62,8 @@ def files(run, *names):
 
 
 PARTS = ("best/model.safetensors", "last/model.safetensors", "last/training_state.safetensors")
-CLOCKS = ("tokens_per_second", "seconds", "validation_seconds", "train_loss")
+CLOCKS = ("tokens_per_second", "seconds", "validation_seconds", "train_loss", "target_tokens")
+"""What counts from the last validation, or from the start of the program, on."""
 
 
 @pytest.fixture(scope="module")

@@ -55,9 +55,8 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
 
 
 def test_fast_ways_give_the_weights_that_plain_ways_give(tmp_path):
-    """Up to rounding, which a few updates do not blow up."""
-    settings = {"train.max_steps": 4, "train.max_epochs": 9, "model.encoder.dropout": 0.2,
-                "train.optimizer": "sgd", "train.learning_rate": 1.0}  # fmt: skip
+    """Up to rounding. Without dropout, whose noise lies in another order in packed batches."""
+    settings = {"train.max_steps": 4, "train.max_epochs": 9, "train.optimizer": "sgd"}
     found = {}
     for name, fast in (("fast", True), ("plain", False)):
         run = train_small(tmp_path / name, {**settings, "train.fast": fast})
