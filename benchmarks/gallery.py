@@ -29,6 +29,7 @@ GALLERY: dict[str, list[str]] = {
     "entmax15": ["normaliser=entmax15"],
     "heads": ["heads=4"],
     "coverage": ["coverage=true"],
+    "location_aware": ["location_width=5"],
     "previous": ["timing=previous", "context=rnn_input", "input_feeding=false"],
     "mid": ["timing=mid", "context=rnn_input", "input_feeding=false"],
     "no_feeding": ["input_feeding=false"],

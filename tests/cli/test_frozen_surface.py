@@ -33,7 +33,8 @@ model.decoder.residual model.decoder.layer_norm
 model.decoder.dropout model.decoder.token_dropout model.decoder.bridge model.decoder.readout
 model.decoder.tied
 model.attention.score model.attention.scope model.attention.window model.attention.normaliser
-model.attention.heads model.attention.coverage model.attention.copy_tokens
+model.attention.heads model.attention.coverage model.attention.location_width
+model.attention.copy_tokens
 model.attention.timing model.attention.context
 model.attention.input_feeding model.attention.hidden model.attention.positions
 train.max_epochs train.max_steps train.max_minutes train.batch_size train.batch_tokens

@@ -122,11 +122,15 @@ def test_all_mistakes_come_at_once() -> None:
         (["model.attention.heads=3"], "multiples of the heads"),
         (["model.attention.score=location", "model.attention.heads=2"], "heads=1"),
         (["model.attention.score=location", "model.attention.coverage=true"], "coverage=false"),
+        (["model.attention.score=location", "model.attention.location_width=3"],
+         "Set model.attention.location_width=0"),
+        (["model.attention.location_width=4"], "Set it to 5"),
         (["model.attention.timing=mid"], "Set context=rnn_input"),
         *(
             (["model.attention.score=peek", "model.attention.input_feeding=false",
               f"model.attention.{field}={value}"], f"Set model.attention.{field}={idle}")
             for field, value, idle in (("heads", 2, 1), ("coverage", "true", "false"),
+                                       ("location_width", 3, 0),
                                        ("copy_tokens", "true", "false"),
                                        ("scope", "local_m", "global"),
                                        ("normaliser", "sparsemax", "softmax"))

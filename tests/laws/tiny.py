@@ -31,6 +31,8 @@ MECHANISMS = {
     "locations in a moving window": ("lecture", {"model.attention.score": "location",
         "model.attention.positions": 6, "model.attention.scope": "local_m",
         "model.attention.window": 3}),
+    "location-aware, with coverage": ("luong2015", {"model.attention.coverage": True,
+        "model.attention.location_width": 3}),
     "copying": ("luong2015", {"model.attention.copy_tokens": True}),
     "copying from a narrow window, sparse": ("luong2015", {"model.attention.copy_tokens": True,
         "model.attention.scope": "local_m", "model.attention.window": 1,

@@ -20,10 +20,10 @@ BASE = {
 }
 
 
-def learn(folder, rule, settings, lengths=(3, 6), count=2000):
+def learn(folder, rule, settings, lengths=(3, 6), count=2000, alphabet=ALPHABET):
     """A model trained on ``count`` strings, and its greedy outputs for 200 others."""
     folder.mkdir(exist_ok=True)
-    texts = letters(count + 300, *lengths, alphabet=ALPHABET)
+    texts = letters(count + 300, *lengths, alphabet=alphabet)
     train, dev, test = texts[:count], texts[count : count + 100], texts[count + 100 :]
     paths = [
         write_pairs(folder / name, [(text, rule(text)) for text in part])
@@ -80,6 +80,23 @@ def test_a_local_window_learns_to_copy_what_is_too_long_for_a_global_view(tmp_pa
         right[scope] = np.mean([p.text == text for p, text in zip(found, test, strict=True)])
     assert right["local_m"] >= 0.7
     assert right["global"] < right["local_m"]
+
+
+def test_location_aware_attention_learns_to_copy_what_looks_alike(tmp_path):
+    """1,500 strings of 15 to 25 letters, of which there are two: what a place holds does not tell
+    it from the others, but where the last step looked does."""
+    right = {}
+    for width in (0, 5):
+        settings = {
+            **BASE,
+            "model.attention.location_width": width,
+            "train.validate_pairs": 20,
+        }
+        folder = tmp_path / str(width)
+        test, found = learn(folder, str, settings, lengths=(15, 25), count=1500, alphabet="ab")
+        right[width] = np.mean([p.text == text for p, text in zip(found, test, strict=True)])
+    assert right[5] >= 0.9
+    assert right[0] < right[5] - 0.5
 
 
 def test_coverage_learns_to_look_at_every_place_once(tmp_path):

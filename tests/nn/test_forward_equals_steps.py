@@ -16,8 +16,8 @@ from jumok.nn import Seq2Seq
 def every_combination() -> list[ModelConfig]:
     """Where attention meets the decoder x cells x readouts, all that the config allows.
 
-    The axes within attention (scope, normaliser, heads, coverage) and those of the stacks are drawn
-    for each.
+    The axes within attention (scope, normaliser, heads, past weights) and those of the stacks are
+    drawn for each.
     """
     found, draw = [], random.Random(1)
     for score, timing, context, feeding, readout, cell in itertools.product(
@@ -45,6 +45,7 @@ def every_combination() -> list[ModelConfig]:
             else "softmax",
             "model.attention.heads": draw.choice([1, 1, 2]) if looks else 1,
             "model.attention.coverage": looks and draw.random() < 0.3,
+            "model.attention.location_width": draw.choice([0, 0, 1, 3]) if looks else 0,
             "model.encoder.hidden": 3,
             "model.encoder.embedding": 4,
             "model.encoder.layers": 2,

@@ -48,24 +48,49 @@ NORMALISERS = {"softmax": softmax, "sparsemax": sparsemax, "entmax15": entmax15}
 
 
 def paper_score(
-    config: AttentionConfig, weight: dict[str, np.ndarray], s: np.ndarray, h: np.ndarray, c: float
+    config: AttentionConfig,
+    weight: dict[str, np.ndarray],
+    s: np.ndarray,
+    h: np.ndarray,
+    u_f: np.ndarray | float,
 ) -> float:
-    """score(s, h) of one query and one encoder state that had the weight c so far, as printed."""
-    name, w_c = config.score, weight.get("coverage_vector", 0.0)
+    """score(s, h) of one query and one encoder state, as printed; past weights add u_f."""
+    name = config.score
     if name == "dot":  # Luong 2015, 3.1: h_t^T h_s
-        return float(s @ (h + w_c * c))
+        return float(s @ (h + u_f))
     if name == "scaled_dot":  # Vaswani 2017, eq. 1
-        return float(s @ (h + w_c * c) / np.sqrt(len(h)))
+        return float(s @ (h + u_f) / np.sqrt(len(h)))
     if name == "general":  # Luong 2015, 3.1: h_t^T W_a h_s
-        return float(s @ (weight["key_projection.weight"] @ h + w_c * c))
+        return float(s @ (weight["key_projection.weight"] @ h + u_f))
     if name == "concat":  # Luong 2015, 3.1: v_a^T tanh(W_a [h_t; h_s]), W_a one matrix
         w_a = np.concatenate(
             [weight["query_projection.weight"], weight["key_projection.weight"]], axis=1
         )
-        return float(weight["v"] @ np.tanh(w_a @ np.concatenate([s, h]) + w_c * c))
-    # Bahdanau 2015, A.1.2: v_a^T tanh(W_a s + U_a h); See 2017, eq. 11: + w_c c within
+        return float(weight["v"] @ np.tanh(w_a @ np.concatenate([s, h]) + u_f))
+    # Bahdanau 2015, A.1.2: v_a^T tanh(W_a s + U_a h); + w_c c (See 2017, eq. 11) or + U f
+    # (Chorowski 2015, eq. 9) within
     w_a, u_a = weight["query_projection.weight"], weight["key_projection.weight"]
-    return float(weight["v"] @ np.tanh(w_a @ s + u_a @ h + w_c * c))
+    return float(weight["v"] @ np.tanh(w_a @ s + u_a @ h + u_f))
+
+
+def past_weights(
+    config: AttentionConfig, weight: dict[str, np.ndarray], past: list[np.ndarray], i: int
+) -> np.ndarray | float:
+    """What the weights of all steps before, over the real positions, add at position i."""
+    if not (config.coverage or config.location_width):
+        return 0.0
+    seen = []
+    if config.coverage:  # See 2017, eq. 10
+        seen.append(sum(past, start=np.zeros(len(past[0]))))
+    if config.location_width:  # Chorowski 2015, eq. 8: F * alpha_{i-1}
+        seen.append(past[-1])
+    u_f, width = weight["past_projection.weight"], config.location_width or 1
+    total, column = np.zeros(len(u_f)), 0
+    for alpha in seen:
+        for place in range(i - width // 2, i + width // 2 + 1):
+            total += u_f[:, column] * (alpha[place] if 0 <= place < len(alpha) else 0.0)
+            column += 1
+    return total
 
 
 def paper_attention(
@@ -74,7 +99,7 @@ def paper_attention(
     s: np.ndarray,
     real: list[np.ndarray],
     t: int,
-    c: np.ndarray,
+    past: list[np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weights over the real positions, and the context, of target step t (from 1)."""
     length = len(real)
@@ -82,7 +107,10 @@ def paper_attention(
         e = (weight["location_projection.weight"] @ s)[:length]
         seen = list(range(min(length, config.positions)))
     else:
-        e = np.array([paper_score(config, weight, s, h, c[i]) for i, h in enumerate(real)])
+        added = [past_weights(config, weight, past, i) for i in range(length)]
+        e = np.array(
+            [paper_score(config, weight, s, *pair) for pair in zip(real, added, strict=True)]
+        )
         seen = list(range(length))
     if config.scope == "local_m":  # Luong 2015, 3.2: p_t = t
         centre = float(min(t, len(seen)))
@@ -129,20 +157,23 @@ def check_against_paper(module: Attention) -> None:
     query, states = tensor(BATCH, TGT, QUERY), tensor(BATCH, SRC, MEMORY)
     memory = remember(module, states, length_mask(LENGTHS, SRC))
     total = np.zeros((BATCH, SRC))
-    for t in range(TGT):  # one step at a time, as coverage must be
-        coverage = torch.from_numpy(total.copy()) if config.coverage else None
-        output = module(query[:, t : t + 1], memory, torch.full((BATCH, 1), t), coverage)
+    past, alphas = module.first_past(states), [[np.zeros(int(n))] for n in LENGTHS]
+    for t in range(TGT):  # one step at a time, as past weights must be
+        output = module(query[:, t : t + 1], memory, torch.full((BATCH, 1), t), past)
+        if past is not None:
+            past = module.next_past(past, output.weights[:, 0])
         for b in range(BATCH):
             real = [states[b, i].numpy() for i in range(int(LENGTHS[b]))]
             alpha, context = paper_attention(
-                config, weight, query[b, t].numpy(), real, t + 1, total[b]
+                config, weight, query[b, t].numpy(), real, t + 1, alphas[b]
             )
+            alphas[b].append(alpha)
             ours = output.weights[b, 0].detach().numpy()
             np.testing.assert_allclose(ours[: len(real)], alpha, rtol=1e-9, atol=1e-12)
             assert (ours[len(real) :] == 0).all()
             np.testing.assert_allclose(output.context[b, 0].detach(), context, rtol=1e-9)
             total[b, : len(real)] += alpha
-    if config.coverage:
+    if past is not None:
         return
     at_once = module(query, memory, torch.arange(TGT)[None])
     np.testing.assert_allclose(at_once.weights.detach().sum(1)[:, :SRC], total, atol=1e-10)
@@ -167,8 +198,11 @@ def test_windows_of_other_sizes(window: int) -> None:
 
 @pytest.mark.parametrize("score", [s for s in SCORES if s != "location"])
 @pytest.mark.parametrize("scope", ["global", "local_p"])
-def test_coverage_is_the_papers(score: str, scope: str) -> None:
-    check_against_paper(build(score=score, scope=scope, coverage=True))
+@pytest.mark.parametrize(
+    ("coverage", "width"), [(True, 0), (False, 1), (False, 3), (True, 3), (True, 21)]
+)
+def test_past_weights_are_the_papers(score: str, scope: str, coverage: bool, width: int) -> None:
+    check_against_paper(build(score=score, scope=scope, coverage=coverage, location_width=width))
 
 
 @pytest.mark.parametrize("score", ["dot", "scaled_dot", "general", "additive"])
@@ -224,6 +258,8 @@ EVERY_AXIS = [
     {"score": "dot", "normaliser": "entmax15"},
     {"score": "dot", "coverage": True},
     {"score": "additive", "coverage": True},
+    {"score": "general", "location_width": 3},
+    {"score": "additive", "location_width": 3, "coverage": True},
     {"score": "general", "heads": 2},
     {"score": "dot", "heads": 2, "scope": "local_p", "normaliser": "entmax15"},
 ]
@@ -238,14 +274,16 @@ def test_gradients_of_every_axis(axes: dict[str, object]) -> None:
     parameters = [p for p in module.parameters() if p.requires_grad]
     query = tensor(2, 1, QUERY).requires_grad_()
     states = tensor(2, 4, MEMORY).requires_grad_()
-    coverage = tensor(2, 4).abs().requires_grad_() if axes.get("coverage") else None
+    past = module.first_past(states)
+    if past is not None:
+        past = tensor(*past.shape).abs().requires_grad_()
     mask = length_mask(torch.tensor([4, 2]), 4)
 
     def context(query: Tensor, states: Tensor, *_: Tensor) -> Tensor:
         memory = remember(module, states, mask)
-        return module(query, memory, torch.zeros(2, 1, dtype=torch.long), coverage).context
+        return module(query, memory, torch.zeros(2, 1, dtype=torch.long), past).context
 
-    rest = [coverage] if coverage is not None else []
+    rest = [past] if past is not None else []
     assert torch.autograd.gradcheck(context, (query, states, *rest, *parameters))
 
 
@@ -254,8 +292,8 @@ def test_a_source_without_tokens_and_one_of_length_1(axes: dict[str, object]) ->
     module = build(**axes)
     states, query = tensor(2, 3, MEMORY).requires_grad_(), tensor(2, 1, QUERY)
     mask = torch.tensor([[True, False, False], [False, False, False]])
-    coverage = torch.zeros(2, 3, dtype=torch.float64) if axes.get("coverage") else None
-    output = module(query, remember(module, states, mask), torch.tensor([[7], [7]]), coverage)
+    past = module.first_past(states)
+    output = module(query, remember(module, states, mask), torch.tensor([[7], [7]]), past)
     weights = output.weights.reshape(2, -1, 3)
     assert (weights[0] == torch.tensor([1.0, 0.0, 0.0])).all()
     assert (weights[1] == 0).all()
@@ -273,10 +311,12 @@ def test_padding_changes_no_weight(axes: dict[str, object]) -> None:
     padded = torch.cat([states, 100 * tensor(1, 4, MEMORY)], dim=1)
     results = []
     for values in (states, padded):
-        length = values.shape[1]
-        coverage = torch.zeros(1, length, dtype=torch.float64) if axes.get("coverage") else None
-        memory = remember(module, values, length_mask(torch.tensor([3]), length))
-        results.append(module(query, memory, torch.tensor([[1]]), coverage))
+        memory = remember(module, values, length_mask(torch.tensor([3]), values.shape[1]))
+        past = module.first_past(values)
+        for step in range(3):
+            output = module(query, memory, torch.tensor([[step]]), past)
+            past = None if past is None else module.next_past(past, output.weights[..., 0, :])
+        results.append(output)
     torch.testing.assert_close(results[0].context, results[1].context, rtol=0, atol=1e-12)
     torch.testing.assert_close(results[0].weights, results[1].weights[..., :3], rtol=0, atol=1e-12)
     assert (results[1].weights[..., 3:] == 0).all()

@@ -41,6 +41,7 @@ def model_card(
                 (att.normaliser, att.normaliser != "softmax"),
                 (f"{att.heads} heads", att.heads > 1),
                 ("coverage", att.coverage),
+                (f"location-aware (width {att.location_width})", att.location_width > 0),
                 ("copying", att.copy_tokens),
                 (f"features {enc.features}", enc.features != "none"),
             )

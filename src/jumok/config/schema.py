@@ -223,6 +223,10 @@ class AttentionConfig(Section):
     """Number of attentions side by side, each on its own share of the sizes."""
     coverage: bool = False
     """The score sees how much weight each position has had so far (See et al. 2017)."""
+    location_width: int = Field(default=0, ge=0)
+    """The score sees the weights of the step before, at each position and its neighbours: so many
+    positions, an odd number (Chorowski et al. 2015). With coverage, the sums so far there as well.
+    0: no such thing."""
     copy_tokens: bool = False
     """The output may copy source tokens, also such as the target vocabulary lacks (the
     pointer-generator of See et al. 2017)."""
@@ -247,7 +251,14 @@ class AttentionConfig(Section):
     @model_validator(mode="after")
     def _possible(self) -> AttentionConfig:
         if not self.attends:
-            for field in ("scope", "normaliser", "heads", "coverage", "copy_tokens"):
+            for field in (
+                "scope",
+                "normaliser",
+                "heads",
+                "coverage",
+                "location_width",
+                "copy_tokens",
+            ):
                 value, idle = getattr(self, field), type(self).model_fields[field].default
                 if value != idle:
                     raise ValueError(
@@ -260,11 +271,19 @@ class AttentionConfig(Section):
                 f"model.attention.heads={self.heads} cuts queries and keys into shares, but score="
                 "location has no keys. Set model.attention.heads=1, or use another score"
             )
-        if self.score == "location" and self.coverage:
+        for field, none in (("coverage", False), ("location_width", 0)):
+            value = getattr(self, field)
+            if self.score == "location" and value:
+                raise ValueError(
+                    f"model.attention.{field}={str(value).lower()} changes what the score sees of "
+                    f"the source, but score=location sees nothing of it. Set model.attention."
+                    f"{field}={str(none).lower()}, or use another score"
+                )
+        if self.location_width and self.location_width % 2 == 0:
             raise ValueError(
-                "model.attention.coverage=true changes what the score sees of the source, but "
-                "score=location sees nothing of it. Set model.attention.coverage=false, or use "
-                "another score"
+                f"model.attention.location_width={self.location_width} counts a position and as "
+                "many on either side of it, so it is an odd number. Set it to "
+                f"{self.location_width + 1}, or to 0 for none"
             )
         return self
 

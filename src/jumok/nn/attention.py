@@ -85,11 +85,16 @@ class Attention(nn.Module):
     Their W^O is the layer that reads the context (W_c, the RNN's input or the readout). Differs:
     they scale the dot product, which is the score `scaled_dot`.
 
-    **Coverage** (See et al. 2017, eq. 10-11): with c[i] the sum of the weights that position i has
-    had in all steps before, the score sees ``key[i] + w_c c[i]`` in the key's place. For
-    ``additive`` this is their ``v^T tanh(W_h h_i + W_s s_t + w_c c[i] + b)``. Differs: without the
-    bias b, as in Bahdanau et al.; and for products we add what they do not define,
-    ``q . key[i] + (q . w_c) c[i]``. With heads, c sums the heads' mean.
+    **Past weights.** In the key's place the score sees ``key[i] + U f[i]``. With coverage (See et
+    al. 2017, eq. 10-11) f[i] is c[i], the sum of the weights that position i has had in all steps
+    before, and U is their w_c. With ``location_width`` r ("location-aware", Chorowski et al. 2015,
+    eq. 8-9) f[i] is the weights of the step before at the r positions around i, zeros beyond the
+    source; U stands for their U F, a projection of k filters, without the bound of k on its rank.
+    With both, f[i] is c and these weights at the r positions (Shen et al. 2018, section 2.2, give
+    the features such sums). For ``additive`` this is See's ``v^T tanh(W_h h_i + W_s s_t + w_c c[i]
+    + b)`` and Chorowski's ``w^T tanh(W s_{i-1} + V h_j + U f_ij + b)``. Differs: without the bias
+    b, as in Bahdanau et al.; and for products we add what they do not define, ``q . key[i] +
+    q . U f[i]``. With heads, the weights are the heads' mean.
 
     **location** (Luong et al. 2015, eq. 8): ``weights = softmax(W_a s)``. Like them we use the
     first src_len scores for a short source, and for a long one see only as many positions as W_a
@@ -119,8 +124,10 @@ class Attention(nn.Module):
             self.v = _small(key_size)
         elif score == "location":
             self.location_projection = nn.Linear(query_size, config.positions, bias=False)
-        if config.coverage:
-            self.coverage_vector = _small(key_size)
+        self.past_kinds = config.coverage + bool(config.location_width)
+        if self.past_kinds:
+            near = self.past_kinds * (config.location_width or 1)
+            self.past_projection = nn.Linear(near, key_size, bias=False)
         if config.heads > 1 and score not in ("dot", "scaled_dot"):
             self.value_projection = nn.Linear(memory_size, memory_size, bias=False)
         self.scope = None if config.scope == "global" else LocalScope(config, query_size)
@@ -142,17 +149,17 @@ class Attention(nn.Module):
         query: Float[Tensor, "batch tgt_len query"],
         memory: Memory | FeatureMemory,
         position: Int[Tensor, "#batch tgt_len"] | None = None,
-        coverage: Float[Tensor, "batch src_len"] | None = None,
+        past: Float[Tensor, "batch src_len kinds"] | None = None,
     ) -> AttentionOutput:
         """Attend to ``memory`` with each query.
 
-        ``position`` counts target steps from 0, for scope `local_m`. ``coverage`` is the weight
-        that each position has had so far; with it, tgt_len is 1.
+        ``position`` counts target steps from 0, for scope `local_m`. ``past`` is that of
+        `first_past` and `next_past`; with it, tgt_len is 1.
         """
         assert memory.keys is not None, "memory was made without attention"
         keys, values, mask = memory.keys, memory.values, memory.mask[:, None, :]
-        if coverage is not None:
-            keys = keys + coverage[:, :, None] * self.coverage_vector
+        if past is not None:
+            keys = keys + self.past_projection(_around(past, self.config.location_width or 1))
         if self.config.score == "location":
             scores, known = self._location_scores(query, memory.mask)
             mask = mask & known
@@ -169,6 +176,25 @@ class Attention(nn.Module):
         if self.config.heads > 1:
             context = context.transpose(1, 2).flatten(2)
         return AttentionOutput(context, weights)
+
+    def first_past(
+        self, states: Float[Tensor, "batch src_len memory"]
+    ) -> Float[Tensor, "batch src_len kinds"] | None:
+        """What the score sees of past weights before the first step: zeros, or None if nothing."""
+        kinds = self.past_kinds
+        return states.new_zeros(*states.shape[:2], kinds) if kinds else None
+
+    def next_past(
+        self,
+        past: Float[Tensor, "batch src_len kinds"],
+        weights: Float[Tensor, "batch *heads src_len"],
+    ) -> Float[Tensor, "batch src_len kinds"]:
+        """``past`` after a step that attended with ``weights``: their sum so far, and the last."""
+        last = mean_of_heads(weights, 2)[:, :, None]
+        if not self.config.coverage:
+            return last
+        total = past[:, :, :1] + last
+        return torch.cat([total, last], dim=2) if self.config.location_width else total
 
     def _scores(
         self,
@@ -199,6 +225,16 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "batch heads length share"]:
         batch, length, _ = whole.shape
         return whole.view(batch, length, self.config.heads, -1).transpose(1, 2)
+
+
+def _around(
+    past: Float[Tensor, "batch src_len kinds"], width: int
+) -> Float[Tensor, "batch src_len near"]:
+    """For each position, what the ``width`` positions around it have, zeros beyond the source."""
+    if width == 1:
+        return past
+    padded = nn.functional.pad(past, (0, 0, width // 2, width // 2))
+    return padded.unfold(1, width, 1).flatten(2)
 
 
 def _small(size: int) -> nn.Parameter:

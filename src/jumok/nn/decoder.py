@@ -55,6 +55,9 @@ from jumok.nn.memory import (
 from jumok.nn.readout import LastMap, LinearReadout, MaxoutReadout
 from jumok.nn.rnn import RNN
 
+WHOLE = {"scope": "global", "coverage": False, "location_width": 0}
+"""How features are attended to: they are a handful, looked at as a whole, again and again."""
+
 
 class Decoder(nn.Module):
     """Embedding, bridge, recurrent stack, attention and readout."""
@@ -69,8 +72,8 @@ class Decoder(nn.Module):
         self.dropout = nn.Dropout(dec.dropout)
         self.bridge = Bridge(config)
         self.attention = Attention(att, dec.hidden, memory) if att.attends else None
-        if config.encoder.features == "apart":  # a handful: looked at as a whole, again and again
-            whole = att.model_copy(update={"scope": "global", "coverage": False})
+        if config.encoder.features == "apart":
+            whole = att.model_copy(update=WHOLE)
             self.feature_attention = Attention(whole, dec.hidden, memory)
         if att.attends and att.context == "attentional":
             self.combine = nn.Linear(config.context + dec.hidden, dec.hidden)
@@ -106,7 +109,8 @@ class Decoder(nn.Module):
     def feeds_back(self) -> bool:
         """Whether the attention of one step enters the RNN of a later one."""
         att = self.config.attention
-        return att.attends and (att.input_feeding or att.context == "rnn_input" or att.coverage)
+        fed = att.input_feeding or att.context == "rnn_input"
+        return att.attends and (fed or att.coverage or att.location_width > 0)
 
     @property
     def _goes_step_by_step(self) -> bool:
@@ -118,10 +122,6 @@ class Decoder(nn.Module):
     @property
     def _counts_steps(self) -> bool:
         return self.attention is not None and self.config.attention.scope == "local_m"
-
-    @property
-    def _covers(self) -> bool:
-        return self.attention is not None and self.config.attention.coverage
 
     def remember(
         self,
@@ -146,12 +146,11 @@ class Decoder(nn.Module):
         feed = None
         if self.feed_size:
             feed = memory.values.new_zeros(memory.values.shape[0], self.feed_size)
-        position = coverage = None
+        position = None
         if self._counts_steps:
             position = torch.zeros_like(memory.mask[:, 0], dtype=torch.long)
-        if self._covers:
-            coverage = torch.zeros_like(memory.values[:, :, 0])
-        return DecoderState(self.bridge(memory.final, memory.mean), feed, position, coverage)
+        past = None if self.attention is None else self.attention.first_past(memory.values)
+        return DecoderState(self.bridge(memory.final, memory.mean), feed, position, past)
 
     def step(self, tokens: Int[Tensor, "batch"], state: DecoderState, memory: Memory) -> StepOutput:
         """Read one token per row; give scores for the next, the new state and the weights."""
@@ -237,12 +236,13 @@ class Decoder(nn.Module):
         if feed is not None:
             feed = combined if self.config.attention.context == "attentional" else context
         features = self._for_readout(combined, embedded, context)
-        position, coverage = state.position, state.coverage
+        position, past = state.position, state.past
         if position is not None:
             position = position + 1
-        if coverage is not None and looked.weights is not None:
-            coverage = coverage + mean_of_heads(looked.weights, 2)
-        after = DecoderState(rnn_state, feed, position, coverage)
+        if past is not None:
+            assert self.attention is not None and looked.weights is not None
+            past = self.attention.next_past(past, looked.weights)
+        after = DecoderState(rnn_state, feed, position, past)
         return _Advance(features, after, looked, self._switch(context, top, embedded))
 
     def _forward_at_once(
@@ -284,11 +284,11 @@ class Decoder(nn.Module):
         query: Float[Tensor, "batch tgt_len hidden"],
         memory: Memory,
         position: Int[Tensor, "#batch tgt_len"] | None = None,
-        coverage: Float[Tensor, "batch src_len"] | None = None,
+        past: Float[Tensor, "batch src_len kinds"] | None = None,
     ) -> _Looked:
         """Attend to the text and, where they are read apart, to the features."""
         assert self.attention is not None
-        context, weights = self.attention(query, memory, position, coverage)
+        context, weights = self.attention(query, memory, position, past)
         if memory.features is None:
             return _Looked(context, weights, None)
         beside, feature_weights = self.feature_attention(query, memory.features)
@@ -299,7 +299,7 @@ class Decoder(nn.Module):
     ) -> _Looked:
         """`_look` of one step."""
         position = None if state.position is None else state.position[:, None]
-        looked = self._look(query[:, None], memory, position, state.coverage)
+        looked = self._look(query[:, None], memory, position, state.past)
         assert looked.context is not None and looked.weights is not None
         beside = looked.feature_weights
         return _Looked(

@@ -93,21 +93,20 @@ class DecoderState(NamedTuple):
     """What one decoding step hands to the next.
 
     ``feed`` only with input feeding, ``position`` (steps made so far) only where the attention
-    counts steps, ``coverage`` (weights had so far) only where it looks at them.
+    counts steps, ``past`` (weights of earlier steps) only where it looks at them.
     """
 
     rnn: RNNState
     feed: Float[Tensor, "batch feed"] | None = None
     position: Int[Tensor, "batch"] | None = None
-    coverage: Float[Tensor, "batch src_len"] | None = None
+    past: Float[Tensor, "batch src_len kinds"] | None = None
 
     def select(self, index: Int[Tensor, "rows"]) -> DecoderState:
         """The given rows of the batch."""
-        feed, position, coverage = (
-            None if part is None else part[index]
-            for part in (self.feed, self.position, self.coverage)
+        feed, position, past = (
+            None if part is None else part[index] for part in (self.feed, self.position, self.past)
         )
-        return DecoderState(self.rnn.select(index), feed, position, coverage)
+        return DecoderState(self.rnn.select(index), feed, position, past)
 
 
 class StepOutput(NamedTuple):
