@@ -16,6 +16,8 @@ SMALL = [
     "model.encoder.hidden=64",
     "model.encoder.layers=1",
     "model.decoder.hidden=128",
+    "model.attention.coverage=false",
+    "model.attention.location_width=0",
     "train.max_epochs=10",
 ]
 GALLERY: dict[str, list[str]] = {
@@ -35,7 +37,7 @@ GALLERY: dict[str, list[str]] = {
     "no_feeding": ["input_feeding=false"],
 }
 COPY = [
-    *SMALL[:-1],
+    *SMALL[:-3],
     "model.encoder.features=tokens",
     "model.attention.copy_tokens=true",
     "text.source.kind=char",

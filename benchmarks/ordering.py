@@ -13,6 +13,8 @@ from typing import Any
 from cli_runs import evaluate, origin, store, train
 from multi30k import SWAPPED, TOK, UNTIL_TIME_IS_UP, WORDS
 
+PLAIN = ["coverage=false", "location_width=0"]
+"""Of the preset `g2p`, whose attention has more."""
 VARIANTS: dict[str, list[str]] = {
     "none": ["score=none", "input_feeding=false"],
     "location": ["score=location"],
@@ -22,6 +24,9 @@ VARIANTS: dict[str, list[str]] = {
     "without input feeding": ["input_feeding=false"],
     "local_m": ["scope=local_m", "window=5"],
     "local_p": ["scope=local_p", "window=5"],
+    "coverage": ["coverage=true"],
+    "location-aware": ["location_width=5"],
+    "location-aware, coverage": ["coverage=true", "location_width=5"],
     "previous": ["timing=previous"],
     "previous into the RNN": ["timing=previous", "context=rnn_input", "input_feeding=false"],
     "mid into the RNN": ["timing=mid", "context=rnn_input", "input_feeding=false"],
@@ -35,7 +40,7 @@ MINUTES = 10
 def g2p(job: tuple[str, str, int]) -> dict[str, Any]:
     """WER of one variant, one language, one seed."""
     name, language, seed = job
-    run, folder = f"ordering-{name.replace(' ', '-')}-{language}-{seed}", "sigmorphon2020-g2p"
+    run, folder = f"ordering-{_file_name(name)}-{language}-{seed}", "sigmorphon2020-g2p"
     files = [f"{folder}/{language}_{part}.tsv" for part in ("train", "dev")]
     settings = [*_settings(name), f"train.max_epochs={EPOCHS}", f"train.seed={seed}"]
     done = train(run, *files, ["g2p"], settings, threads=1)
@@ -47,7 +52,7 @@ def g2p(job: tuple[str, str, int]) -> dict[str, Any]:
 
 def multi30k(name: str) -> dict[str, Any]:
     """BLEU of one variant, German to English, after `MINUTES` on one core."""
-    run = f"ordering-{name.replace(' ', '-')}-multi30k"
+    run = f"ordering-{_file_name(name)}-multi30k"
     budget = [f"train.max_minutes={MINUTES}", "evaluation.bleu_tokenize=none"]
     settings = [*UNTIL_TIME_IS_UP, *WORDS, *SWAPPED, *budget, *_settings(name)]
     files = [f"{TOK}/train.tsv.gz", f"{TOK}/val.tsv"]
@@ -79,8 +84,12 @@ def _all(work: Callable[[Any], dict[str, Any]], jobs: list[Any], at_a_time: int)
         return list(pool.map(work, jobs))
 
 
+def _file_name(variant: str) -> str:
+    return variant.replace(",", "").replace(" ", "-")
+
+
 def _settings(name: str) -> list[str]:
-    return [f"model.attention.{setting}" for setting in VARIANTS[name]]
+    return [f"model.attention.{setting}" for setting in [*PLAIN, *VARIANTS[name]]]
 
 
 if __name__ == "__main__":
