@@ -69,8 +69,8 @@ def cmudict(stored: Stored) -> str:
     """English G2P."""
     [row] = stored["rows"]
     return (
-        f"`cmudict-g2p`, {row['test']['sources']:,} test words, every pronunciation of a word being "
-        f"right, one model: WER {row['test']['wer']:.2f}, PER {row['test']['per']:.2f}, after "
+        f"`cmudict-g2p`, {row['test']['sources']:,} test words, every pronunciation of a word "
+        f"being right, one model: WER {row['test']['wer']:.2f}, PER {row['test']['per']:.2f}, after "
         f"{row['seconds'] / 60:.0f} minutes on one core."
     )
 
