@@ -20,8 +20,9 @@ check: $(STAMP) ## Lint, formatting, types, and the floors of the code
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP) ## Measure training speed beside other toolkits, which it installs (an hour; needs the data)
+bench: $(STAMP) ## Measure training beside other toolkits, which it installs (two hours; needs the data)
 	$(BIN)/python benchmarks/rivals.py
+	$(BIN)/python benchmarks/equal_updates.py
 	$(BIN)/python benchmarks/report.py
 
 results: $(STAMP) ## Measure quality again (hours; needs the data); writes benchmarks/results/

@@ -185,6 +185,18 @@ def rivals(stored: Stored) -> str:
     )
 
 
+def equal_updates(stored: Stored) -> str:
+    """Quality beside OpenNMT-py."""
+    lines = [[r["name"], *(f"{score:.2f}" for score in r["bleu"].values())] for r in stored["rows"]]
+    beams = [f"BLEU, beam {beam}" for beam in stored["rows"][0]["bleu"]]
+    return (
+        f"Multi30k English to German, words, after {stored['rows'][0]['updates']:,} updates of "
+        f"{stored['rows'][0]['batch']} pairs; models and settings of the table above, the last "
+        "checkpoint, test_2016_flickr, sacrebleu with tokenize none.\n\n"
+        + _table(["model", *beams], lines)
+    )
+
+
 PARTS: list[tuple[str, str, Callable[[Stored], str]]] = [
     ("date", "Dates: attention against none", date),
     ("g2p", "Grapheme-to-phoneme: SIGMORPHON 2020", g2p),
@@ -196,6 +208,7 @@ PARTS: list[tuple[str, str, Callable[[Stored], str]]] = [
     ("multi30k-ladder", "Multi30k German to English: no attention, peek, attention", multi30k),
     ("korean", "Korean to English", korean),
     ("rivals", "Training speed beside other toolkits", rivals),
+    ("equal-updates", "Quality after the same number of updates", equal_updates),
     ("additive", "Additive attention without its inner tensor", additive),
 ]
 

@@ -247,18 +247,25 @@ def fresh(entry: Entry) -> Path:
     return folder
 
 
+ONE_CORE = {
+    "OMP_NUM_THREADS": "1",
+    "PYTHONUNBUFFERED": "1",
+    "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+}
+"""Environment of every program that is compared."""
+
+
 class Process:
     """A toolkit at work on one core; its lines, each with the processor time it came at."""
 
     def __init__(self, arguments: Sequence[str], folder: Path) -> None:
-        environ = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-        environ |= {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1", "CUDA_VISIBLE_DEVICES": ""}
         self.log = (folder / "log").open("w", encoding="utf-8")
         self.arguments = arguments
         self.process = subprocess.Popen(
             arguments,
             cwd=folder,
-            env=environ,
+            env={**os.environ, **ONE_CORE},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -291,7 +298,22 @@ def processor_seconds(pid: int) -> float:
 
 def opennmt(entry: Entry) -> float:
     """OpenNMT-py; it says how many tokens a batch had."""
-    folder, data = fresh(entry), WORK / entry.data
+    folder = fresh(entry)
+    prepare_opennmt(entry, folder, updates=100_000)
+    run = Process(command("opennmt", "onmt_train", "-config", "config.yaml"), folder)
+    line = r"Step (\d+)/\d+.*bsz:\s*\d+/\s*(\d+)/\s*\d+"
+    _, began = run.at(line, entry.warm)
+    ended, in_a_batch = began, 0
+    for update in range(entry.warm + entry.report, entry.last + 1, entry.report):
+        found, ended = run.at(line, update)
+        in_a_batch += int(found[2])
+    run.stop()
+    return in_a_batch * entry.report / (ended - began)
+
+
+def prepare_opennmt(entry: Entry, folder: Path, updates: int) -> None:
+    """OpenNMT-py's config.yaml and vocabularies for a run of ``updates``."""
+    data = WORK / entry.data
     config = {
         "save_data": str(folder / "samples"),
         "src_vocab": str(folder / "vocab.src"),
@@ -321,9 +343,9 @@ def opennmt(entry: Entry) -> float:
         "optim": "adam",
         "learning_rate": 0.001,
         "max_grad_norm": 5,
-        "train_steps": 100_000,
-        "valid_steps": 100_000,
-        "save_checkpoint_steps": 100_000,
+        "train_steps": updates,
+        "valid_steps": updates,
+        "save_checkpoint_steps": updates,
         "report_every": entry.report,
         "world_size": 1,
         "gpu_ranks": [],
@@ -338,15 +360,6 @@ def opennmt(entry: Entry) -> float:
         words = path.read_text(encoding="utf-8").splitlines()
         kept = [word for word in words if word.partition("\t")[0].strip()]
         path.write_text("\n".join(kept) + "\n", encoding="utf-8")
-    run = Process(command("opennmt", "onmt_train", "-config", "config.yaml"), folder)
-    line = r"Step (\d+)/\d+.*bsz:\s*\d+/\s*(\d+)/\s*\d+"
-    _, began = run.at(line, entry.warm)
-    ended, in_a_batch = began, 0
-    for update in range(entry.warm + entry.report, entry.last + 1, entry.report):
-        found, ended = run.at(line, update)
-        in_a_batch += int(found[2])
-    run.stop()
-    return in_a_batch * entry.report / (ended - began)
 
 
 def joeynmt(entry: Entry) -> float:
@@ -519,7 +532,21 @@ ATTENTION = {
 
 def jumok(entry: Entry) -> float:
     """`jumok train`. Its two validations and checkpoints in between count against it."""
-    folder, data = fresh(entry), WORK / entry.data
+    folder = fresh(entry)
+    run = Process(train_jumok(entry, validate_every=entry.report), folder)
+    line = r"step (\d+)  train loss"
+    _, began = run.at(line, entry.warm)
+    _, ended = run.at(line, entry.last)
+    run.stop()
+    lines = (folder / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(text) for text in lines]
+    inside = [r["target_tokens"] for r in records if entry.warm < r["step"] <= entry.last]
+    return sum(inside) / (ended - began)
+
+
+def train_jumok(entry: Entry, validate_every: int) -> list[str]:
+    """The command `jumok train`, which writes into the folder ``run``."""
+    data = WORK / entry.data
     settings = [
         *(f"text.{side}.kind=split" for side in ("source", "target")),
         *(f"text.{side}.min_count={MIN_COUNT[entry.data]}" for side in ("source", "target")),
@@ -535,23 +562,14 @@ def jumok(entry: Entry) -> float:
         "train.learning_rate=0.001",
         "train.clip_norm=5",
         "train.threads=1",
-        f"train.validate_every={entry.report}",
+        f"train.validate_every={validate_every}",
         "train.validate_pairs=8",
         "train.patience=1000",
         "train.max_epochs=1000",
     ]
     options = [part for setting in settings for part in ("--set", setting)]
     files = [str(data / "train.tsv"), "--dev", str(data / "dev.tsv")]
-    arguments = [sys.executable, "-m", "jumok", "train", *files, *options, "--output", "run"]
-    run = Process(arguments, folder)
-    line = r"step (\d+)  train loss"
-    _, began = run.at(line, entry.warm)
-    _, ended = run.at(line, entry.last)
-    run.stop()
-    lines = (folder / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    records = [json.loads(text) for text in lines]
-    inside = [r["target_tokens"] for r in records if entry.warm < r["step"] <= entry.last]
-    return sum(inside) / (ended - began)
+    return [sys.executable, "-m", "jumok", "train", *files, *options, "--output", "run"]
 
 
 MEASURE: dict[str, Callable[[Entry], float]] = {

@@ -4,12 +4,12 @@
     loss = mean_r of -(1 - e) log p[r, y[r]] - e/V sum_v log p[r, v]
 
 with label smoothing e (Szegedy et al. 2016, section 7). Its gradient needs nothing but p, so each
-chunk of rows gives its share of it as soon as its logits are there, and they are overwritten:
+chunk of rows gives its share of it as soon as its logits are there, and the next takes its place:
 
     g[r] = (p[r] - (1 - e) onehot(y[r]) - e/V) / rows
     dloss/dx[r] = W^T g[r]        dloss/dW = sum_r g[r] x[r]^T        dloss/db = sum_r g[r]
 
-Memory: the gradient, which is needed in any case, and one chunk.
+Memory: the gradient, which is needed in any case, and one chunk of logits and of p.
 """
 
 from __future__ import annotations
@@ -71,19 +71,22 @@ class _InChunks(torch.autograd.Function):
         )
         total = at_least_float32(x.new_zeros(()))
         rows = max(1, chunk // vocab)
+        kept = at_least_float32(x.new_empty((min(rows, len(x)), vocab)))
         with torch.autocast("cpu", enabled=False):
             for start in range(0, len(x), rows):
                 part = slice(start, start + rows)
                 logits = at_least_float32(nn.functional.linear(read[part], by)).add_(bias)
                 target = targets[part, None]
-                log_sum = logits.logsumexp(dim=1, keepdim=True)
+                p = torch.softmax(logits, dim=1, out=kept[: len(logits)])
+                # one fused pass for p; and the largest p is never too small for its logarithm
+                log_sum = logits.amax(dim=1, keepdim=True) - p.amax(dim=1, keepdim=True).log()
                 picked = (1 - label_smoothing) * logits.gather(1, target)
                 total += (log_sum - picked).sum()
                 if label_smoothing:
                     total -= label_smoothing / vocab * logits.sum()
                 if not any(wanted):
                     continue
-                g = logits.sub_(log_sum).exp_().sub_(label_smoothing / vocab)
+                g = p.sub_(label_smoothing / vocab) if label_smoothing else p
                 g.scatter_add_(1, target, g.new_full((), label_smoothing - 1).expand_as(target))
                 if d_bias is not None:
                     d_bias += g.sum(dim=0)
