@@ -87,8 +87,8 @@ def ordering_g2p(stored: Stored) -> str:
         lines.append([variant, *(f"{mean(wers):.2f} ± {stdev(wers):.2f}" for wers in found)])
     return (
         "Test WER (%) of three seeds, 20 epochs, one core; `general` is current timing, "
-        "attentional context, input feeding, global scope, and each other row changes that "
-        "alone.\n\n" + _table(["attention", *languages], lines)
+        "attentional context, input feeding, global scope and no past weights, and each other row "
+        "changes what it names.\n\n" + _table(["attention", *languages], lines)
     )
 
 

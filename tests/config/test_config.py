@@ -39,6 +39,9 @@ def test_a_task_and_an_architecture_combine_in_any_order(task: str, architecture
     other = resolve([architecture, task])
     assert config.model_copy(update={"presets": ()}) == other.model_copy(update={"presets": ()})
     assert config.model.attention == resolve([architecture]).model.attention
+    base = yaml.safe_load(resolve([task]).to_yaml())
+    onto_task = resolve([architecture], base=base)
+    assert onto_task.model.attention == resolve([architecture]).model.attention
     assert config.data.reverse_source == resolve([architecture]).data.reverse_source
     for section in ("text", "search", "evaluation"):
         assert getattr(config, section) == getattr(resolve([task]), section)

@@ -88,7 +88,12 @@ def test_two_attentions_and_two_contexts_side_by_side() -> None:
         },
         {"attention.scope": "local_p", "attention.window": 1, "decoder.readout": "maxout"},
         {"attention.score": "location", "attention.scope": "local_m", "attention.window": 1},
-        {"attention.heads": 2, "attention.coverage": True, "attention.copy_tokens": True},
+        {
+            "attention.heads": 2,
+            "attention.coverage": True,
+            "attention.location_width": 3,
+            "attention.copy_tokens": True,
+        },
     ],
     ids=lambda axes: "-".join(str(value) for value in axes.values()),
 )
@@ -115,7 +120,7 @@ def test_features_change_no_place_and_padding_nothing(axes: dict[str, object]) -
 
 
 def test_gradients_reach_both_encoders() -> None:
-    model = build()
+    model = build(**{"attention.coverage": True, "attention.location_width": 3})
     model.log_probs(SOURCE, LENGTHS, torch.tensor([[1, 4]] * 3))[..., 3].sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name

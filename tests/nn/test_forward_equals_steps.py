@@ -11,6 +11,7 @@ import torch
 from jumok.config import ModelConfig, resolve
 from jumok.errors import ConfigError
 from jumok.nn import Seq2Seq
+from jumok.nn.decoder import Decoder
 
 
 def every_combination() -> list[ModelConfig]:
@@ -29,6 +30,8 @@ def every_combination() -> list[ModelConfig]:
         ["lstm", "gru", "rnn"],
     ):
         attends, looks = score not in ("none", "peek"), score not in ("none", "peek", "location")
+        past = [(True, 0), (False, 1), (False, 3), (True, 3)]
+        coverage, width = draw.choice(past) if looks and draw.random() < 0.3 else (False, 0)
         settings = {
             "model.attention.score": score,
             "model.attention.timing": timing,
@@ -44,8 +47,8 @@ def every_combination() -> list[ModelConfig]:
             if attends
             else "softmax",
             "model.attention.heads": draw.choice([1, 1, 2]) if looks else 1,
-            "model.attention.coverage": looks and draw.random() < 0.3,
-            "model.attention.location_width": draw.choice([0, 0, 1, 3]) if looks else 0,
+            "model.attention.coverage": coverage,
+            "model.attention.location_width": width,
             "model.encoder.hidden": 3,
             "model.encoder.embedding": 4,
             "model.encoder.layers": 2,
@@ -84,6 +87,8 @@ def test_the_config_allows_what_the_table_allows() -> None:
     }
     assert len(axes) == 6 * 6 * 2 + 2 * 9
     assert sum(m.decoder.tied for m in COMBINATIONS) > 100
+    at_once = [m for m in COMBINATIONS if m.attention.attends and not Decoder(m, 11).feeds_back]
+    assert len(at_once) >= 90  # else both sides of the comparison are one road
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])

@@ -205,6 +205,17 @@ def test_past_weights_are_the_papers(score: str, scope: str, coverage: bool, wid
     check_against_paper(build(score=score, scope=scope, coverage=coverage, location_width=width))
 
 
+def test_past_weights_of_heads_are_their_mean_and_their_sums_stay_float32() -> None:
+    module = build(score="general", heads=2, coverage=True, location_width=1)
+    weights = tensor(BATCH, 2, SRC).abs()
+    past = module.next_past(torch.ones(BATCH, SRC, 2, dtype=torch.float64), weights)
+    mean = (weights[:, 0] + weights[:, 1]) / 2
+    torch.testing.assert_close(past, torch.stack([1 + mean, mean], dim=2))
+    states = tensor(BATCH, SRC, MEMORY).bfloat16()
+    first = module.first_past(states)
+    assert first.dtype == module.next_past(first, weights.bfloat16()).dtype == torch.float32
+
+
 @pytest.mark.parametrize("score", ["dot", "scaled_dot", "general", "additive"])
 def test_heads_are_attentions_side_by_side(score: str) -> None:
     """Vaswani et al. 2017, 3.2.2: head_i on its own share of the projected Q, K and V."""
@@ -261,6 +272,7 @@ EVERY_AXIS = [
     {"score": "general", "location_width": 3},
     {"score": "additive", "location_width": 3, "coverage": True},
     {"score": "general", "heads": 2},
+    {"score": "general", "heads": 2, "coverage": True, "location_width": 3},
     {"score": "dot", "heads": 2, "scope": "local_p", "normaliser": "entmax15"},
 ]
 each_axis = pytest.mark.parametrize(

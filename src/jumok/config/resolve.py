@@ -42,11 +42,7 @@ def _combine_presets(names: Sequence[str]) -> dict[str, Any]:
         {k: p[k] for k in ("model", "data") if k in p} for p in architectures
     ]
     tree: dict[str, Any] = {}
-    for preset in [*architectures, *tasks]:
-        tree = _merge(tree, preset)
-    if architectures:  # whose attention is theirs alone: none of a task's axes joins it
-        tree["model"].pop("attention", None)
-    for preset in again:
+    for preset in [*architectures, *tasks, *again]:
         tree = _merge(tree, preset)
     return tree
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import yaml
@@ -223,7 +224,7 @@ class AttentionConfig(Section):
     """Number of attentions side by side, each on its own share of the sizes."""
     coverage: bool = False
     """The score sees how much weight each position has had so far (See et al. 2017)."""
-    location_width: int = Field(default=0, ge=0)
+    location_width: int = Field(default=0, ge=0, le=65535)
     """The score sees the weights of the step before, at each position and its neighbours: so many
     positions, an odd number (Chorowski et al. 2015). With coverage, the sums so far there as well.
     0: no such thing."""
@@ -251,34 +252,16 @@ class AttentionConfig(Section):
     @model_validator(mode="after")
     def _possible(self) -> AttentionConfig:
         if not self.attends:
-            for field in (
-                "scope",
-                "normaliser",
-                "heads",
-                "coverage",
-                "location_width",
-                "copy_tokens",
-            ):
-                value, idle = getattr(self, field), type(self).model_fields[field].default
-                if value != idle:
-                    raise ValueError(
-                        f"model.attention.{field}={str(value).lower()} says how to attend, but "
-                        f"score={self.score} attends to nothing. Set model.attention.{field}="
-                        f"{str(idle).lower()}, or use another score"
-                    )
+            axes = ["scope", "normaliser", "heads", "coverage", "location_width", "copy_tokens"]
+            self._need_idle(axes, "how to attend", "attends to nothing")
+        if self.score == "location":
+            axes = ["coverage", "location_width"]
+            self._need_idle(axes, "what of the source the score sees", "sees nothing of it")
         if self.score == "location" and self.heads > 1:
             raise ValueError(
                 f"model.attention.heads={self.heads} cuts queries and keys into shares, but score="
                 "location has no keys. Set model.attention.heads=1, or use another score"
             )
-        for field, none in (("coverage", False), ("location_width", 0)):
-            value = getattr(self, field)
-            if self.score == "location" and value:
-                raise ValueError(
-                    f"model.attention.{field}={str(value).lower()} changes what the score sees of "
-                    f"the source, but score=location sees nothing of it. Set model.attention."
-                    f"{field}={str(none).lower()}, or use another score"
-                )
         if self.location_width and self.location_width % 2 == 0:
             raise ValueError(
                 f"model.attention.location_width={self.location_width} counts a position and as "
@@ -286,6 +269,19 @@ class AttentionConfig(Section):
                 f"{self.location_width + 1}, or to 0 for none"
             )
         return self
+
+    def _need_idle(self, fields: Sequence[str], tell: str, instead: str) -> None:
+        """Refuse all ``fields`` that are not at their defaults, in one sentence."""
+        idle = {field: type(self).model_fields[field].default for field in fields}
+        busy = [field for field in fields if getattr(self, field) != idle[field]]
+        if not busy:
+            return
+        given = [f"model.attention.{f}={str(getattr(self, f)).lower()}" for f in busy]
+        mend = [f"model.attention.{f}={str(idle[f]).lower()}" for f in busy]
+        raise ValueError(
+            f"{' and '.join(given)} {'says' if len(busy) == 1 else 'say'} {tell}, but score="
+            f"{self.score} {instead}. Set {' and '.join(mend)}, or use another score"
+        )
 
 
 class ModelConfig(Section):

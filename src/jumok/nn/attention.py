@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from jumok.config import AttentionConfig, Normaliser
 from jumok.nn.additive import additive_score
+from jumok.nn.arithmetic import at_least_float32
 from jumok.nn.masks import masked_normalise, places
 from jumok.nn.memory import FeatureMemory, Memory
 from jumok.nn.scope import LocalScope
@@ -180,9 +181,13 @@ class Attention(nn.Module):
     def first_past(
         self, states: Float[Tensor, "batch src_len memory"]
     ) -> Float[Tensor, "batch src_len kinds"] | None:
-        """What the score sees of past weights before the first step: zeros, or None if nothing."""
-        kinds = self.past_kinds
-        return states.new_zeros(*states.shape[:2], kinds) if kinds else None
+        """What the score sees of past weights before the first step: zeros, or None if nothing.
+
+        See et al. begin with zeros too; Chorowski et al. leave it open.
+        """
+        if not self.past_kinds:
+            return None
+        return at_least_float32(states.new_zeros(*states.shape[:2], self.past_kinds))
 
     def next_past(
         self,
@@ -190,7 +195,7 @@ class Attention(nn.Module):
         weights: Float[Tensor, "batch *heads src_len"],
     ) -> Float[Tensor, "batch src_len kinds"]:
         """``past`` after a step that attended with ``weights``: their sum so far, and the last."""
-        last = mean_of_heads(weights, 2)[:, :, None]
+        last = mean_of_heads(weights, 2)[:, :, None].to(past.dtype)
         if not self.config.coverage:
             return last
         total = past[:, :, :1] + last

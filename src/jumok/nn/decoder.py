@@ -107,7 +107,7 @@ class Decoder(nn.Module):
 
     @property
     def feeds_back(self) -> bool:
-        """Whether the attention of one step enters the RNN of a later one."""
+        """Whether the attention of one step enters a later one."""
         att = self.config.attention
         fed = att.input_feeding or att.context == "rnn_input"
         return att.attends and (fed or att.coverage or att.location_width > 0)
