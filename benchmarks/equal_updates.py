@@ -52,7 +52,8 @@ def one(entry: Entry) -> dict[str, Any]:
     pairs = [line.split("\t")[:2] for line in TEST.read_text(encoding="utf-8").splitlines()]
     sources, references = ([" ".join(p[side].split()) for p in pairs] for side in (0, 1))
     folder = WORK / f"{entry.name}-updates"
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     source = folder / "test.source"
     source.write_text("\n".join(sources) + "\n", encoding="utf-8")
     translate = {"opennmt": _opennmt, "jumok": _jumok}[entry.toolkit](entry)
@@ -81,7 +82,6 @@ def _opennmt(entry: Entry) -> Callable[[str, str, str], None]:
 
 def _jumok(entry: Entry) -> Callable[[str, str, str], None]:
     folder = WORK / f"{entry.name}-updates"
-    shutil.rmtree(folder / "run", ignore_errors=True)
     train = train_jumok(entry, validate_every=UPDATES)
     _run(folder, [*train, "--set", f"train.max_steps={UPDATES}"])
 
