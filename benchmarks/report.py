@@ -191,8 +191,8 @@ def equal_updates(stored: Stored) -> str:
     beams = [f"BLEU, beam {beam}" for beam in stored["rows"][0]["bleu"]]
     return (
         f"Multi30k English to German, words, after {stored['rows'][0]['updates']:,} updates of "
-        f"{stored['rows'][0]['batch']} pairs; models and settings of `benchmarks/rivals.py`, the last "
-        "checkpoint, test_2016_flickr, sacrebleu with tokenize none.\n\n"
+        f"{stored['rows'][0]['batch']} pairs; models and settings of `benchmarks/rivals.py`, the "
+        "last checkpoint, test_2016_flickr, sacrebleu with tokenize none.\n\n"
         + _table(["model", *beams], lines)
     )
 
