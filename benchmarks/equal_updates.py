@@ -10,22 +10,24 @@ test_2016_flickr by sacrebleu, tokens as they are.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import sacrebleu
-from cli_runs import DATA, store
+from cli_runs import store
 from rivals import (
     BATCH,
     ENTRIES,
+    FILES,
     ONE_CORE,
     WORK,
     Entry,
     command,
+    fresh,
     prepare_opennmt,
     set_up,
     train_jumok,
@@ -35,7 +37,6 @@ from rivals import (
 UPDATES = 453 * 4
 """Four epochs of 29,000 pairs."""
 NAMES = ("opennmt-256", "jumok-256", "jumok-256-bf16")
-TEST = DATA / "multi30k-en-de-tok" / "test_2016_flickr.tsv"
 BEAMS = ("1", "5")
 
 
@@ -49,14 +50,10 @@ def main() -> None:
 
 def one(entry: Entry) -> dict[str, Any]:
     """BLEU of one model with each beam."""
-    pairs = [line.split("\t")[:2] for line in TEST.read_text(encoding="utf-8").splitlines()]
-    sources, references = ([" ".join(p[side].split()) for p in pairs] for side in (0, 1))
-    folder = WORK / f"{entry.name}-updates"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    source = folder / "test.source"
-    source.write_text("\n".join(sources) + "\n", encoding="utf-8")
-    translate = {"opennmt": _opennmt, "jumok": _jumok}[entry.toolkit](entry)
+    source, target = (WORK / entry.data / f"test.{side}" for side in FILES)
+    references = target.read_text(encoding="utf-8").splitlines()
+    folder = fresh(replace(entry, name=f"{entry.name}-updates"))
+    translate = {"opennmt": _opennmt, "jumok": _jumok}[entry.toolkit](entry, folder)
     bleu = {}
     for beam in BEAMS:
         output = folder / f"beam{beam}"
@@ -67,8 +64,7 @@ def one(entry: Entry) -> dict[str, Any]:
     return {"name": entry.name, "updates": UPDATES, "batch": BATCH, "bleu": bleu}
 
 
-def _opennmt(entry: Entry) -> Callable[[str, str, str], None]:
-    folder = WORK / f"{entry.name}-updates"
+def _opennmt(entry: Entry, folder: Path) -> Callable[[str, str, str], None]:
     prepare_opennmt(entry, folder, UPDATES)
     _run(folder, command("opennmt", "onmt_train", "-config", "config.yaml"))
 
@@ -80,8 +76,7 @@ def _opennmt(entry: Entry) -> Callable[[str, str, str], None]:
     return translate
 
 
-def _jumok(entry: Entry) -> Callable[[str, str, str], None]:
-    folder = WORK / f"{entry.name}-updates"
+def _jumok(entry: Entry, folder: Path) -> Callable[[str, str, str], None]:
     train = train_jumok(entry, validate_every=UPDATES)
     _run(folder, [*train, "--set", f"train.max_steps={UPDATES}"])
 

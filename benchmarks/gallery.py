@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 from cli_runs import ROOT, RUNS, train
+from ordering import PLAIN
 
 WORD = "전라도"
 SMALL = [
@@ -18,8 +19,6 @@ SMALL = [
     "model.decoder.hidden=128",
     "train.max_epochs=10",
 ]
-PLAIN = ["model.attention.coverage=false", "model.attention.location_width=0"]
-"""Of the preset `g2p`, whose attention has more."""
 GALLERY: dict[str, list[str]] = {
     "general": [],
     "dot": ["score=dot"],
@@ -67,7 +66,8 @@ def main() -> None:
             draw(run, "V;IND;PST;3;SG aufwachen", name)
             continue
         files = [f"sigmorphon2020-g2p/kor_{part}.tsv" for part in ("train", "dev")]
-        settings = [*SMALL, *PLAIN, *(f"model.attention.{setting}" for setting in GALLERY[name])]
+        axes = [*PLAIN, *GALLERY[name]]
+        settings = [*SMALL, *(f"model.attention.{setting}" for setting in axes)]
         train(run, *files, ["g2p"], settings, threads=1)
         draw(run, WORD, name)
         if name == "heads":

@@ -165,12 +165,16 @@ def main() -> None:
 
 
 def write_data(name: str) -> None:
-    """Tokens divided by spaces, as TSV and as parallel files: train and dev."""
+    """Tokens divided by spaces, as TSV and as parallel files: train, dev, and Multi30k's test."""
     folder = WORK / name
     folder.mkdir(parents=True, exist_ok=True)
     source = DATA / ("multi30k-en-de-tok" if name == "multi30k" else "sigmorphon2020-g2p")
     parts = (
-        {"train": source / "train.tsv.gz", "dev": source / "val.tsv"}
+        {
+            "train": source / "train.tsv.gz",
+            "dev": source / "val.tsv",
+            "test": source / "test_2016_flickr.tsv",
+        }
         if name == "multi30k"
         else {"train": source / "kor_train.tsv", "dev": source / "kor_dev.tsv"}
     )
