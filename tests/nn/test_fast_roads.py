@@ -187,6 +187,13 @@ def test_a_loss_in_chunks_never_holds_all_logits_and_makes_only_what_is_needed()
     assert sizes.products == chunks
 
 
+def test_chunks_are_cut_where_products_are_fast() -> None:
+    x, weight, targets = torch.randn(130, 3), torch.randn(8, 3), torch.zeros(130, dtype=torch.long)
+    with torch.no_grad(), Sizes() as sizes:
+        linear_cross_entropy(x, weight, torch.zeros(8), targets, chunk=100 * 8)
+    assert (sizes.products, sizes.largest) == (3, 64 * 8)  # 64, 64 and 2 rows, not 100 and 30
+
+
 def test_in_bfloat16_the_cell_adds_up_what_bfloat16_would_lose() -> None:
     """1,000 steps that each add 0.001 to the cell: bfloat16 alone stops at 0.5."""
     decoder = RNN("lstm", 1, 2, layers=1, dropout=0.0)

@@ -41,6 +41,7 @@ from jumok.nn.arithmetic import at_least_float32
 from jumok.nn.attention import Attention, mean_of_heads
 from jumok.nn.bridge import Bridge
 from jumok.nn.copying import mixture
+from jumok.nn.dropout import Dropout
 from jumok.nn.embedding import Embedding
 from jumok.nn.encoder import Encoded
 from jumok.nn.masks import masked_mean
@@ -69,7 +70,7 @@ class Decoder(nn.Module):
         self.fast = True
         scale = math.sqrt(dec.embedding) if dec.tied else 1.0
         self.embedding = Embedding(vocab, dec.embedding, dec.dropout, dec.token_dropout, scale)
-        self.dropout = nn.Dropout(dec.dropout)
+        self.dropout = Dropout(dec.dropout)
         self.bridge = Bridge(config)
         self.attention = Attention(att, dec.hidden, memory) if att.attends else None
         if config.encoder.features == "apart":

@@ -5,6 +5,8 @@ from __future__ import annotations
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from jumok.nn.dropout import Dropout
+
 
 class Embedding(nn.Module):
     """A vector for each token.
@@ -23,8 +25,8 @@ class Embedding(nn.Module):
         super().__init__()
         self.scale = scale
         self.table = nn.Embedding(vocab, size)
-        self.dropout = nn.Dropout(dropout)
-        self.token_dropout = nn.Dropout(token_dropout)
+        self.dropout = Dropout(dropout)
+        self.token_dropout = Dropout(token_dropout)
 
     def forward(self, tokens: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape size"]:
         """Look the tokens up."""

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from jumok.config import EncoderConfig
+from jumok.nn.dropout import Dropout
 from jumok.nn.embedding import Embedding
 from jumok.nn.masks import feature_masks, length_mask, zero_elsewhere
 from jumok.nn.memory import RNNState
@@ -39,7 +40,7 @@ class Encoder(nn.Module):
     def __init__(self, config: EncoderConfig, vocab: int, text_vocab: int) -> None:
         super().__init__()
         self.embedding = Embedding(vocab, config.embedding, config.dropout, config.token_dropout)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         both = config.bidirectional_layers or config.layers
         self.rnn = RNN(
             config.cell,

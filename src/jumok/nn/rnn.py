@@ -26,6 +26,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from jumok.config import Cell
+from jumok.nn.dropout import dropout
 from jumok.nn.masks import length_mask, zero_elsewhere
 from jumok.nn.memory import RNNState
 from jumok.nn.sequence import Directed, LayerState, run_layer
@@ -102,12 +103,14 @@ class RNN(nn.Module):
         """One step of a one-directional stack: the top layer's output and the new state."""
         below = inputs
         states = []
+        hiddens = state.hidden.unbind(dim=1)
+        cells = None if state.cell is None else state.cell.unbind(dim=1)
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, nn.RNNBase)
             read, weights = self._read(below, number), layer.all_weights[0]
-            hidden, cell = state.hidden[:, number], None
-            if state.cell is not None:
-                made, cell = torch.lstm_cell(read, (hidden, state.cell[:, number]), *weights)
+            hidden, cell = hiddens[number], None
+            if cells is not None:
+                made, cell = torch.lstm_cell(read, (hidden, cells[number]), *weights)
             elif self.cell == "gru":
                 made = torch.gru_cell(read, hidden, *weights)
             else:
@@ -123,7 +126,7 @@ class RNN(nn.Module):
         """What layer ``number`` sees of the output below it: dropout is between layers alone."""
         if not number:
             return below
-        return nn.functional.dropout(below, self.dropout, self.training)
+        return dropout(below, self.dropout, self.training)
 
     def _hand_up(
         self,
