@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from cli_runs import evaluate, origin, store, train
 
-MINUTES = 45
+MINUTES = 120
 SETTINGS = [  # 108,000 lines: double sizes, less dropout, as the preset advises
     "model.encoder.embedding=256",
     "model.encoder.hidden=256",
