@@ -22,10 +22,18 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def process(run):
-    """`jumok predict RUN -` on a machine that knows only ASCII."""
+    """`jumok predict RUN -` on a machine that knows only ASCII.
+
+    Ctrl-C reaches it also where these tests run in the background, where shells switch it off.
+    """
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        [*JUMOK, "predict", run, "-"], stdin=pipe, stdout=pipe, stderr=pipe, env=ASCII
+        [*JUMOK, "predict", run, "-"],
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        env=ASCII,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as child:
         yield child
         child.kill()
