@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from jumok.config import SearchConfig
 from jumok.metrics import (
     bleu_signature,
     group_references,
@@ -20,6 +21,9 @@ from jumok.predictor import Predictor
 from jumok.text import unknown_rate
 
 Pairs = Sequence[tuple[str, str]]
+
+_LIMITS = ("max_length_ratio", "max_length_offset", "batch_size")
+"""What greedy outputs keep of a model's search settings."""
 
 
 def evaluate(predictor: Predictor, pairs: Pairs, **search: Any) -> dict[str, float]:
@@ -78,7 +82,12 @@ def evaluate_metric(predictor: Predictor, pairs: Pairs) -> float:
     if metric == "perplexity":
         return _perplexity(predictor, pairs, max_source_length=limit)
     sources, references = _items(predictor, pairs)
-    found = predictor.predict(sources, beam=1, n_best=1, max_source_length=limit)
+    greedy = {
+        name: field.default
+        for name, field in SearchConfig.model_fields.items()
+        if name not in _LIMITS
+    }
+    found = predictor.predict(sources, **{**greedy, "max_source_length": limit})
     outputs = [p.text for p in found]
     tokenize = predictor.config.evaluation.bleu_tokenize
     return metric_value(metric, outputs, references, bleu_tokenize=tokenize)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
@@ -12,19 +14,25 @@ from jaxtyping import Float, Int
 
 from jumok.bundle import read_bundle
 from jumok.config import Config, SearchConfig, resolve
+from jumok.constraints import Constraints
 from jumok.data import Copying, copy_row, pad, sorted_batches, source_ids, source_order
 from jumok.engine import Engine, load_engine
-from jumok.errors import InputError
+from jumok.errors import ConfigError, InputError
 from jumok.prediction import Prediction
 from jumok.search import (
+    CoveragePenalty,
     Hypothesis,
+    Sampling,
     SearchState,
+    Task,
     beam_search,
+    coverage_penalty,
     forced_search,
     greedy_search,
     length_penalty,
+    sample_search,
 )
-from jumok.text import BOS, EOS, PAD, UNK, Encoding, Tokenizer
+from jumok.text import BOS, EOS, PAD, UNK, Encoding, Speller, Tokenizer
 
 
 def load(path: str | Path, device: str = "cpu") -> Predictor:
@@ -65,29 +73,81 @@ class Predictor:
         self._copying = Copying(source_tokenizer, target_tokenizer) if copies else None
 
     @overload
-    def predict(self, source: str, **search: Any) -> Prediction: ...
+    def predict(
+        self,
+        source: str,
+        *,
+        prefix: str | None = None,
+        choices: Sequence[str] | None = None,
+        dictionary: Mapping[str, str] | None = None,
+        **search: Any,
+    ) -> Prediction: ...
     @overload
-    def predict(self, source: Sequence[str], **search: Any) -> list[Prediction]: ...
-    def predict(self, source: str | Sequence[str], **search: Any) -> Prediction | list[Prediction]:
+    def predict(
+        self,
+        source: Sequence[str],
+        *,
+        prefix: str | Sequence[str] | None = None,
+        choices: Sequence[str] | None = None,
+        dictionary: Mapping[str, str] | None = None,
+        **search: Any,
+    ) -> list[Prediction]: ...
+    def predict(
+        self,
+        source: str | Sequence[str],
+        *,
+        prefix: str | Sequence[str] | None = None,
+        choices: Sequence[str] | None = None,
+        dictionary: Mapping[str, str] | None = None,
+        **search: Any,
+    ) -> Prediction | list[Prediction]:
         """Output for one text, or a list of outputs for a list of texts.
 
         Keywords are fields of `SearchConfig` (``beam=5, n_best=3``) that stand in for the model's
         own; ``n_best`` without ``beam`` widens the beam where it must. A text without any token
-        gives an empty output, so that lines stay beside lines. Raises `InputError`, with the
-        text's ``index``, for one of more tokens than ``search.max_source_length``.
+        gives an empty output, so that lines stay beside lines.
+
+        Args:
+            source: the text or texts.
+            prefix: what outputs begin with, one for all or one for each text.
+            choices: the only outputs there are.
+            dictionary: with ``replace_unknown``, what to write for a source token, if not itself.
+            search: fields of `SearchConfig`.
+
+        Raises `InputError`, with the text's ``index``, for one of more tokens than
+        ``search.max_source_length``, and where no output meets what is asked.
         """
         if isinstance(source, str):
-            return self.predict([source], **search)[0]
+            one = prefix if prefix is None or isinstance(prefix, str) else list(prefix)
+            return self.predict(
+                [source], prefix=one, choices=choices, dictionary=dictionary, **search
+            )[0]
         settings = self._settings(search)
+        replaced = self._replaced(settings, dictionary)
+        prefixes = [prefix] * len(source) if isinstance(prefix, str) else prefix
+        if prefixes is not None and len(prefixes) != len(source):
+            raise InputError(
+                f"There must be a prefix for each of the {len(source)} texts, or one string for "
+                f"all, but {len(prefixes)} prefixes came"
+            )
+        constraints = Constraints(
+            self.target_tokenizer,
+            self._speller,
+            settings,
+            self._forbidden,
+            self._copying is not None,
+            prefixes,
+            choices,
+        )
         encodings = self._encode(list(source), settings)
         found: list[list[Hypothesis]] = [[] for _ in source]
         for batch in self._batches(encodings, settings.batch_size):
             for index, hypotheses in zip(
-                batch, self._search([encodings[i] for i in batch], settings), strict=True
+                batch, self._search(batch, encodings, settings, constraints), strict=True
             ):
                 found[index] = hypotheses
         return [
-            self._prediction(text, encoding, hypotheses)
+            self._prediction(text, encoding, hypotheses, replaced)
             for text, encoding, hypotheses in zip(source, encodings, found, strict=True)
         ]
 
@@ -106,12 +166,13 @@ class Predictor:
         found: list[Hypothesis | None] = [None] * len(pairs)
         lengths = np.array([len(e.ids) + 1 for e in encodings], dtype=np.int64)
         for batch in sorted_batches(lengths, settings.batch_size):
-            state, _ = self._start([encodings[i] for i in batch])
+            state, source_lengths = self._start([encodings[i] for i in batch])
             hypotheses = forced_search(
                 self.engine.step,
                 state,
                 [targets[i] for i in batch],
                 length_penalty(settings),
+                self._coverage(settings, source_lengths),
             )
             for index, hypothesis in zip(batch, hypotheses, strict=True):
                 found[index] = hypothesis
@@ -163,29 +224,101 @@ class Predictor:
         _, extra = self._copying.source(source)
         return self._copying.target(target.ids, target.tokens, extra)
 
+    @cached_property
+    def _speller(self) -> Speller:
+        return Speller(self.target_tokenizer)
+
     def _search(
-        self, encodings: Sequence[Encoding], settings: SearchConfig
+        self,
+        batch: Sequence[int],
+        encodings: Sequence[Encoding],
+        settings: SearchConfig,
+        constraints: Constraints,
     ) -> list[list[Hypothesis]]:
-        state, lengths = self._start(encodings)
+        read = [encodings[i] for i in batch]
+        state, lengths = self._start(read)
         limits = (settings.max_length_ratio * (lengths - 1)).astype(
             int
         ) + settings.max_length_offset
-        penalty = length_penalty(settings)
-        if settings.beam == 1:
-            found = greedy_search(self.engine.step, state, limits, self._forbidden, penalty)
-            return [[hypothesis] for hypothesis in found]
-        return beam_search(
-            self.engine.step,
-            state,
-            limits,
-            self._forbidden,
-            penalty,
-            settings.beam,
-            settings.n_best,
+        extra = None
+        if self._copying is not None:
+            extra = [self._copying.source(encoding)[1] for encoding in read]
+        task = Task(
+            np.maximum(limits, constraints.longest),
+            length_penalty(settings),
+            constraints.rules(batch, extra),
+            self._coverage(settings, lengths),
         )
+        step = self.engine.step
+        if settings.sample:
+            sampling = Sampling(settings.temperature, settings.top_k, settings.top_p)
+            generators = [
+                [_generator(settings.seed, number, e.ids) for number in range(settings.n_best)]
+                for e in read
+            ]
+            found = sample_search(step, state, task, sampling, generators)
+        elif settings.beam == 1 and not settings.required:
+            found = greedy_search(step, state, task)
+        else:
+            found = beam_search(
+                step,
+                state,
+                task,
+                settings.beam,
+                settings.n_best,
+                settings.groups,
+                settings.diversity,
+                same=self._text if settings.n_best > 1 else lambda tokens: tokens.tobytes(),
+            )
+        for index, hypotheses in zip(batch, found, strict=True):
+            if not hypotheses:
+                raise InputError(
+                    "No output of the model meets all that is asked (required and forbidden "
+                    "phrases, prefix, lengths, repetitions). Ask for less, widen search.beam, or "
+                    "raise search.max_length_offset",
+                    index=index,
+                )
+        return found
+
+    def _coverage(self, settings: SearchConfig, lengths: np.ndarray) -> CoveragePenalty | None:
+        if not settings.coverage_penalty:
+            return None
+        self._must_attend("search.coverage_penalty")
+        return coverage_penalty(settings.coverage_penalty, lengths)
+
+    def _replaced(
+        self, settings: SearchConfig, dictionary: Mapping[str, str] | None
+    ) -> Mapping[str, str] | None:
+        """What unknown tokens are replaced with, if they are."""
+        if not settings.replace_unknown:
+            if dictionary is not None:
+                raise ConfigError(
+                    "A dictionary is for unknown tokens that are replaced. Set "
+                    "search.replace_unknown=true, or leave the dictionary out"
+                )
+            return None
+        self._must_attend("search.replace_unknown")
+        return dictionary or {}
+
+    def _must_attend(self, setting: str) -> None:
+        if not self.config.model.attention.attends:
+            raise ConfigError(
+                f"{setting} goes by the attention, but this model was trained with "
+                f"model.attention.score={self.config.model.attention.score}. Leave it out"
+            )
+
+    def _text(self, ids: Int[np.ndarray, "tgt_len"]) -> str | bytes:
+        """What outputs are told apart by; copied tokens are told apart by themselves."""
+        if (ids >= self.engine.target_vocab).any():
+            return ids.tobytes()
+        return self.target_tokenizer.decode(ids.tolist())
 
     def _prediction(
-        self, source: str, encoding: Encoding, hypotheses: Sequence[Hypothesis]
+        self,
+        source: str,
+        encoding: Encoding,
+        hypotheses: Sequence[Hypothesis],
+        replaced: Mapping[str, str] | None = None,
     ) -> Prediction:
         source_tokens = [*encoding.tokens, "</s>"]
         if not hypotheses:
@@ -194,7 +327,7 @@ class Predictor:
         copying = self._copying
         copies, extra = ([], []) if copying is None else copying.source(encoding)
         best, *others = [
-            self._one(source, source_tokens, copies, extra, order, h) for h in hypotheses
+            self._one(source, source_tokens, copies, extra, order, h, replaced) for h in hypotheses
         ]
         return replace(best, alternatives=others)
 
@@ -206,6 +339,7 @@ class Predictor:
         extra: list[str],
         order: Int[np.ndarray, "src_len"],
         found: Hypothesis,
+        replaced: Mapping[str, str] | None,
     ) -> Prediction:
         ids = found.tokens.tolist()
         tokens = [
@@ -220,6 +354,13 @@ class Predictor:
             attention = _mean_of_heads(looked)[:, order]
             if looked.ndim == 3:
                 heads = looked.swapaxes(0, 1)[..., order]
+        copied = None if attention is None else _copied(found, attention, [*copies, EOS])
+        if replaced is not None and attention is not None:
+            for place in np.flatnonzero(found.tokens == UNK):
+                most = int(attention[place, :-1].argmax())
+                tokens[place] = replaced.get(source_tokens[most], source_tokens[most])
+                copied = copied or [None] * len(ids)
+                copied[place] = most
         words = [token for i, token in zip(ids, tokens, strict=True) if i not in (PAD, BOS, EOS)]
         return Prediction(
             source=source,
@@ -231,7 +372,7 @@ class Predictor:
             attention=attention,
             attention_heads=heads,
             feature_attention=None if beside is None else _mean_of_heads(beside)[:, order],
-            copied=None if attention is None else _copied(found, attention, [*copies, EOS]),
+            copied=copied,
         )
 
 
@@ -255,3 +396,10 @@ def _copied(
         int(row.argmax()) if row.sum() > np.exp(log_prob) / 2 else None
         for row, log_prob in zip(shares, found.token_log_probs, strict=True)
     ]
+
+
+def _generator(seed: int, number: int, ids: Sequence[int]) -> np.random.Generator:
+    """Chance for one output of one text, the same wherever the text comes up."""
+    text = f"{seed} {number} {list(ids)}".encode()
+    key = int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "big")
+    return np.random.Generator(np.random.Philox(key=key))

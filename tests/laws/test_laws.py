@@ -20,7 +20,7 @@ from jumok.data import copy_row, source_ids, source_order
 from jumok.errors import InputError
 from jumok.prediction import Prediction
 from jumok.predictor import Predictor, load
-from jumok.search import Step, beam_search, greedy_search, length_penalty
+from jumok.search import Rules, Step, Task, beam_search, forbid, greedy_search, length_penalty
 from jumok.text import BOS, EOS, PAD, UNK
 
 PRESETS = [*preset_names(), *MECHANISMS]
@@ -74,10 +74,10 @@ def test_more_padding_changes_no_log_probability(
 @given(seed=seeds, sources=st.lists(texts, min_size=1, max_size=5))
 def test_beam_1_is_greedy(preset: str, seed: int, sources: list[str]) -> None:
     predictor = tiny_predictor(preset, seed)
-    start, limits, penalty = _search_input(predictor, sources)
-    greedy = greedy_search(predictor.engine.step, start, limits, predictor._forbidden, penalty)
-    beams = beam_search(predictor.engine.step, start, limits, predictor._forbidden, penalty, 1, 1)
-    for one, [other] in zip(greedy, beams, strict=True):
+    start, task = _search_input(predictor, sources)
+    greedy = greedy_search(predictor.engine.step, start, task)
+    beams = beam_search(predictor.engine.step, start, task, beam=1)
+    for [one], [other] in zip(greedy, beams, strict=True):
         assert one.tokens.tolist() == other.tokens.tolist()
         assert one.score == pytest.approx(other.score)
         assert one.finished == other.finished
@@ -91,7 +91,7 @@ def test_a_beam_wide_enough_is_exhaustive_search(
     preset: str, penalty: str, seed: int, source: str
 ) -> None:
     predictor = tiny_predictor(preset, seed)
-    start, _, _ = _search_input(predictor, [source])
+    start, task = _search_input(predictor, [source])
     tokens, longest = predictor.engine.step(np.array([BOS]), start).log_probs.shape[1], 3
     allowed = [i for i in range(tokens) if i not in (PAD, BOS, UNK)]
     words = [i for i in allowed if i != EOS]
@@ -106,9 +106,7 @@ def test_a_beam_wide_enough_is_exhaustive_search(
     [found] = beam_search(
         predictor.engine.step,
         start,
-        np.array([longest]),
-        predictor._forbidden,
-        divisor,
+        task._replace(max_lengths=np.array([longest]), penalty=divisor),
         beam=len(allowed) ** longest,
         n_best=n_best,
     )
@@ -206,7 +204,7 @@ def test_stopping_early_loses_nothing(
     alpha: float,
 ) -> None:
     predictor = tiny_predictor(preset, seed)
-    start, limits, _ = _search_input(predictor, sources)
+    start, task = _search_input(predictor, sources)
     divisor = length_penalty(
         predictor.config.search.model_copy(
             update={"length_penalty": penalty, "length_alpha": alpha}
@@ -217,9 +215,7 @@ def test_stopping_early_loses_nothing(
         found = beam_search(
             predictor.engine.step,
             start,
-            limits,
-            predictor._forbidden,
-            divisor,
+            task._replace(penalty=divisor),
             width,
             min(n_best, width),
         )
@@ -258,7 +254,7 @@ def test_weights_on_padding_are_exactly_zero(preset: str) -> None:
     attention = predictor.config.model.attention
     if not attention.attends:
         pytest.skip("a preset without attention has no weights")
-    start, _, _ = _search_input(predictor, ["a", "abcde"])
+    start, _ = _search_input(predictor, ["a", "abcde"])
     step = predictor.engine.step(np.array([BOS, BOS]), start)
     assert step.evidence.attention is not None
     assert (step.evidence.attention[0, ..., 2:] == 0.0).all()  # "a" and </s> are real
@@ -317,13 +313,12 @@ def test_searches_over_a_hand_made_table() -> None:
     def step(tokens: np.ndarray, state: Table) -> Step:
         return Step(np.repeat(table, len(tokens), axis=0), state)
 
-    penalty = length_penalty(resolve().search)
-    forbidden = np.array([True, True, False, True, False])
-    [hypothesis] = greedy_search(step, Table(), np.array([3]), forbidden, penalty)
+    task = _task(3, np.array([True, True, False, True, False]))
+    [[hypothesis]] = greedy_search(step, Table(), task)
     assert hypothesis.tokens.tolist() == [4, 4, 4]
     assert not hypothesis.finished
     # complete outputs: </s> 0.3, then 4 </s> 0.12; a third place carries 4 4 along
-    [found] = beam_search(step, Table(), np.array([3]), forbidden, penalty, 3, 2)
+    [found] = beam_search(step, Table(), task, 3, 2)
     assert [h.tokens.tolist() for h in found] == [[EOS], [4, EOS]]
     assert [np.exp(h.score) for h in found] == pytest.approx([0.3, 0.12])
 
@@ -337,11 +332,10 @@ def test_a_search_stops_as_soon_as_nothing_can_change(penalty: str) -> None:
         steps += 1
         return Step(np.repeat(table, len(tokens), axis=0), state)
 
-    divisor = length_penalty(resolve(settings={"search.length_penalty": penalty}).search)
-    forbidden = np.array([True, True, False, True, False])
+    task = _task(20, np.array([True, True, False, True, False]), penalty)
 
     def search() -> list[int]:
-        [[best]] = beam_search(step, Table(), np.array([20]), forbidden, divisor, 4, 1)
+        [[best]] = beam_search(step, Table(), task, 4, 1)
         return best.tokens.tolist()
 
     assert search() == [EOS]
@@ -358,8 +352,8 @@ def _never_settled() -> Iterator[None]:
     """Beam search without its early stop."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "jumok.search.beam._settled",
-            lambda done, source, *rest: np.zeros(len(source), dtype=bool),
+            "jumok.search.beam._Done.settled",
+            lambda done, cell, *rest: np.zeros(len(cell), dtype=bool),
         )
         yield
 
@@ -367,7 +361,13 @@ def _never_settled() -> Iterator[None]:
 def _search_input(predictor: Predictor, sources: list[str]) -> tuple:
     encodings = predictor.source_tokenizer.encode_batch(sources)
     state, lengths = predictor._start(encodings)
-    return state, lengths + 3, length_penalty(predictor.config.search)
+    rules = Rules([forbid(predictor._forbidden)])
+    return state, Task(lengths + 3, length_penalty(predictor.config.search), rules)
+
+
+def _task(longest: int, forbidden: np.ndarray, penalty: str = "none") -> Task:
+    config = resolve(settings={"search.length_penalty": penalty}).search
+    return Task(np.array([longest]), length_penalty(config), Rules([forbid(forbidden)]))
 
 
 def _read_back(predictor: Predictor, prediction: Prediction) -> bool:

@@ -17,8 +17,8 @@ Metric = Literal["exact_match", "wer", "per", "cer", "bleu", "chrf", "ter", "per
 LOWER_IS_BETTER: frozenset[Metric] = frozenset({"wer", "per", "cer", "ter", "perplexity"})
 
 
-Files = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
-"""Names of files; one may stand by itself."""
+Strings = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
+"""Names of files, or phrases; one may stand by itself."""
 
 
 class Section(BaseModel):
@@ -64,9 +64,9 @@ class TextConfig(Section):
 class DataConfig(Section):
     """Where pairs are found in files, and what is kept of them."""
 
-    train: Files = ()
+    train: Strings = ()
     """Files of training pairs."""
-    dev: Files = ()
+    dev: Strings = ()
     """Files of validation pairs."""
     format: Literal["auto", "tsv", "csv", "jsonl", "parallel"] = "auto"
     """`auto` goes by the file name (.tsv .txt .csv .jsonl, each also .gz); two files given
@@ -449,16 +449,48 @@ class SearchConfig(Section):
     beam: int = Field(default=1, ge=1, le=1000)
     """Hypotheses kept at each step; 1 is greedy search."""
     n_best: int = Field(default=1, ge=1, le=1000)
-    """Hypotheses returned (at most `beam`)."""
+    """Outputs returned, no two of one text (at most `beam`); with `sample`, outputs drawn."""
     length_penalty: Literal["none", "average", "gnmt"] = "none"
     """Divide a hypothesis's log-probability by 1, by its length to the power `length_alpha`, or by
     ((5 + length) / 6) to that power (Wu et al. 2016, eq. 14)."""
     length_alpha: float = Field(default=1.0, ge=0)
     """See `length_penalty`."""
+    coverage_penalty: float = Field(default=0.0, ge=0)
+    """Rank outputs lower that never looked at parts of the source: beta of Wu et al. 2016, eq. 14;
+    0 is off."""
+    min_length: int = Field(default=0, ge=0, le=10_000)
+    """An output has at least so many tokens."""
     max_length_ratio: float = Field(default=2.0, ge=0, le=100)
     """An output has at most `max_length_ratio` x source tokens + `max_length_offset` tokens."""
     max_length_offset: int = Field(default=10, ge=1, le=10_000)
     """See `max_length_ratio`."""
+    no_repeat_ngram: int = Field(default=0, ge=0, le=100)
+    """No sequence of so many tokens comes twice in an output (Paulus et al. 2018); 0 is off."""
+    repetition_penalty: float = Field(default=1.0, ge=1, le=100)
+    """The log-probability of a token that the output has already is multiplied by this (Keskar et
+    al. 2019). Outputs are ranked by what comes of it; reported probabilities are the model's."""
+    required: Strings = ()
+    """Phrases that every output contains: whole tokens where the target is `word` or `split`, else
+    letters anywhere in the text. Needs some breadth of `beam`."""
+    forbidden: Strings = ()
+    """Phrases that no output contains, in the same sense."""
+    groups: int = Field(default=1, ge=1, le=1000)
+    """Groups that the beam is divided into for outputs that differ (Vijayakumar et al. 2018)."""
+    diversity: float = Field(default=0.0, ge=0)
+    """How much worse a group finds a token for each time that the groups before it chose it."""
+    sample: bool = False
+    """Draw outputs by chance instead of looking for the best; `beam` then says nothing."""
+    temperature: float = Field(default=1.0, gt=0, le=100)
+    """Under 1 the draw favours probable tokens more, above 1 less."""
+    top_k: int | None = Field(default=None, ge=1)
+    """Draw among so many most probable tokens only (Fan et al. 2018)."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Draw among the fewest tokens that together have this probability (Holtzman et al. 2020)."""
+    seed: int = Field(default=1, ge=0)
+    """Of the draw. The same seed draws the same outputs for a text, whatever stands beside it."""
+    replace_unknown: bool = False
+    """Let the model write `<unk>`, and put in its place the source token that it looked at most
+    (Luong et al. 2015, section 4.1), or that token's entry in a dictionary."""
     max_source_length: int = Field(default=1000, ge=1)
     """A source of more tokens is refused: attention needs memory for every pair of tokens."""
     batch_size: int = Field(default=64, ge=1)
@@ -466,12 +498,50 @@ class SearchConfig(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> SearchConfig:
+        if self.sample:
+            self._need_idle("sample=true", ("coverage_penalty", "required", "groups", "diversity"))
+            return self
+        self._need_idle("sample=false", ("temperature", "top_k", "top_p"))
         if self.n_best > self.beam:
             raise ValueError(
                 f"search.n_best={self.n_best} asks for more hypotheses than search.beam="
                 f"{self.beam} keeps. Set search.beam to at least {self.n_best}"
             )
+        if self.beam % self.groups:
+            raise ValueError(
+                f"search.groups={self.groups} are to share the beam equally, but search.beam="
+                f"{self.beam} cannot be divided by that. Set search.beam to a multiple of it"
+            )
+        if self.groups == 1:
+            self._need_idle("groups=1", ("diversity",))
+        if self.replace_unknown and self.forbidden:
+            raise ValueError(
+                "search.replace_unknown=true puts source tokens into outputs that are finished, so "
+                "search.forbidden could not be kept. Leave one of the two out"
+            )
+        if "" in (*self.required, *self.forbidden):
+            raise ValueError(
+                "A phrase in search.required or search.forbidden must have a letter, but an empty "
+                "one came. Leave it out"
+            )
         return self
+
+    def _need_idle(self, because: str, fields: Sequence[str]) -> None:
+        """Refuse ``fields`` that say something where nothing listens."""
+        for field in fields:
+            idle = type(self).model_fields[field].default
+            if getattr(self, field) != idle:
+                raise ValueError(
+                    f"search.{field}={_shown(getattr(self, field))} does nothing where search."
+                    f"{because}. Set search.{field}={_shown(idle)}, or change the other"
+                )
+
+
+def _shown(value: object) -> str:
+    """A value as it is given on the command line."""
+    if isinstance(value, tuple):
+        return str(list(value))
+    return "null" if value is None else str(value).lower()
 
 
 class EvaluationConfig(Section):

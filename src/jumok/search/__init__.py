@@ -1,20 +1,53 @@
-"""Searches over step functions: greedy, beam, forced. In NumPy; knows no concrete model."""
+"""Searches over step functions. In NumPy; knows no concrete model."""
 
+from jumok.search.automaton import Guide, Spelling, avoids, begins, contains, one_of
 from jumok.search.beam import beam_search
 from jumok.search.forced import forced_search
 from jumok.search.greedy import greedy_search
-from jumok.search.penalty import LengthPenalty, length_penalty
+from jumok.search.penalty import (
+    CoveragePenalty,
+    LengthPenalty,
+    coverage_penalty,
+    length_penalty,
+)
+from jumok.search.rules import (
+    Rule,
+    Rules,
+    forbid,
+    min_length,
+    no_repeat_ngram,
+    repetition_penalty,
+)
+from jumok.search.sampling import Sampling, sample_search
 from jumok.search.step import Evidence, Hypothesis, SearchState, Step, StepFn
+from jumok.search.task import Task
 
 __all__ = [
+    "CoveragePenalty",
     "Evidence",
+    "Guide",
     "Hypothesis",
     "LengthPenalty",
+    "Rule",
+    "Rules",
+    "Sampling",
     "SearchState",
+    "Spelling",
     "Step",
     "StepFn",
+    "Task",
+    "avoids",
     "beam_search",
+    "begins",
+    "contains",
+    "coverage_penalty",
+    "forbid",
     "forced_search",
     "greedy_search",
     "length_penalty",
+    "min_length",
+    "no_repeat_ngram",
+    "one_of",
+    "repetition_penalty",
+    "sample_search",
 ]

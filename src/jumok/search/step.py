@@ -6,11 +6,10 @@ NumPy; what the state is made of is the engine's own business.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 
 @runtime_checkable
@@ -34,17 +33,6 @@ class Evidence(NamedTuple):
     """Where source tokens can be copied: the share of the probability that is not copied."""
     feature_attention: Float[np.ndarray, "*axes src_len"] | None = None
     """Where features are read apart: the attention to them."""
-
-    def row(self, row: int) -> Evidence:
-        """That of one row, without the axis."""
-        return Evidence(*(None if part is None else part[row] for part in self))
-
-    @staticmethod
-    def join(steps: Sequence[Evidence]) -> Evidence:
-        """Several of one row, with a first axis for the steps."""
-        return Evidence(
-            *(None if parts[0] is None else np.stack(parts) for parts in zip(*steps, strict=True))
-        )
 
 
 class Step(NamedTuple):
@@ -79,15 +67,3 @@ class Hypothesis(NamedTuple):
     evidence: Evidence
     score: float
     finished: bool
-
-
-def forbid(
-    log_probs: Float[np.ndarray, "rows tokens"], forbidden: Bool[np.ndarray, "vocab"]
-) -> Float[np.ndarray, "rows tokens"]:
-    """A copy in which the forbidden tokens have no probability.
-
-    Tokens beyond ``forbidden`` are the sources' own, and are allowed.
-    """
-    allowed = log_probs.copy()
-    allowed[:, np.flatnonzero(forbidden)] = -np.inf
-    return allowed

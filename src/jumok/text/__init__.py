@@ -5,10 +5,11 @@
     tokenizer.decode(ids)               # "주목"
 
 ``normal`` brings a text to one form, ``tokenizer`` encodes and decodes, ``train`` makes a
-vocabulary, ``hangul`` shows tokens to people.
+vocabulary, ``hangul`` shows tokens to people, ``spelling`` finds phrases in tokens.
 """
 
 from jumok.text.hangul import display_tokens
+from jumok.text.spelling import Speller
 from jumok.text.tokenizer import (
     BOS,
     EOS,
@@ -29,6 +30,7 @@ __all__ = [
     "SPECIALS",
     "UNK",
     "Encoding",
+    "Speller",
     "Tokenizer",
     "display_tokens",
     "resolve_kind",

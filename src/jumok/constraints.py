@@ -1,0 +1,143 @@
+"""What the user asks of every output, as rules of a search.
+
+Phrases, prefixes and choices are texts; here they become units of the target tokenizer's text, and
+automata over them. Whatever is given out meets them: where nothing can, that is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from jumok.config import SearchConfig
+from jumok.errors import InputError
+from jumok.search import (
+    Guide,
+    Rule,
+    Rules,
+    Spelling,
+    avoids,
+    begins,
+    contains,
+    forbid,
+    min_length,
+    no_repeat_ngram,
+    one_of,
+    repetition_penalty,
+)
+from jumok.text import UNK, Speller, Tokenizer
+
+
+class Constraints:
+    """Of one call: the settings', and a prefix for each source and a set of choices, if given.
+
+    Raises `InputError` for a text that the model cannot write, with the ``index`` of its source.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        speller: Speller,
+        settings: SearchConfig,
+        forbidden: Bool[np.ndarray, "vocab"],
+        copies: bool,
+        prefixes: Sequence[str] | None = None,
+        choices: Sequence[str] | None = None,
+    ) -> None:
+        self._speller = speller
+        self._prefixes = None
+        if prefixes is not None:
+            self._prefixes = [(speller.cut(one), speller.joining(one)) for one in prefixes]
+        self._choices = None if choices is None else _answers(tokenizer, choices)
+        self._plain = _plain_rules(settings, forbidden)
+        if not copies:  # what can be copied depends on the source
+            for phrase in settings.required:
+                _writable(speller, phrase, "A phrase in search.required")
+            for index, prefix in enumerate(prefixes or ()):
+                _writable(speller, prefix, "A prefix", index)
+        skip = speller.skipped
+        self._required = [contains(_units(speller, phrase), skip) for phrase in settings.required]
+        phrases = [_units(speller, phrase) for phrase in settings.forbidden]
+        self._avoided = avoids(phrases, skip) if phrases else None
+
+    @property
+    def longest(self) -> int:
+        """Tokens that an output must be allowed to have, EOS counted."""
+        return 1 + max(map(len, self._choices or [[]]))
+
+    def rules(self, sources: Sequence[int], extra: Sequence[Sequence[str]] | None) -> Rules:
+        """For a batch of the call's sources; ``extra`` are the tokens beyond the vocabulary that
+        each lets be copied."""
+        more = None if extra is None else self._spell(extra)
+        spelling = Spelling(self._speller.vocabulary, more)
+        automata = [*self._required]
+        if self._avoided is not None:
+            automata.append(self._avoided)
+        if self._prefixes is not None:
+            wanted, joining = zip(*(self._prefixes[source] for source in sources), strict=True)
+            automata.append(begins(wanted, self._speller.skipped, joining))
+        guides = [Guide(automaton, spelling) for automaton in automata]
+        if self._choices is not None:
+            tokens = np.arange(len(self._speller.vocabulary))
+            guides.append(Guide(one_of(self._choices), Spelling(tokens[:, None])))
+        return Rules(self._plain, guides)
+
+    def _spell(self, extra: Sequence[Sequence[str]]) -> Int[np.ndarray, "batch more longest"]:
+        flat = self._speller.spell([token for tokens in extra for token in tokens])
+        most = max(map(len, extra), default=0)
+        found = np.full((len(extra), most, flat.shape[1]), -1, dtype=np.int64)
+        start = 0
+        for row, tokens in zip(found, extra, strict=True):
+            row[: len(tokens)] = flat[start : start + len(tokens)]
+            start += len(tokens)
+        return found
+
+
+def _plain_rules(settings: SearchConfig, forbidden: Bool[np.ndarray, "vocab"]) -> list[Rule]:
+    if settings.replace_unknown:
+        forbidden = forbidden.copy()
+        forbidden[UNK] = False
+    rules = [forbid(forbidden)]
+    if settings.min_length:
+        rules.append(min_length(settings.min_length))
+    if settings.no_repeat_ngram:
+        rules.append(no_repeat_ngram(settings.no_repeat_ngram))
+    if settings.repetition_penalty != 1:
+        rules.append(repetition_penalty(settings.repetition_penalty))
+    return rules
+
+
+def _units(speller: Speller, phrase: str) -> list[int]:
+    units = speller.cut(phrase)
+    if not units:
+        raise InputError(
+            "A phrase in search.required or search.forbidden must have a token, but "
+            f"{phrase!r} has none. Leave it out"
+        )
+    return units
+
+
+def _writable(speller: Speller, text: str, what: str, index: int | None = None) -> None:
+    missing = speller.missing(text)
+    if missing is not None:
+        raise InputError(
+            f"{what} must be something the model can write, but no token of its vocabulary has "
+            f"{missing!r}, which is in {text!r:.60}. Write it otherwise",
+            index=index,
+        )
+
+
+def _answers(tokenizer: Tokenizer, choices: Sequence[str]) -> list[list[int]]:
+    if not choices:
+        raise InputError("There must be something to choose from, but no choice came")
+    encoded = tokenizer.encode_batch(list(choices))
+    for choice, encoding in zip(choices, encoded, strict=True):
+        for token, i in zip(encoding.tokens, encoding.ids, strict=True):
+            if i == UNK:
+                raise InputError(
+                    "A choice must be something the model can write, but its vocabulary lacks "
+                    f"{token!r}, which is in {choice!r:.60}. Leave that choice out"
+                )
+    return [encoding.ids for encoding in encoded]

@@ -1,0 +1,82 @@
+"""What a phrase and the tokens of an output are both made of, so that one is found in the other.
+
+Kinds `word` and `split`: whole tokens. All others: characters (of `jamo`, letters), in any cut.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int
+
+from jumok.text.tokenizer import SPACE, SPECIALS, UNK, Tokenizer
+
+_NOTHING = -1
+"""After the last unit of a token that has fewer than another."""
+
+_UNKNOWN = -2
+"""What an unknown token is written with."""
+
+
+class Speller:
+    """Numbers for the units of one tokenizer's tokens."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._whole = tokenizer.kind in ("word", "split")
+        self._numbers: dict[str, int] = {}
+        texts = tokenizer.tokens(range(tokenizer.vocab_size))
+        self.vocabulary = self.spell([*[""] * len(SPECIALS), *texts[len(SPECIALS) :]])
+        """The units of every token, a row each; of the unknown one, a unit that no phrase has."""
+        self.vocabulary[UNK, 0] = _UNKNOWN
+        self._known = frozenset(np.unique(self.vocabulary).tolist()) - {_NOTHING, _UNKNOWN}
+
+    @property
+    def skipped(self) -> int | None:
+        """The unit that is left out at the start of a text: the space before its first word."""
+        return ord(" ") if self._tokenizer.kind in ("bpe", "unigram") else None
+
+    def spell(self, tokens: Sequence[str]) -> Int[np.ndarray, "tokens longest"]:
+        """The units of tokens, right-padded."""
+        spelt = [self._units(token) for token in tokens]
+        found = np.full((len(spelt), max(map(len, spelt), default=0)), _NOTHING, dtype=np.int64)
+        for row, units in zip(found, spelt, strict=True):
+            row[: len(units)] = units
+        return found
+
+    def cut(self, phrase: str) -> list[int]:
+        """The units of a phrase; none where it has no letter."""
+        if self._whole:
+            tokens = self._tokenizer.encode(phrase).tokens
+            return [unit for token in tokens for unit in self._units(token)]
+        return list(map(ord, self._tokenizer.normalise(phrase)))
+
+    def joining(self, prefix: str) -> list[int]:
+        """Units that would change what ``prefix`` ends with: 지 with a final ㅆ is 짔."""
+        if self._tokenizer.kind not in ("char", "jamo") or not prefix:
+            return []
+        last = unicodedata.normalize("NFC", self._tokenizer.normalise(prefix))[-1]
+        return [
+            unit
+            for unit in sorted(self._known)
+            if not unicodedata.normalize("NFC", last + chr(unit)).startswith(last)
+        ]
+
+    def missing(self, phrase: str) -> str | None:
+        """The first unit of a phrase that no token has; None where all can be written."""
+        pieces: Sequence[str] = self._tokenizer.normalise(phrase)
+        if self._whole:
+            pieces = self._tokenizer.encode(phrase).tokens
+        units = self.cut(phrase)
+        return next((p for p, u in zip(pieces, units, strict=True) if u not in self._known), None)
+
+    def _units(self, token: str) -> list[int]:
+        if not token:
+            return []
+        if self._whole:
+            return [self._numbers.setdefault(token, len(self._numbers))]
+        if self._tokenizer.kind in ("bpe", "unigram"):
+            token = token.replace(SPACE, " ")
+        return list(map(ord, token))

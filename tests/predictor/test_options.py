@@ -1,0 +1,231 @@
+"""What a user asks of outputs, on random models that write texts of every kind of tokenizer."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import unicodedata
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import tiny_predictor
+
+from jumok.config import TokenizerConfig, resolve
+from jumok.engine.torch_engine import TorchEngine
+from jumok.errors import ConfigError, InputError
+from jumok.nn import Seq2Seq
+from jumok.predictor import Predictor
+from jumok.text import train_tokenizer
+
+TEXTS = ["the cat sat on the mat", "a cat ate", "주목 주의", "가지 않았어", "각 힣"]
+KINDS = ["char", "jamo", "word", "split", "bpe", "unigram"]
+WHOLE = ("word", "split")
+each_kind = pytest.mark.parametrize("kind", KINDS)
+quick = settings(max_examples=10, deadline=None)
+seeds = st.integers(0, 50)
+
+
+@functools.cache
+def predictor(kind: str, seed: int, copies: bool = False, score: str = "general") -> Predictor:
+    """A random model that reads and writes tokens of one kind."""
+    text = {"kind": kind, "vocab_size": 40}
+    config = resolve(
+        ["luong2015"],
+        {
+            **{f"text.{side}.{k}": v for side in ("source", "target") for k, v in text.items()},
+            "model.encoder.embedding": 4,
+            "model.encoder.hidden": 8,
+            "model.decoder.embedding": 4,
+            "model.decoder.hidden": 8,
+            "model.attention.score": score,
+            "model.attention.copy_tokens": copies,
+            "search.beam": 4,
+            "search.max_length_ratio": 0.0,
+            "search.max_length_offset": 12,
+        },
+    )
+    tokenizer = train_tokenizer(TEXTS, TokenizerConfig(**text))
+    torch.manual_seed(seed)
+    model = Seq2Seq(config.model, tokenizer.vocab_size, tokenizer.vocab_size).double().eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.7)
+    return Predictor(TorchEngine(model), tokenizer, tokenizer, config)
+
+
+def holds(kind: str, text: str, phrase: str) -> bool:
+    """Whether the phrase is in the text: as whole tokens, or as letters."""
+    if kind in WHOLE:
+        return f" {phrase} " in f" {text} "
+    form = "NFD" if kind == "jamo" else "NFC"
+    return unicodedata.normalize(form, phrase) in unicodedata.normalize(form, text)
+
+
+def phrases(kind: str) -> st.SearchStrategy[str]:
+    """Parts of what the model can write."""
+    words = st.sampled_from(["the", "cat", "sat", "주목", "않았어", "cat sat", "가지 않았어"])
+    if kind in WHOLE:
+        return words
+    return st.one_of(words, st.sampled_from(["t", "at", "t s", "목", "가", "e c"]))
+
+
+@each_kind
+@quick
+@given(seed=seeds, data=st.data())
+def test_required_phrases_are_in_the_text_and_forbidden_ones_are_not(kind, seed, data) -> None:
+    required = data.draw(st.lists(phrases(kind), max_size=1))
+    forbidden = data.draw(st.lists(phrases(kind), max_size=3))
+    forbidden = [f for f in forbidden if not any(holds(kind, r, f) for r in required)]
+    found = predictor(kind, seed).predict(
+        ["the cat", "가"], required=required, forbidden=forbidden, max_length_offset=40, n_best=2
+    )
+    for best in found:
+        for one in (best, *best.alternatives):
+            assert all(holds(kind, one.text, phrase) for phrase in required)
+            assert not any(holds(kind, one.text, phrase) for phrase in forbidden)
+
+
+@each_kind
+@quick
+@given(seed=seeds, beam=st.integers(1, 3), sample=st.booleans())
+def test_outputs_begin_with_their_prefixes(kind, seed, beam, sample) -> None:
+    prefixes = ["the cat", "", "가지"]
+    found = predictor(kind, seed).predict(
+        ["cat", "the", "힣"], prefix=prefixes, beam=beam, sample=sample
+    )
+    for one, prefix in zip(found, prefixes, strict=True):
+        assert one.text.startswith(prefix)
+
+
+@each_kind
+@quick
+@given(seed=seeds)
+def test_choices_are_ranked_by_the_scores_they_have_when_forced(kind, seed) -> None:
+    model, choices = predictor(kind, seed), ["the cat", "cat", "가지 않았어", "주의", "a cat ate"]
+    best = model.predict("the mat", choices=choices, n_best=5, beam=5, length_penalty="average")
+    forced = model.score([("the mat", choice) for choice in choices], length_penalty="average")
+    expected = sorted(((p.score, p.text) for p in forced), reverse=True)
+    every = [best, *best.alternatives]
+    assert [p.text for p in every] == [text for _, text in expected]
+    assert [p.score for p in every] == pytest.approx([score for score, _ in expected])
+
+
+@each_kind
+@quick
+@given(seed=seeds)
+def test_n_best_outputs_differ_in_their_texts(kind, seed) -> None:
+    best = predictor(kind, seed).predict("the cat sat", n_best=6, beam=6)
+    texts = [p.text for p in (best, *best.alternatives)]
+    assert len(set(texts)) == len(texts)
+
+
+@each_kind
+def test_a_draw_depends_on_the_seed_and_on_the_text_alone(kind) -> None:
+    model = predictor(kind, 3)
+    options = {"sample": True, "n_best": 4, "temperature": 2.0}
+    one = model.predict("the cat", **options)
+    [_, again] = model.predict(["가지 않았어 주의", "the cat"], **options, batch_size=1)
+    [beside, _] = model.predict(["the cat", "가지 않았어 주의"], **options)
+    other = model.predict("the cat", **options, seed=2)
+    texts = [[p.text for p in (m, *m.alternatives)] for m in (one, again, beside, other)]
+    assert texts[0] == texts[1] == texts[2] != texts[3]
+    assert len(set(texts[0])) > 1
+    for p in (one, *one.alternatives):
+        assert p.attention is not None and p.attention.shape[0] == len(p.tokens)
+
+
+def test_lengths_ngrams_and_repetition() -> None:
+    model = predictor("char", 1)
+    plain = model.predict("the cat", beam=1)
+    for one in model.predict(["the cat", "a"], min_length=8, max_length_offset=9):
+        assert 8 <= len([t for t in one.tokens if t != "</s>"]) <= 9
+    for one in model.predict(["the cat", "a"], no_repeat_ngram=2, min_length=11):
+        body = [t for t in one.tokens if t != "</s>"]
+        pairs = list(itertools.pairwise(body))
+        assert len(set(pairs)) == len(pairs)
+    most = model.predict("the cat", beam=1, repetition_penalty=100.0, min_length=11)
+    assert len(set(most.tokens)) == len(most.tokens) > len(set(plain.tokens))
+    steps = model.score([("the cat", most.text)])[0].token_log_probs
+    assert most.token_log_probs == pytest.approx(steps[: len(most.tokens)])  # the model's own
+    assert most.score <= sum(most.token_log_probs)
+
+
+def test_a_coverage_penalty_ranks_by_what_was_looked_at() -> None:
+    model = predictor("char", 2)
+    [plain] = model.score([("the cat", "a cat")])
+    [covered] = model.score([("the cat", "a cat")], coverage_penalty=0.5)
+    assert plain.attention is not None
+    unseen = np.log(np.minimum(plain.attention.sum(axis=0), 1)).sum()
+    assert covered.score == pytest.approx(plain.score + 0.5 * unseen)
+    best = model.predict("the cat", coverage_penalty=0.5, n_best=4)
+    assert best.attention is not None
+    unseen = np.log(np.minimum(best.attention.sum(axis=0), 1)).sum()
+    assert best.score == pytest.approx(sum(best.token_log_probs) + 0.5 * unseen)
+
+
+def test_what_can_be_copied_counts_as_letters() -> None:
+    """x is in no vocabulary; it is copied or never written."""
+    model = predictor("char", 4, copies=True)
+    best = model.predict("xcat", required=["xa"])
+    assert "xa" in best.text and best.copied is not None
+    assert "x" not in model.predict("xxx", forbidden=["x"], beam=2).text
+    assert model.predict("x", prefix="xx").text.startswith("xx")
+
+
+def test_unknown_tokens_are_replaced_by_what_was_looked_at() -> None:
+    model = next(
+        m for m in (predictor("word", seed) for seed in range(50))
+        if "<unk>" in m.score([("dog cat", "")])[0].tokens
+        or "dog" in m.predict("dog cat", replace_unknown=True, min_length=6).text
+    )  # fmt: skip
+    found = model.predict("dog cat", replace_unknown=True, min_length=6)
+    assert found.copied is not None and found.attention is not None
+    for token, place, weights in zip(found.tokens, found.copied, found.attention, strict=True):
+        if place is not None:
+            assert place == weights[:-1].argmax() and token == found.source_tokens[place]
+    translated = model.predict(
+        "dog cat", replace_unknown=True, min_length=6, dictionary={"dog": "Hund", "cat": "Katze"}
+    )
+    places = [n for n, place in enumerate(found.copied) if place is not None]
+    assert places
+    for n in places:
+        assert translated.tokens[n] == {"dog": "Hund", "cat": "Katze"}[found.tokens[n]]
+    assert "<unk>" not in model.predict("dog cat", min_length=6).text
+
+
+@pytest.mark.parametrize("options, error, sentence", [
+    ({"required": "x"}, InputError, "no token of its vocabulary has 'x', which is in 'x'"),
+    ({"prefix": "dog"}, InputError, "A prefix must be something the model can write"),
+    ({"choices": ["cat", "dog"]}, InputError, "vocabulary lacks 'd', which is in 'dog'"),
+    ({"choices": []}, InputError, "no choice came"),
+    ({"required": "cat", "forbidden": "a"}, InputError, "No output of the model meets all"),
+    ({"prefix": ["a", "b"]}, InputError, "2 prefixes came"),
+    ({"required": "the cat", "max_length_offset": 3}, InputError, "search.max_length_offset"),
+    ({"dictionary": {}}, ConfigError, "A dictionary is for unknown tokens"),
+    ({"required": ""}, ConfigError, "must have a letter"),
+    ({"replace_unknown": True, "forbidden": "a"}, ConfigError, "could not be kept"),
+    ({"groups": 3}, ConfigError, "cannot be divided"),
+    ({"diversity": 1.0}, ConfigError, "does nothing where search.groups=1"),
+    ({"top_k": 3}, ConfigError, "search.top_k=3 does nothing where search.sample=false"),
+    ({"sample": True, "required": "a"}, ConfigError, "search.required=['a'] does nothing"),
+    ({"sample": True, "coverage_penalty": 1}, ConfigError, "search.coverage_penalty=1.0 does not"),
+])  # fmt: skip
+def test_what_cannot_be_is_said(options, error, sentence) -> None:
+    with pytest.raises(error) as caught:
+        predictor("char", 0).predict(["the cat"], **options)
+    assert sentence in str(caught.value)
+
+
+def test_the_text_that_nothing_can_be_written_for_is_named() -> None:
+    with pytest.raises(InputError) as caught:
+        predictor("word", 0).predict(["the", "cat"], prefix=["", "dog"])
+    assert caught.value.index == 1
+
+
+def test_what_goes_by_attention_needs_some() -> None:
+    model = tiny_predictor("sutskever2014", 0)
+    for options in ({"coverage_penalty": 1.0}, {"replace_unknown": True}):
+        with pytest.raises(ConfigError, match="goes by the attention"):
+            model.predict("a", beam=2, **options)
