@@ -31,9 +31,10 @@ from jumok.text import UNK, Speller, Tokenizer
 
 
 class Constraints:
-    """Of one call: the settings', and a prefix for each source and a set of choices, if given.
+    """Of one call: the settings', and a prefix (for all or for each source) and choices, if given.
 
-    Raises `InputError` for a text that the model cannot write, with the ``index`` of its source.
+    Raises `InputError` for a text that the model cannot write, and for a source's own prefix with
+    the source's ``index``.
     """
 
     def __init__(
@@ -43,10 +44,12 @@ class Constraints:
         settings: SearchConfig,
         forbidden: Bool[np.ndarray, "vocab"],
         copies: bool,
-        prefixes: Sequence[str] | None = None,
+        prefix: str | Sequence[str] | None = None,
         choices: Sequence[str] | None = None,
     ) -> None:
         self._speller = speller
+        self._one_for_all = isinstance(prefix, str)
+        prefixes = [prefix] if isinstance(prefix, str) else prefix
         self._prefixes = None
         if prefixes is not None:
             self._prefixes = [(speller.cut(one), speller.joining(one)) for one in prefixes]
@@ -55,8 +58,8 @@ class Constraints:
         if not copies:  # what can be copied depends on the source
             for phrase in settings.required:
                 _writable(speller, phrase, "A phrase in search.required")
-            for index, prefix in enumerate(prefixes or ()):
-                _writable(speller, prefix, "A prefix", index)
+            for index, one in enumerate(prefixes or ()):
+                _writable(speller, one, "A prefix", None if self._one_for_all else index)
         skip = speller.skipped
         self._required = [contains(_units(speller, phrase), skip) for phrase in settings.required]
         phrases = [_units(speller, phrase) for phrase in settings.forbidden]
@@ -76,7 +79,8 @@ class Constraints:
         if self._avoided is not None:
             automata.append(self._avoided)
         if self._prefixes is not None:
-            wanted, joining = zip(*(self._prefixes[source] for source in sources), strict=True)
+            own = [self._prefixes[0 if self._one_for_all else source] for source in sources]
+            wanted, joining = zip(*own, strict=True)
             automata.append(begins(wanted, self._speller.skipped, joining))
         guides = [Guide(automaton, spelling) for automaton in automata]
         if self._choices is not None:

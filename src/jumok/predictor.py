@@ -124,11 +124,10 @@ class Predictor:
             )[0]
         settings = self._settings(search)
         replaced = self._replaced(settings, dictionary)
-        prefixes = [prefix] * len(source) if isinstance(prefix, str) else prefix
-        if prefixes is not None and len(prefixes) != len(source):
+        if not (prefix is None or isinstance(prefix, str) or len(prefix) == len(source)):
             raise InputError(
                 f"There must be a prefix for each of the {len(source)} texts, or one string for "
-                f"all, but {len(prefixes)} prefixes came"
+                f"all, but {len(prefix)} prefixes came"
             )
         constraints = Constraints(
             self.target_tokenizer,
@@ -136,7 +135,7 @@ class Predictor:
             settings,
             self._forbidden,
             self._copying is not None,
-            prefixes,
+            prefix,
             choices,
         )
         encodings = self._encode(list(source), settings)

@@ -322,6 +322,19 @@ def test_bad_input_to_a_model(whole, tmp_path):
     for value in ("two", "null"):
         check(run_cli("predict", whole, "--set", f"search.n_best={value}", stdin=b"a\n"),
               ConfigError, "search.n_best")  # fmt: skip
+    (tmp_path / "words.tsv").write_bytes(b"a\tb\nc\n")
+    replace = ("--set", "search.replace_unknown=true")
+    check(run_cli("predict", whole, *replace, "--dictionary", tmp_path / "words.tsv", stdin=b"a\n"),
+          DataError, "words.tsv:2: ", "2 columns divided by a tab", "'c' came")  # fmt: skip
+    check(run_cli("predict", whole, "--choices", tmp_path / "no.txt", stdin=b"a\n"), DataError,
+          "no.txt: there is no such")  # fmt: skip
+    check(run_cli("predict", whole, "--prefix", "?", stdin=b"a\n"), InputError,
+          "jumok: A prefix must be something the model can write")  # fmt: skip
+    longest = ("--set", "search.max_length_ratio=1", "--set", "search.max_length_offset=1")
+    result = run_cli("predict", whole, *longest, "--set", "search.required=가가가",
+                     stdin=b"abcd\n\na\nabc\n")  # fmt: skip
+    assert len(result.out.splitlines()) == 2 and "가가가" in result.out.splitlines()[0]
+    assert "<stdin>:3: No output of the model meets all that is asked" in result.err
     check(run_cli("predict", whole, "--device", "gpu", stdin=b"a\n"), ConfigError, "'gpu' came")
     check(run_cli("predict", whole, "--set", "search.bean=2", stdin=b"a\n"), ConfigError,
           "Did you mean 'search.beam'?")  # fmt: skip

@@ -119,6 +119,31 @@ def test_n_best_widens_the_beam_to_itself(run):
                    stdin=lines("abcd")) == three  # fmt: skip
 
 
+def test_outputs_begin_with_a_prefix_and_are_among_the_choices(run, tmp_path):
+    model = jumok.load(run)
+    letter = model.target_tokenizer.tokens([4])[0]
+    begun = run_cli("predict", run, "--prefix", letter * 2, stdin=lines("abc", "", "d"))
+    assert begun.out.splitlines() == [
+        model.predict("abc", prefix=letter * 2).text, "", model.predict("d", prefix=letter * 2).text
+    ]  # fmt: skip
+    assert begun.out.startswith(letter * 2)
+    (tmp_path / "choices.txt").write_bytes(lines(letter, letter * 3))
+    chosen = run_cli("predict", run, "--choices", tmp_path / "choices.txt", "--n-best", "2",
+                     stdin=lines("abc", "d"))  # fmt: skip
+    assert sorted(chosen.out.splitlines()) == sorted([letter, letter * 3] * 2)
+
+
+def test_unknown_letters_are_looked_up_in_a_dictionary(run, tmp_path):
+    (tmp_path / "words.tsv").write_bytes(lines("x\tX", "y\tY\tZ"))
+    options = ("--set", "search.replace_unknown=true", "--set", "search.min_length=3")
+    result = run_cli("predict", run, "--dictionary", tmp_path / "words.tsv", *options,
+                     "--format", "jsonl", stdin=lines("xyx"))  # fmt: skip
+    same = jumok.load(run).predict(
+        "xyx", replace_unknown=True, min_length=3, dictionary={"x": "X", "y": "Y\tZ"}
+    )
+    assert json.loads(result.out) == json.loads(json.dumps(same.to_dict()))
+
+
 def test_tsv_has_source_output_and_score(run):
     result = run_cli("predict", run, "--format", "tsv", "--n-best", "2", stdin=lines("abc", "b\tc"))
     rows = [line.split("\t") for line in result.out.splitlines()]

@@ -7,7 +7,8 @@ from jumok.config import dotted_keys
 
 OPTIONS = {
     "train": "data --dev --preset --config --set --output --resume --skip-bad-lines",
-    "predict": "model file --beam --n-best --format --encoding --set --device",
+    "predict": "model file --beam --n-best --prefix --choices --dictionary --format --encoding "
+    "--set --device",
     "evaluate": "model data --format --beam --set --device",
     "explain": "model text --output --head --beam --device",
     "config": "--print --schema --preset --set",
@@ -42,8 +43,12 @@ train.optimizer train.learning_rate train.weight_decay train.schedule train.warm
 train.plateau_factor train.clip_norm train.label_smoothing train.coverage_loss train.average_decay
 train.validate_every train.validate_pairs train.patience train.seed train.device train.threads
 train.precision train.fast
-search.beam search.n_best search.length_penalty search.length_alpha search.max_length_ratio
-search.max_length_offset search.max_source_length search.batch_size
+search.beam search.n_best search.length_penalty search.length_alpha search.coverage_penalty
+search.min_length search.max_length_ratio search.max_length_offset
+search.no_repeat_ngram search.repetition_penalty search.required search.forbidden
+search.groups search.diversity
+search.sample search.temperature search.top_k search.top_p search.seed
+search.replace_unknown search.max_source_length search.batch_size
 evaluation.metric evaluation.bleu_tokenize
 """
 

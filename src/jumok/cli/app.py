@@ -149,6 +149,22 @@ def predict(
         Optional[int],  # noqa: UP045
         typer.Option("--n-best", min=1, help="Outputs per source (a beam as wide, at least)."),
     ] = None,
+    prefix: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--prefix", help="What every output begins with."),
+    ] = None,
+    choices: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--choices", help="File of the only outputs there are, one a line."),
+    ] = None,
+    dictionary: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--dictionary",
+            help="File of source token, tab, what stands for it if it is unknown "
+            "(search.replace_unknown).",
+        ),
+    ] = None,
     format_: Annotated[
         PredictFormat, typer.Option("--format", help="Form of the output.")
     ] = PredictFormat.text,
@@ -160,15 +176,19 @@ def predict(
 ) -> None:
     """Write the model's outputs for a file or for stdin, line by line as they come."""
     from jumok.cli.output import render
-    from jumok.cli.streams import source_lines, windows
+    from jumok.cli.streams import read_dictionary, source_lines, windows
     from jumok.errors import InputError
     from jumok.predictor import load
 
     predictor = load(model, device)
     search = _search(beam, n_best, set_)
+    answers = None if choices is None else list(source_lines(str(choices), encoding))
+    words = None if dictionary is None else read_dictionary(dictionary, encoding)
 
     def answer(sources: list[str]) -> None:
-        for prediction in predictor.predict(sources, **search):
+        for prediction in predictor.predict(
+            sources, prefix=prefix, choices=answers, dictionary=words, **search
+        ):
             sys.stdout.write(render(prediction, format_.value))
         sys.stdout.flush()
 

@@ -7,6 +7,7 @@ import queue
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 from jumok.config import DataConfig
 from jumok.data import read_sources
@@ -22,6 +23,22 @@ def source_lines(file: str, encoding: str) -> Iterator[str]:
         raise DataError(_here(error.reason), path=error.path, line=error.line) from None
     except ConfigError as error:
         raise ConfigError(_here(str(error))) from None
+
+
+def read_dictionary(path: Path, encoding: str) -> dict[str, str]:
+    """Source tokens and what stands for them, from two columns."""
+    found: dict[str, str] = {}
+    for number, line in enumerate(source_lines(str(path), encoding), start=1):
+        source, tab, target = line.partition("\t")
+        if not tab:
+            raise DataError(
+                "2 columns divided by a tab were expected, a source token and what stands for it, "
+                f"but {line!r:.60} came",
+                path=path,
+                line=number,
+            )
+        found[source] = target
+    return found
 
 
 def _here(message: str) -> str:
