@@ -12,11 +12,11 @@ from typing import Any, overload
 import numpy as np
 from jaxtyping import Float, Int
 
-from jumok.bundle import read_bundle
+from jumok.bundle import Bundle, read_bundle
 from jumok.config import Config, SearchConfig, resolve
 from jumok.constraints import Constraints
 from jumok.data import Copying, copy_row, pad, sorted_batches, source_ids, source_order
-from jumok.engine import Engine, load_engine
+from jumok.engine import Engine, EnsembleEngine, load_engine
 from jumok.errors import ConfigError, InputError
 from jumok.prediction import Prediction
 from jumok.search import (
@@ -35,18 +35,47 @@ from jumok.search import (
 from jumok.text import BOS, EOS, PAD, UNK, Encoding, Speller, Tokenizer
 
 
-def load(path: str | Path, device: str = "cpu") -> Predictor:
-    """Load a model directory, or a run directory's best model.
+def load(path: str | Path | Sequence[str | Path], device: str = "cpu") -> Predictor:
+    """Load a model directory, or a run directory's best model; several are an ensemble.
 
-    Raises `BundleError` for a damaged directory and `MissingExtra` where torch is absent.
+    The settings of an ensemble are those of its first model. Raises `BundleError` for a damaged
+    directory, `ConfigError` for models that cannot go together, and `MissingExtra` where torch is
+    absent.
     """
-    bundle = read_bundle(path)
-    return Predictor(
-        load_engine(bundle, device),
-        bundle.source_tokenizer,
-        bundle.target_tokenizer,
-        bundle.config,
-    )
+    paths = [path] if isinstance(path, str | Path) else list(path)
+    if not paths:
+        raise ConfigError("Name a model to load, or several for an ensemble, but none came")
+    bundles = [read_bundle(one) for one in paths]
+    first, *others = bundles
+    for other in others:
+        _check_alike(first, other)
+    engines = [load_engine(bundle, device) for bundle in bundles]
+    engine = EnsembleEngine(engines) if others else engines[0]
+    return Predictor(engine, first.source_tokenizer, first.target_tokenizer, first.config)
+
+
+def _check_alike(one: Bundle, other: Bundle) -> None:
+    """Raise `ConfigError` unless two models read and write alike."""
+    alike = {
+        "cut the target into the same tokens": (
+            one.target_tokenizer.to_json() == other.target_tokenizer.to_json()
+        ),
+        "cut the source into the same tokens": (
+            one.source_tokenizer.to_json() == other.source_tokenizer.to_json()
+        ),
+        "read in the same direction (data.reverse_source)": (
+            one.config.data.reverse_source == other.config.data.reverse_source
+        ),
+        "all copy or all not copy (model.attention.copy_tokens)": (
+            one.config.model.attention.copy_tokens == other.config.model.attention.copy_tokens
+        ),
+    }
+    for demand, met in alike.items():
+        if not met:
+            raise ConfigError(
+                f"The models of an ensemble must {demand}, but {one.path} and {other.path} do not. "
+                "Train them on the same pairs with the same text settings"
+            )
 
 
 class Predictor:
@@ -300,7 +329,7 @@ class Predictor:
         return dictionary or {}
 
     def _must_attend(self, setting: str) -> None:
-        if not self.config.model.attention.attends:
+        if not self.engine.attends:
             raise ConfigError(
                 f"{setting} goes by the attention, but this model was trained with "
                 f"model.attention.score={self.config.model.attention.score}. Leave it out"

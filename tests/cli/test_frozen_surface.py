@@ -8,9 +8,9 @@ from jumok.config import dotted_keys
 OPTIONS = {
     "train": "data --dev --preset --config --set --output --resume --skip-bad-lines",
     "predict": "model file --beam --n-best --prefix --choices --dictionary --format --encoding "
-    "--set --device",
-    "evaluate": "model data --format --beam --set --device",
-    "explain": "model text --output --head --beam --device",
+    "--set --ensemble --device",
+    "evaluate": "model data --format --beam --set --ensemble --device",
+    "explain": "model text --output --head --beam --ensemble --device",
     "config": "--print --schema --preset --set",
 }
 

@@ -21,8 +21,12 @@ app = typer.Typer(
 Model = Annotated[
     Path, typer.Argument(help="Model directory, or a run's directory.", show_default=False)
 ]
+Ensemble = Annotated[
+    Optional[list[Path]],  # noqa: UP045 - typer reads it
+    typer.Option("--ensemble", help="Another model to decide together with; may be given again."),
+]
 Presets = Annotated[
-    Optional[list[str]],  # noqa: UP045 - typer reads it
+    Optional[list[str]],  # noqa: UP045
     typer.Option("--preset", help="Preset; may be given again (task and architecture combine)."),
 ]
 Settings = Annotated[
@@ -172,6 +176,7 @@ def predict(
         str, typer.Option("--encoding", help="Text encoding of the input.")
     ] = "utf-8",
     set_: Settings = None,
+    ensemble: Ensemble = None,
     device: Device = "cpu",
 ) -> None:
     """Write the model's outputs for a file or for stdin, line by line as they come."""
@@ -180,7 +185,7 @@ def predict(
     from jumok.errors import InputError
     from jumok.predictor import load
 
-    predictor = load(model, device)
+    predictor = load([model, *(ensemble or ())], device)
     search = _search(beam, n_best, set_)
     answers = None if choices is None else list(source_lines(str(choices), encoding))
     words = None if dictionary is None else read_dictionary(dictionary, encoding)
@@ -218,6 +223,7 @@ def evaluate(
     ] = EvaluateFormat.table,
     beam: Beam = None,
     set_: Settings = None,
+    ensemble: Ensemble = None,
     device: Device = "cpu",
 ) -> None:
     """Judge a model's outputs on pairs, with every metric."""
@@ -227,7 +233,7 @@ def evaluate(
     from jumok.evaluation import evaluate_report
     from jumok.predictor import load
 
-    predictor = load(model, device)
+    predictor = load([model, *(ensemble or ())], device)
     settings = parse_settings(set_ or ())
     # these files need not look like the training files, so only what is said here holds
     reading = {key: settings.pop(key) for key in list(settings) if key in _EVALUATION_SETTINGS}
@@ -256,6 +262,7 @@ def explain(
         typer.Option("--head", min=1, help="Show one head of several; without it, their mean."),
     ] = None,
     beam: Beam = None,
+    ensemble: Ensemble = None,
     device: Device = "cpu",
 ) -> None:
     """Show where the model looked: source across, output down, weights as shades."""
@@ -263,7 +270,7 @@ def explain(
     from jumok.explain import write
     from jumok.predictor import load
 
-    predictor = load(model, device)
+    predictor = load([model, *(ensemble or ())], device)
     prediction = predictor.predict(text, **_search(beam))
     if output is None:
         print(show_attention(prediction, head))

@@ -17,6 +17,9 @@ class Engine(Protocol):
     target_vocab: int
     """Size of the target vocabulary."""
 
+    attends: bool
+    """Whether steps have attention."""
+
     def start(
         self,
         source: Int[np.ndarray, "batch src_len"],

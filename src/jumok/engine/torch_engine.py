@@ -42,6 +42,7 @@ class TorchEngine:
         self.model = model
         self.device = torch.device(device)
         self.target_vocab = model.decoder.embedding.table.num_embeddings
+        self.attends = model.decoder.attention is not None
 
     @torch.inference_mode()
     def start(
