@@ -15,19 +15,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jumok.evaluation import evaluate
     from jumok.prediction import Prediction
-    from jumok.predictor import Predictor, load
-    from jumok.training.run import resume, train
+    from jumok.predictor import LanguageModel, Predictor, load
+    from jumok.training.run import resume, train, train_lm
 
 __version__ = "0.1.0"
-__all__ = ["Prediction", "Predictor", "__version__", "evaluate", "load", "resume", "train"]
+__all__ = [
+    "LanguageModel",
+    "Prediction",
+    "Predictor",
+    "__version__",
+    "evaluate",
+    "load",
+    "resume",
+    "train",
+    "train_lm",
+]
 
 _HOMES = {
+    "LanguageModel": "jumok.predictor",
     "Prediction": "jumok.prediction",
     "Predictor": "jumok.predictor",
     "evaluate": "jumok.evaluation",
     "load": "jumok.predictor",
     "resume": "jumok.training.run",
     "train": "jumok.training.run",
+    "train_lm": "jumok.training.run",
 }
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -18,6 +19,7 @@ from jumok.constraints import Constraints
 from jumok.data import Copying, copy_row, pad, sorted_batches, source_ids, source_order
 from jumok.engine import Engine, EnsembleEngine, load_engine
 from jumok.errors import ConfigError, InputError
+from jumok.metrics import perplexity
 from jumok.prediction import Prediction
 from jumok.search import (
     CoveragePenalty,
@@ -25,6 +27,7 @@ from jumok.search import (
     Sampling,
     SearchState,
     Task,
+    Watch,
     beam_search,
     coverage_penalty,
     forced_search,
@@ -32,7 +35,7 @@ from jumok.search import (
     length_penalty,
     sample_search,
 )
-from jumok.text import BOS, EOS, PAD, UNK, Encoding, Speller, Tokenizer
+from jumok.text import BOS, EOS, PAD, SPECIALS, UNK, Encoding, Speller, Tokenizer
 
 
 def load(path: str | Path | Sequence[str | Path], device: str = "cpu") -> Predictor:
@@ -51,12 +54,14 @@ def load(path: str | Path | Sequence[str | Path], device: str = "cpu") -> Predic
         _check_alike(first, other)
     engines = [load_engine(bundle, device) for bundle in bundles]
     engine = EnsembleEngine(engines) if others else engines[0]
-    return Predictor(engine, first.source_tokenizer, first.target_tokenizer, first.config)
+    kind = LanguageModel if first.config.model.kind == "language_model" else Predictor
+    return kind(engine, first.source_tokenizer, first.target_tokenizer, first.config)
 
 
 def _check_alike(one: Bundle, other: Bundle) -> None:
     """Raise `ConfigError` unless two models read and write alike."""
     alike = {
+        "be of one kind (model.kind)": one.config.model.kind == other.config.model.kind,
         "cut the target into the same tokens": (
             one.target_tokenizer.to_json() == other.target_tokenizer.to_json()
         ),
@@ -100,6 +105,7 @@ class Predictor:
         self._forbidden[[PAD, BOS, UNK]] = True
         copies = config.model.attention.copy_tokens
         self._copying = Copying(source_tokenizer, target_tokenizer) if copies else None
+        self._reads = config.model.kind == "seq2seq"
 
     @overload
     def predict(
@@ -167,6 +173,12 @@ class Predictor:
             prefix,
             choices,
         )
+        if not self._reads and any(source):
+            raise InputError(
+                "This is a language model, which reads no source: it goes on with a text "
+                "(jumok generate MODEL --prompt TEXT)",
+                index=next(i for i, text in enumerate(source) if text),
+            )
         encodings = self._encode(list(source), settings)
         found: list[list[Hypothesis]] = [[] for _ in source]
         for batch in self._batches(encodings, settings.batch_size):
@@ -230,7 +242,7 @@ class Predictor:
         return encodings
 
     def _batches(self, encodings: Sequence[Encoding], batch_size: int) -> Iterator[list[int]]:
-        filled = [i for i, e in enumerate(encodings) if e.ids]
+        filled = [i for i, e in enumerate(encodings) if e.ids or not self._reads]
         lengths = np.array([len(encodings[i].ids) for i in filled], dtype=np.int64)
         for batch in sorted_batches(lengths, batch_size):
             yield [filled[i] for i in batch]
@@ -262,6 +274,7 @@ class Predictor:
         encodings: Sequence[Encoding],
         settings: SearchConfig,
         constraints: Constraints,
+        watch: Watch | None = None,
     ) -> list[list[Hypothesis]]:
         read = [encodings[i] for i in batch]
         state, lengths = self._start(read)
@@ -284,7 +297,7 @@ class Predictor:
                 [_generator(settings.seed, number, e.ids) for number in range(settings.n_best)]
                 for e in read
             ]
-            found = sample_search(step, state, task, sampling, generators)
+            found = sample_search(step, state, task, sampling, generators, watch)
         elif settings.beam == 1 and not settings.required:
             found = greedy_search(step, state, task)
         else:
@@ -402,6 +415,67 @@ class Predictor:
             feature_attention=None if beside is None else _mean_of_heads(beside)[:, order],
             copied=copied,
         )
+
+
+class LanguageModel(Predictor):
+    """A model of texts: it writes them, and says how probable they are. It reads no source."""
+
+    def generate(
+        self,
+        prompt: str = "",
+        n: int = 1,
+        watch: Callable[[int, str], None] | None = None,
+        **search: Any,
+    ) -> list[Prediction]:
+        """``n`` texts that begin with ``prompt``, drawn by chance (``search.sample``) if not said
+        otherwise.
+
+        ``watch(number, text)`` is told after every token how far a text has come, while they are
+        drawn. Keywords are fields of `SearchConfig`. Raises `InputError` for a prompt that the
+        vocabulary cannot write.
+        """
+        settings = self._settings({"sample": True, **search, "n_best": n})
+        constraints = Constraints(
+            self.target_tokenizer, self._speller, settings, self._forbidden, False, prompt
+        )
+        nothing = self.source_tokenizer.encode("")
+        written: list[list[int]] = [[] for _ in range(n)]
+
+        def told(outputs: Int[np.ndarray, "rows"], tokens: Int[np.ndarray, "rows"]) -> None:
+            for output, token in zip(outputs.tolist(), tokens.tolist(), strict=True):
+                written[output].append(token)
+                if watch is not None:
+                    watch(output, self.target_tokenizer.decode(written[output]))
+
+        [found] = self._search([0], [nothing], settings, constraints, told)
+        return [self._prediction(prompt, nothing, [one]) for one in found]
+
+    def perplexity(self, texts: Sequence[str], **search: Any) -> Perplexities:
+        """How surprised the model is by texts."""
+        forced = self.score([("", text) for text in texts], length_penalty="none", **search)
+        total = sum(one.score for one in forced)
+        # every text has an end, which is written too
+        characters = sum(len(unicodedata.normalize("NFC", text)) + 1 for text in texts)
+        words = sum(len(text.split()) + 1 for text in texts)
+        tokens = sum(len(one.tokens) for one in forced)
+        unknown = sum(one.tokens.count(SPECIALS[UNK]) for one in forced)
+        return Perplexities(
+            perplexity(total, tokens),
+            perplexity(total, characters),
+            perplexity(total, words),
+            100 * unknown / tokens,
+        )
+
+
+class Perplexities(NamedTuple):
+    """exp of the mean negative log-probability of a token, a character, or a word between spaces;
+    the end of a text is one of each. ``unknown``: per cent of tokens that the vocabulary lacks,
+    whose letters the model need not write, so that models can be compared only where it is 0."""
+
+    token: float
+    character: float
+    word: float
+    unknown: float
 
 
 def _mean_of_heads(

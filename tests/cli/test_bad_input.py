@@ -322,6 +322,15 @@ def test_bad_input_to_a_model(whole, tmp_path):
     for value in ("two", "null"):
         check(run_cli("predict", whole, "--set", f"search.n_best={value}", stdin=b"a\n"),
               ConfigError, "search.n_best")  # fmt: skip
+    check(run_cli("generate", whole), InputError, "is no language model", "jumok train-lm")
+    (tmp_path / "blank.txt").write_bytes(b"\n \n")
+    check(run_cli("train-lm", tmp_path / "blank.txt", "--output", tmp_path / "lm"), DataError,
+          "blank.txt", "texts were expected, one a line")  # fmt: skip
+    check(run_cli("train-lm", tmp_path / "blank.txt"), ConfigError, "--output DIRECTORY")
+    check(run_cli("train", tmp_path / "blank.txt", "--preset", "language-model", "--output",
+                  tmp_path / "lm"), ConfigError, "jumok train-lm FILE")  # fmt: skip
+    check(run_cli("train-lm", tmp_path / "blank.txt", "--output", tmp_path / "lm", "--set",
+                  "model.kind=seq2seq"), ConfigError, "Leave that as it is")  # fmt: skip
     (tmp_path / "words.tsv").write_bytes(b"a\tb\nc\n")
     replace = ("--set", "search.replace_unknown=true")
     check(run_cli("predict", whole, *replace, "--dictionary", tmp_path / "words.tsv", stdin=b"a\n"),

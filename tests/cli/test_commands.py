@@ -144,6 +144,53 @@ def test_unknown_letters_are_looked_up_in_a_dictionary(run, tmp_path):
     assert json.loads(result.out) == json.loads(json.dumps(same.to_dict()))
 
 
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """A language model of words that alternate, and its run."""
+    folder = tmp_path_factory.mktemp("lm")
+    (folder / "texts.txt").write_bytes(lines(*("가나" * n for n in range(1, 20)), "", "나가나가"))
+    settings = {"text.target.kind": "jamo", "model.decoder.hidden": 16, "train.max_epochs": 2}
+    result = run_cli("train-lm", folder / "texts.txt", "--output", folder / "run",
+                     *as_options(settings))  # fmt: skip
+    assert result.code == 0, result.err
+    assert "18 training texts, 2 validation texts" in result.err
+    assert "source:" not in result.err
+    return folder
+
+
+def test_texts_are_told_as_they_are_drawn(texts):
+    model = jumok.load(texts / "run")
+    options = {"temperature": 0.5, "top_k": 3, "top_p": 0.9, "seed": 5}
+    flags = [word for k, v in options.items() for word in (f"--{k.replace('_', '-')}", str(v))]
+    result = run_cli("generate", texts / "run", "--prompt", "가", "--n", "3", *flags)
+    found = model.generate("가", 3, **options)
+    assert result.out.splitlines() == [p.text for p in found]
+    assert all(line.startswith("가") for line in result.out.splitlines())
+
+
+def test_a_language_model_is_judged_on_texts(texts):
+    (texts / "test.txt").write_bytes(lines("가나가나", "나가"))
+    result = run_cli("evaluate", texts / "run", texts / "test.txt", "--format", "json")
+    found = jumok.load(texts / "run").perplexity(["가나가나", "나가"])
+    assert json.loads(result.out) == {**found._asdict(), "texts": 2}
+    table = run_cli("evaluate", texts / "run", texts / "test.txt").out.splitlines()
+    assert table[0] == "2 texts; unknown tokens: 0.00 %. Perplexity per"
+    assert table[1].split() == ["token", f"{found.token:.2f}"]
+
+
+def test_a_language_model_goes_on_and_shares_tokens(texts, run, tmp_path):
+    more = run_cli("train", "--resume", texts / "run", "--set", "train.max_epochs=3")
+    assert more.code == 0 and "done after" in more.err
+    written = lines(*(p.text for p in jumok.load(run).predict(["abc", "ba", "cab", "d"])), "가")
+    (tmp_path / "out.txt").write_bytes(written)
+    small = as_options({"model.decoder.hidden": 8, "train.max_epochs": 1})
+    shared = run_cli("train-lm", tmp_path / "out.txt", "--dev", tmp_path / "out.txt",
+                     "--tokens-of", run, "--output", tmp_path / "lm", *small)  # fmt: skip
+    assert shared.code == 0, shared.err
+    one, other = jumok.load(run).target_tokenizer, jumok.load(tmp_path / "lm").target_tokenizer
+    assert one.to_json() == other.to_json()
+
+
 def test_tsv_has_source_output_and_score(run):
     result = run_cli("predict", run, "--format", "tsv", "--n-best", "2", stdin=lines("abc", "b\tc"))
     rows = [line.split("\t") for line in result.out.splitlines()]

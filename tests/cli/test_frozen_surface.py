@@ -9,6 +9,8 @@ OPTIONS = {
     "train": "data --dev --preset --config --set --output --resume --skip-bad-lines",
     "predict": "model file --beam --n-best --prefix --choices --dictionary --format --encoding "
     "--set --ensemble --device",
+    "train-lm": "texts --dev --tokens-of --preset --config --set --output",
+    "generate": "model --prompt --n --temperature --top-k --top-p --seed --set --device",
     "evaluate": "model data --format --beam --set --ensemble --device",
     "explain": "model text --output --head --beam --ensemble --device",
     "config": "--print --schema --preset --set",
@@ -26,7 +28,7 @@ data.train data.dev data.format data.source_column data.target_column
 data.features_column data.encoding
 data.skip_bad_lines data.dev_fraction data.dev_seed data.reverse_source data.max_source_length
 data.max_target_length
-model.encoder.cell model.encoder.embedding model.encoder.hidden model.encoder.layers
+model.kind model.encoder.cell model.encoder.embedding model.encoder.hidden model.encoder.layers
 model.encoder.bidirectional model.encoder.features model.encoder.bidirectional_layers
 model.encoder.residual model.encoder.layer_norm model.encoder.dropout model.encoder.token_dropout
 model.decoder.cell model.decoder.embedding model.decoder.hidden model.decoder.layers

@@ -11,7 +11,7 @@ from jumok.config import Config, dotted_keys, load_preset, preset_names, read_tr
 from jumok.errors import ConfigError
 
 ARCHITECTURES = ["bahdanau2015", "cho2014", "lecture", "luong2015", "sutskever2014"]
-TASKS = ["chat", "g2p", "translation"]
+TASKS = ["chat", "g2p", "language-model", "translation"]
 
 
 def refused(*settings: str, presets: tuple[str, ...] = ()) -> str:

@@ -144,6 +144,84 @@ def train(
     )
 
 
+@app.command("train-lm")
+def train_lm(
+    texts: Annotated[
+        list[str], typer.Argument(metavar="TEXT...", help="Files of texts, one a line (or .gz).")
+    ],
+    dev: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--dev", help="File of validation texts; else a part is held out."),
+    ] = None,
+    tokens_of: Annotated[
+        Path | None,
+        typer.Option("--tokens-of", help="Model whose target tokens it shares; else its own."),
+    ] = None,
+    preset: Presets = None,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", help="YAML file of settings to begin with.")
+    ] = None,
+    set_: Settings = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="New directory for the run.")
+    ] = None,
+) -> None:
+    """Train a language model on texts; go on with one by jumok train --resume."""
+    import jumok
+    from jumok.errors import ConfigError
+
+    if output is None:
+        raise ConfigError("Say where the model should go: --output DIRECTORY")
+    jumok.train_lm(
+        texts,
+        dev=dev or (),
+        tokens_of=tokens_of,
+        preset=preset or (),
+        config_file=config_file,
+        settings=set_ or (),
+        output=output,
+    )
+
+
+@app.command()
+def generate(
+    model: Model,
+    prompt: Annotated[str, typer.Option("--prompt", help="What the texts begin with.")] = "",
+    n: Annotated[int, typer.Option("--n", min=1, max=1000, help="How many texts.")] = 1,
+    temperature: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--temperature", help="Under 1 more probable texts, above 1 bolder ones."),
+    ] = None,
+    top_k: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--top-k", help="Draw among so many most probable tokens."),
+    ] = None,
+    top_p: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--top-p", help="Draw among the fewest tokens with this probability."),
+    ] = None,
+    seed: Annotated[Optional[int], typer.Option("--seed", help="Of the draw.")] = None,  # noqa: UP045
+    set_: Settings = None,
+    device: Device = "cpu",
+) -> None:
+    """Write texts with a language model, a line each, as they are drawn."""
+    from jumok.cli.output import Telling
+    from jumok.errors import InputError
+    from jumok.predictor import LanguageModel, load
+
+    drawing = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+    search = _search(None, None, set_)
+    search |= {key: value for key, value in drawing.items() if value is not None}
+    predictor = load(model, device)
+    if not isinstance(predictor, LanguageModel):
+        raise InputError(
+            f"{model} is no language model: it writes outputs for sources (jumok predict). Train "
+            "one with jumok train-lm"
+        )
+    telling = Telling(n)
+    telling.end(predictor.generate(prompt, n, telling, **search))
+
+
 @app.command()
 def predict(
     model: Model,
@@ -226,12 +304,12 @@ def evaluate(
     ensemble: Ensemble = None,
     device: Device = "cpu",
 ) -> None:
-    """Judge a model's outputs on pairs, with every metric."""
-    from jumok.cli.output import render_scores
+    """Judge a model's outputs on pairs, with every metric; a language model on texts."""
+    from jumok.cli.output import render_perplexities, render_scores
     from jumok.config import parse_settings, resolve
-    from jumok.data import read_pairs
+    from jumok.data import read_pairs, read_texts
     from jumok.evaluation import evaluate_report
-    from jumok.predictor import load
+    from jumok.predictor import LanguageModel, load
 
     predictor = load([model, *(ensemble or ())], device)
     settings = parse_settings(set_ or ())
@@ -242,9 +320,14 @@ def evaluate(
     tokenize = config.evaluation.bleu_tokenize if own else None
     search = _search(beam, None, settings)
     features = predictor.config.model.encoder.features != "none"
-    read = read_pairs(data, config.data, features)
+    of_texts = isinstance(predictor, LanguageModel)
+    read = read_texts(data, config.data) if of_texts else read_pairs(data, config.data, features)
     if read.bad:
         print(f"{len(read.bad):,} bad lines skipped, the first: {read.bad[0]}", file=sys.stderr)
+    if isinstance(predictor, LanguageModel):
+        found = predictor.perplexity([pair.target for pair in read.pairs], **search)
+        print(render_perplexities(found, len(read.pairs), format_.value))
+        return
     report = evaluate_report(predictor, read.pairs, tokenize, **search)
     print(render_scores(report, format_.value))
 

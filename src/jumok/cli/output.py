@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 
 from jumok.evaluation import Report
 from jumok.explain import render_terminal
 from jumok.prediction import Prediction
+from jumok.predictor import Perplexities
 
 
 def render(prediction: Prediction, form: str) -> str:
@@ -38,6 +40,45 @@ def render_scores(report: Report, form: str) -> str:
         lines.append(f"{name:<12}{value:>9.2f}{unit}")
     lines += [f"{name}: {text}" for name, text in report.signatures.items()]
     return "\n".join(lines)
+
+
+def render_perplexities(found: Perplexities, texts: int, form: str) -> str:
+    """Perplexities as an aligned table, or as JSON."""
+    if form == "json":
+        return json.dumps({**found._asdict(), "texts": texts}, indent=2)
+    head = f"{texts:,} texts; unknown tokens: {found.unknown:.2f} %. Perplexity per"
+    units = ("token", "character", "word")
+    return "\n".join([head, *(f"{unit:<12}{getattr(found, unit):>9.2f}" for unit in units)])
+
+
+class Telling:
+    """Texts on stdout while they are drawn: the first as it comes, the others in their turn.
+
+    The end of a text is told only when it can no longer change: ᄀ may become 가, and 가 각.
+    """
+
+    def __init__(self, n: int) -> None:
+        self._texts = [""] * n
+        self._turn, self._told = 0, 0
+
+    def __call__(self, number: int, text: str) -> None:
+        """A text has come so far."""
+        self._texts[number] = text
+        if number == self._turn:
+            self._tell(_flat(text)[:-1])
+
+    def end(self, predictions: Sequence[Prediction]) -> None:
+        """All texts are there."""
+        for self._turn, prediction in enumerate(predictions):
+            self._tell(_flat(prediction.text))
+            sys.stdout.write("\n")
+            self._told = 0
+        sys.stdout.flush()
+
+    def _tell(self, text: str) -> None:
+        sys.stdout.write(text[self._told :])
+        sys.stdout.flush()
+        self._told = max(self._told, len(text))
 
 
 def show_attention(prediction: Prediction, head: int | None = None) -> str:

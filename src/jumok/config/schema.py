@@ -285,8 +285,11 @@ class AttentionConfig(Section):
 
 
 class ModelConfig(Section):
-    """Sizes and mechanisms of one encoder-decoder."""
+    """Sizes and mechanisms of one encoder-decoder, or of a decoder by itself."""
 
+    kind: Literal["seq2seq", "language_model"] = "seq2seq"
+    """`language_model` is the decoder alone: it reads no source, and is trained on texts
+    (`jumok train-lm`)."""
     encoder: EncoderConfig = EncoderConfig()
     """The source side."""
     decoder: DecoderConfig = DecoderConfig()
@@ -311,6 +314,17 @@ class ModelConfig(Section):
     @model_validator(mode="after")
     def _possible(self) -> ModelConfig:
         enc, dec, att = self.encoder, self.decoder, self.attention
+        if self.kind == "language_model":
+            for name, value, idle in (
+                ("model.attention.score", att.score, "none"),
+                ("model.decoder.bridge", dec.bridge, "zero"),
+                ("model.encoder.features", enc.features, "none"),
+            ):
+                if value != idle:
+                    raise ValueError(
+                        f"{name}={value} goes by a source, but model.kind=language_model has none. "
+                        f"Set {name}={idle}, or use the preset language-model"
+                    )
         if att.score in ("dot", "scaled_dot") and dec.hidden != enc.memory:
             raise ValueError(
                 f"model.attention.score={att.score} multiplies a decoder state with an encoder "
@@ -574,6 +588,11 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Config:
+        if self.model.kind == "language_model" and self.evaluation.metric != "perplexity":
+            raise ValueError(
+                f"evaluation.metric={self.evaluation.metric} judges outputs for sources, but "
+                "model.kind=language_model has none. Set evaluation.metric=perplexity"
+            )
         source, target = self.text.source, self.text.target
         settled = "auto" not in (source.kind, target.kind)
         if self.model.attention.copy_tokens and settled:

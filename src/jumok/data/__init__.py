@@ -9,7 +9,7 @@
 from jumok.data.batch import Batch, collate, pad
 from jumok.data.copying import Copying, copy_row
 from jumok.data.dataset import Dataset, encode_pairs, source_ids, source_order
-from jumok.data.readers import Pair, PairFile, read_pairs, read_sources
+from jumok.data.readers import Pair, PairFile, read_pairs, read_sources, read_texts
 from jumok.data.sampler import BucketSampler, sorted_batches
 from jumok.data.split import split_off_dev
 
@@ -26,6 +26,7 @@ __all__ = [
     "pad",
     "read_pairs",
     "read_sources",
+    "read_texts",
     "sorted_batches",
     "source_ids",
     "source_order",

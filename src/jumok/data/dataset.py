@@ -53,10 +53,12 @@ def encode_pairs(
     target_tok: Tokenizer,
     config: DataConfig,
     copy_tokens: bool = False,
+    least_source: int = 1,
 ) -> Dataset:
     """Encode ``pairs``, leaving out and counting those over ``config``'s lengths (in tokens).
 
-    With ``copy_tokens``, also what each source token would be copied as.
+    With ``copy_tokens``, also what each source token would be copied as. ``least_source`` is 0
+    where there are no sources, for a language model.
     """
     out = Dataset(target_vocab=target_tok.vocab_size)
     copying = Copying(source_tok, target_tok) if copy_tokens else None
@@ -72,7 +74,7 @@ def encode_pairs(
             copies, targets = _copies(copying, read, target_tok.encode_batch(texts[1]))
         for index, (pair, source, target) in enumerate(zip(chunk, sources, targets, strict=True)):
             fits = (
-                0 < len(source) <= config.max_source_length
+                least_source <= len(source) <= config.max_source_length
                 and 0 < len(target) <= config.max_target_length
             )
             if not fits:

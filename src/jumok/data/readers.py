@@ -64,6 +64,30 @@ def read_pairs(
     return read
 
 
+def read_texts(paths: Sequence[str | Path], config: DataConfig) -> PairFile:
+    """All texts of all ``paths``, one a line, as targets of empty sources; empty lines are none.
+
+    Raises `DataError` as `read_pairs` does.
+    """
+    read = PairFile([])
+    for path in map(Path, paths):
+        check_file(path)
+        texts: list[Pair] = []
+        bad: list[DataError] = []
+        for line in read_lines(path, config.encoding):
+            if isinstance(line, BadLine):
+                if not config.skip_bad_lines:
+                    raise line
+                bad.append(line)
+            elif line.text.strip():
+                texts.append(Pair("", line.text))
+        if not texts:
+            raise DataError("texts were expected, one a line, but there are none", path=path)
+        read.pairs.extend(texts)
+        read.bad.extend(bad)
+    return read
+
+
 def read_sources(source: str | Path | ByteStream, config: DataConfig) -> Iterator[str]:
     """Texts to predict from, one a line, of a file or an open binary stream, while it comes.
 

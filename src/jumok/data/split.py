@@ -17,16 +17,17 @@ def split_off_dev(
 ) -> tuple[list[Pair], list[Pair]]:
     """``pairs`` as (train, dev), with about ``fraction`` of them in dev, in file order.
 
-    Pairs with the same source stay on one side, so nothing in dev was seen in training. The choice
+    Pairs with the same source (texts without one: the same text) stay on one side, so nothing in
+    dev was seen in training. The choice
     depends on the pairs and ``seed`` only. Raises `DataError` where one side would be empty.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for i, pair in enumerate(pairs):
-        groups[unicodedata.normalize("NFC", pair.source)].append(i)
+        groups[unicodedata.normalize("NFC", pair.source or pair.target)].append(i)
     if len(groups) < 2:
         raise DataError(
             f"data.dev_fraction={fraction} holds out pairs for validation, which needs two "
-            f"different sources, but {len(groups)} came. Give more pairs, or a dev file"
+            f"different ones, but {len(groups)} came. Give more pairs, or a dev file"
         )
     dev = _choose(list(groups.values()), max(1, round(fraction * len(pairs))), seed)
     return (

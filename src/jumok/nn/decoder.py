@@ -142,6 +142,13 @@ class Decoder(nn.Module):
         keys = self.attention.keys(values)
         return Memory(self.attention.values(values), keys, mask, final, copies, mean, features)
 
+    def remember_nothing(self, batch: int) -> Memory:
+        """The memory of a language model: one position that nobody looks at, and zeros."""
+        like = self.embedding.table.weight
+        nothing = like.new_zeros(batch, 1, 1)
+        mask = torch.ones(batch, 1, dtype=torch.bool, device=like.device)
+        return Memory(nothing, None, mask, RNNState(nothing, None))
+
     def init_state(self, memory: Memory) -> DecoderState:
         """The state before the first token; what is fed in first is zeros (Luong 3.3)."""
         feed = None

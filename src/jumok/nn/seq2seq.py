@@ -14,7 +14,10 @@ from jumok.nn.rnn import RNN
 
 
 class Seq2Seq(nn.Module):
-    """An RNN encoder-decoder with or without attention.
+    """An RNN encoder-decoder with or without attention; without encoder, a language model.
+
+    That is p(y) = prod_t p(y_t | y_1 .. y_{t-1}), the decoder's recurrence from a state of zeros
+    (Mikolov et al. 2010); of its source, only the number of rows counts.
 
     Args:
         config: sizes and mechanisms.
@@ -30,7 +33,11 @@ class Seq2Seq(nn.Module):
         text_vocab: int | None = None,
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(config.encoder, source_vocab, text_vocab or source_vocab)
+        self.encoder = (
+            Encoder(config.encoder, source_vocab, text_vocab or source_vocab)
+            if config.kind == "seq2seq"
+            else None
+        )
         self.decoder = Decoder(config, target_vocab)
 
     def use_fast_roads(self, fast: bool) -> None:
@@ -51,6 +58,8 @@ class Seq2Seq(nn.Module):
         copies: Int[Tensor, "batch src_len"] | None = None,
     ) -> Memory:
         """Read the source (right-padded, every length at least 1). For ``copies`` see `Memory`."""
+        if self.encoder is None:
+            return self.decoder.remember_nothing(len(source))
         return self.decoder.remember(self.encoder(source, lengths), copies)
 
     def forward(

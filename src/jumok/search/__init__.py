@@ -21,6 +21,7 @@ from jumok.search.rules import (
 from jumok.search.sampling import Sampling, sample_search
 from jumok.search.step import Evidence, Hypothesis, SearchState, Step, StepFn
 from jumok.search.task import Task
+from jumok.search.walk import Watch
 
 __all__ = [
     "CoveragePenalty",
@@ -36,6 +37,7 @@ __all__ = [
     "Step",
     "StepFn",
     "Task",
+    "Watch",
     "avoids",
     "beam_search",
     "begins",

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 
 from jumok.search.step import Hypothesis, SearchState, StepFn
 from jumok.search.task import Task
-from jumok.search.walk import walk
+from jumok.search.walk import Watch, walk
 
 
 class Sampling(NamedTuple):
@@ -34,6 +34,7 @@ def sample_search(
     task: Task,
     sampling: Sampling,
     generators: Sequence[Sequence[np.random.Generator]],
+    watch: Watch | None = None,
 ) -> list[list[Hypothesis]]:
     """As many hypotheses for each row of ``state`` as it has ``generators``, as they were drawn.
 
@@ -54,7 +55,7 @@ def sample_search(
 
     found: list[list[Hypothesis]] = [[] for _ in generators]
     for which, hypothesis in zip(
-        source, walk(step, state.select(source), task, choose, source), strict=True
+        source, walk(step, state.select(source), task, choose, source, watch), strict=True
     ):
         if hypothesis is not None:
             found[which].append(hypothesis)

@@ -18,12 +18,17 @@ Choose = Callable[
 """``choose(scores, outputs, position)``: a token for each row. ``outputs`` says which it writes."""
 
 
+Watch = Callable[[Int[np.ndarray, "rows"], Int[np.ndarray, "rows"]], None]
+"""``watch(outputs, tokens)`` is told of every token as soon as it is there, and whose it is."""
+
+
 def walk(
     step: StepFn,
     state: SearchState,
     task: Task,
     choose: Choose,
     source: Int[np.ndarray, "outputs"] | None = None,
+    watch: Watch | None = None,
 ) -> list[Hypothesis | None]:
     """One hypothesis for each row of ``state``; None where the rules leave nothing.
 
@@ -49,6 +54,8 @@ def walk(
         going = np.flatnonzero(possible & (tokens != EOS) & ~at_limit)
         history.add(result.evidence, rows, tokens, result.log_probs[rows, tokens])
         history.keep(going)
+        if watch is not None:
+            watch(outputs[possible], tokens[possible])
         [last] = np.nonzero(ending)
         score = task.score(
             total[last],

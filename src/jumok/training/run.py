@@ -19,7 +19,15 @@ from jumok.config import (
     read_tree,
     resolve,
 )
-from jumok.data import Dataset, Pair, encode_pairs, read_pairs, split_off_dev
+from jumok.data import (
+    Dataset,
+    Pair,
+    PairFile,
+    encode_pairs,
+    read_pairs,
+    read_texts,
+    split_off_dev,
+)
 from jumok.engine.torch_engine import (
     TorchEngine,
     find_device,
@@ -40,6 +48,33 @@ from jumok.training.progress import ConsoleReporter
 from jumok.training.trainer import Trainer, make_sampler, total_steps
 
 Settings = Iterable[str] | Mapping[str, Any]
+
+
+def train_lm(
+    texts: str | Path | Sequence[str | Path] = (),
+    *,
+    output: str | Path,
+    dev: str | Path | Sequence[str | Path] = (),
+    preset: str | Sequence[str] = (),
+    config_file: str | Path | None = None,
+    settings: Settings = (),
+    tokens_of: str | Path | None = None,
+) -> Predictor:
+    """Train a language model on files of texts, one a line, and return the best one.
+
+    Args:
+        tokens_of: a model whose target side it is to share the tokens of, so that it can judge that
+            model's outputs (``search.lm_weight``); without it they are learnt from the texts.
+
+    The rest is as in `train`; the preset ``language-model`` comes before all others.
+    """
+    names = [preset] if isinstance(preset, str) else list(preset)
+    names = ["language-model", *(name for name in names if name != "language-model")]
+    config = _configure(texts, dev, names, config_file, settings)
+    if config.model.kind != "language_model":
+        raise ConfigError("A language model has model.kind=language_model. Leave that as it is")
+    given = None if tokens_of is None else read_bundle(tokens_of).target_tokenizer
+    return _train(config, Path(output), given)
 
 
 def train(
@@ -66,15 +101,32 @@ def train(
     Raises `ConfigError`, `DataError`, `StorageError`, and `Interrupted` on Ctrl-C.
     """
     names = [preset] if isinstance(preset, str) else list(preset)
-    config = resolve(names, settings, {} if config_file is None else read_tree(Path(config_file)))
+    config = _configure(data, dev, names, config_file, settings)
+    if config.model.kind == "language_model":
+        raise ConfigError(
+            "A language model is trained on texts and not on pairs: jumok train-lm FILE ..."
+        )
+    return _train(config, Path(output))
+
+
+def _configure(
+    data: str | Path | Sequence[str | Path],
+    dev: str | Path | Sequence[str | Path],
+    presets: Sequence[str],
+    config_file: str | Path | None,
+    settings: Settings,
+) -> Config:
+    config = resolve(presets, settings, {} if config_file is None else read_tree(Path(config_file)))
     files = config.data.model_copy(
         update={
             "train": _names(data) or _names(config.data.train),
             "dev": _names(dev) or _names(config.data.dev),
         }
     )
-    config = config.model_copy(update={"data": files})
-    folder = Path(output)
+    return config.model_copy(update={"data": files})
+
+
+def _train(config: Config, folder: Path, tokenizer: Tokenizer | None = None) -> Predictor:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"The output {folder} is a file. Give a new directory")
     if folder.exists() and any(folder.iterdir()):
@@ -86,10 +138,7 @@ def train(
     _try_metric(config)
     train_pairs, dev_pairs, report = _read(config)
     config = _settle(config, train_pairs)
-    tokenizers = (
-        _source_tokenizer(train_pairs, config),
-        train_tokenizer((p.target for p in train_pairs), config.text.target),
-    )
+    tokenizers = _tokenizers(train_pairs, config, tokenizer)
     corpus = _encode(train_pairs, dev_pairs, tokenizers, config, report)
     _fit(_new_model(config, tokenizers), config, corpus, folder)
     return load(folder, config.train.device)
@@ -170,20 +219,31 @@ def _read(config: Config) -> tuple[list[Pair], list[Pair], list[str]]:
         raise ConfigError(
             "There is nothing to train on: give a file of pairs, jumok train FILE ..."
         )
-    features = config.model.encoder.features != "none"
-    found = read_pairs(config.data.train, config.data, features)
+    found = _read_files(config.data.train, config)
     report = _skipped(found.bad)
     pairs = found.pairs
+    what = _what(config)
     if config.data.dev:
-        dev_file = read_pairs(config.data.dev, config.data, features)
+        dev_file = _read_files(config.data.dev, config)
         report += _skipped(dev_file.bad)
         dev_pairs = dev_file.pairs
     else:
         fraction = config.data.dev_fraction
         pairs, dev_pairs = split_off_dev(pairs, fraction, config.data.dev_seed)
-        report.append(f"no dev file was given: {fraction:.0%} of the pairs are held out")
-    report.append(f"{len(pairs):,} training pairs, {len(dev_pairs):,} validation pairs")
+        report.append(f"no dev file was given: {fraction:.0%} of the {what} are held out")
+    report.append(f"{len(pairs):,} training {what}, {len(dev_pairs):,} validation {what}")
     return pairs, dev_pairs[: config.train.validate_pairs], report
+
+
+def _read_files(paths: Sequence[str], config: Config) -> PairFile:
+    if config.model.kind == "language_model":
+        return read_texts(paths, config.data)
+    return read_pairs(paths, config.data, config.model.encoder.features != "none")
+
+
+def _what(config: Config) -> str:
+    """What it is trained on."""
+    return "texts" if config.model.kind == "language_model" else "pairs"
 
 
 def _skipped(bad: Sequence[DataError]) -> list[str]:
@@ -205,6 +265,19 @@ def _sources(pairs: Sequence[Pair], config: Config) -> _Sources:
         return _Sources([pair.source for pair in pairs], [])
     parts = [split_features(pair.source) for pair in pairs]
     return _Sources([part.text for part in parts], [part.features for part in parts])
+
+
+def _tokenizers(
+    pairs: Sequence[Pair], config: Config, given: Tokenizer | None
+) -> tuple[Tokenizer, Tokenizer]:
+    """Of the source and of the target. A language model has one, which may be ``given``."""
+    if config.model.kind == "language_model":
+        one = given or train_tokenizer((p.target for p in pairs), config.text.target)
+        return one, one
+    return (
+        _source_tokenizer(pairs, config),
+        train_tokenizer((p.target for p in pairs), config.text.target),
+    )
 
 
 def _source_tokenizer(pairs: Sequence[Pair], config: Config) -> Tokenizer:
@@ -238,10 +311,12 @@ def _encode(
     config: Config,
     report: list[str],
 ) -> Corpus:
-    for side, tokenizer, settings in (
-        ("source", tokenizers[0], config.text.source),
-        ("target", tokenizers[1], config.text.target),
-    ):
+    reads = config.model.kind != "language_model"
+    what = _what(config)
+    sides = [("target", tokenizers[1], config.text.target)]
+    if reads:
+        sides.insert(0, ("source", tokenizers[0], config.text.source))
+    for side, tokenizer, settings in sides:
         rates = [
             unknown_rate(tokenizer, [getattr(p, side) for p in pairs])
             for pairs in (train_pairs, dev_pairs)
@@ -251,14 +326,18 @@ def _encode(
             f"{settings.min_count}), unknown {rates[0]:.2%} of train, {rates[1]:.2%} of dev"
         )
     copies = config.model.attention.copy_tokens
-    train_set = encode_pairs(train_pairs, *tokenizers, config.data, copies)
-    dev_set = encode_pairs(dev_pairs, *tokenizers, config.data, copies)
+    train_set, dev_set = (
+        encode_pairs(some, *tokenizers, config.data, copies, least_source=int(reads))
+        for some in (train_pairs, dev_pairs)
+    )
     for name, dataset in (("training", train_set), ("validation", dev_set)):
         if dataset.dropped:
-            report.append(f"{dataset.dropped:,} {name} pairs left out: too long, or without tokens")
+            report.append(
+                f"{dataset.dropped:,} {name} {what} left out: too long, or without tokens"
+            )
         if not len(dataset):
             raise DataError(
-                f"None of the {dataset.dropped:,} {name} pairs can be used: all are longer than "
+                f"None of the {dataset.dropped:,} {name} {what} can be used: all are longer than "
                 f"data.max_source_length={config.data.max_source_length} or "
                 f"data.max_target_length={config.data.max_target_length} tokens. Raise these limits"
             )
