@@ -158,6 +158,14 @@ def texts(tmp_path_factory):
     return folder
 
 
+def test_the_card_of_a_language_model_says_nothing_of_a_source(texts):
+    card = (texts / "run" / "best" / "README.md").read_text(encoding="utf-8")
+    assert "An RNN language model" in card and "language-model" in card
+    for word in ("encoder", "attention", "source"):
+        assert word not in card
+    assert ".generate(" in card and "validation texts" in card
+
+
 def test_texts_are_told_as_they_are_drawn(texts):
     model = jumok.load(texts / "run")
     options = {"temperature": 0.5, "top_k": 3, "top_p": 0.9, "seed": 5}

@@ -14,6 +14,11 @@ from jumok.text import Tokenizer
 _SCORES = frozenset({"train_loss", "dev_loss", "dev_perplexity", *METRICS})
 """What of a validation record says how good the model is."""
 
+_TAGS = {
+    "seq2seq": ("seq2seq", "rnn", "attention"),
+    "language_model": ("language-model", "rnn"),
+}
+
 
 def model_card(
     config: Config,
@@ -26,7 +31,7 @@ def model_card(
     head = yaml.safe_dump(
         {
             "library_name": "jumok",
-            "tags": ["jumok", "seq2seq", "rnn", "attention", *config.presets],
+            "tags": ["jumok", *_TAGS[config.model.kind], *config.presets],
         },
         sort_keys=False,
     )
@@ -54,21 +59,38 @@ def model_card(
         f"| {name} | {value:.4g} |" for name, value in metrics.items() if name in _SCORES
     )
     scores = f"| | |\n|---|---|\n{scores}" if scores else "It was saved between two validations."
+    reads = config.model.kind == "seq2seq"
+    rows = {
+        "source": f"{source_tokenizer.kind} tokens, vocabulary {source_tokenizer.vocab_size}",
+        "target": f"{target_tokenizer.kind} tokens, vocabulary {target_tokenizer.vocab_size}",
+        "encoder": f"{direction}{enc.cell}, {enc.layers} x {enc.hidden}",
+        "decoder": f"{dec.cell}, {dec.layers} x {dec.hidden}",
+        "attention": attention,
+        "presets": ", ".join(config.presets) or "none",
+    }
+    of_source = ("source", "encoder", "attention")
+    table = "\n".join(
+        f"| {name} | {text} |" for name, text in rows.items() if reads or name not in of_source
+    )
+    title = "An RNN encoder-decoder" if reads else "An RNN language model"
+    use = (
+        'result = jumok.load("this directory").predict("a text of the kind it was trained on")\n'
+        "print(result.text, result.score, result.attention)"
+        if reads
+        else 'texts = jumok.load("this directory").generate("how it begins", n=3, seed=1)\n'
+        "print([one.text for one in texts])"
+    )
+    what = "pairs" if reads else "texts"
     return f"""---
 {head}---
 
-# An RNN encoder-decoder made with jumok
+# {title} made with jumok
 
 | | |
 |---|---|
-| source | {source_tokenizer.kind} tokens, vocabulary {source_tokenizer.vocab_size} |
-| target | {target_tokenizer.kind} tokens, vocabulary {target_tokenizer.vocab_size} |
-| encoder | {direction}{enc.cell}, {enc.layers} x {enc.hidden} |
-| decoder | {dec.cell}, {dec.layers} x {dec.hidden} |
-| attention | {attention} |
-| presets | {", ".join(config.presets) or "none"} |
+{table}
 
-## Scores when it was saved (on the validation pairs)
+## Scores when it was saved (on the validation {what})
 
 {scores}
 
@@ -77,7 +99,6 @@ def model_card(
 ```python
 import jumok
 
-result = jumok.load("this directory").predict("a text of the kind it was trained on")
-print(result.text, result.score, result.attention)
+{use}
 ```
 """
