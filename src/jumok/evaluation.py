@@ -100,5 +100,5 @@ def _items(predictor: Predictor, pairs: Pairs) -> tuple[list[str], list[list[str
 
 def _perplexity(predictor: Predictor, pairs: Pairs, **search: Any) -> float:
     """exp of the mean negative log-probability of a target token."""
-    forced = predictor.score(pairs, length_penalty="none", **search)
+    forced = predictor.score(pairs, length_penalty="none", lm_weight=0.0, **search)
     return perplexity(sum(p.score for p in forced), sum(len(p.tokens) for p in forced))

@@ -17,7 +17,7 @@ from jumok.bundle import Bundle, read_bundle
 from jumok.config import Config, SearchConfig, resolve
 from jumok.constraints import Constraints
 from jumok.data import Copying, copy_row, pad, sorted_batches, source_ids, source_order
-from jumok.engine import Engine, EnsembleEngine, load_engine
+from jumok.engine import Engine, EnsembleEngine, FusionEngine, load_engine
 from jumok.errors import ConfigError, InputError
 from jumok.metrics import perplexity
 from jumok.prediction import Prediction
@@ -38,12 +38,16 @@ from jumok.search import (
 from jumok.text import BOS, EOS, PAD, SPECIALS, UNK, Encoding, Speller, Tokenizer
 
 
-def load(path: str | Path | Sequence[str | Path], device: str = "cpu") -> Predictor:
+def load(
+    path: str | Path | Sequence[str | Path],
+    device: str = "cpu",
+    language_model: str | Path | None = None,
+) -> Predictor:
     """Load a model directory, or a run directory's best model; several are an ensemble.
 
-    The settings of an ensemble are those of its first model. Raises `BundleError` for a damaged
-    directory, `ConfigError` for models that cannot go together, and `MissingExtra` where torch is
-    absent.
+    The settings of an ensemble are those of its first model. A ``language_model`` of the same
+    target tokens judges outputs with ``search.lm_weight``. Raises `BundleError` for a damaged directory,
+    `ConfigError` for models that cannot go together, and `MissingExtra` where torch is absent.
     """
     paths = [path] if isinstance(path, str | Path) else list(path)
     if not paths:
@@ -52,10 +56,33 @@ def load(path: str | Path | Sequence[str | Path], device: str = "cpu") -> Predic
     first, *others = bundles
     for other in others:
         _check_alike(first, other)
+    judge = None if language_model is None else read_bundle(language_model)
+    if judge is not None:
+        _check_judge(first, judge)
     engines = [load_engine(bundle, device) for bundle in bundles]
     engine = EnsembleEngine(engines) if others else engines[0]
     kind = LanguageModel if first.config.model.kind == "language_model" else Predictor
-    return kind(engine, first.source_tokenizer, first.target_tokenizer, first.config)
+    return kind(
+        engine,
+        first.source_tokenizer,
+        first.target_tokenizer,
+        first.config,
+        None if judge is None else load_engine(judge, device),
+    )
+
+
+def _check_judge(model: Bundle, judge: Bundle) -> None:
+    """Raise `ConfigError` unless ``judge`` can say how probable the model's outputs are."""
+    if judge.config.model.kind != "language_model":
+        raise ConfigError(
+            f"{judge.path} is no language model. Train one: jumok train-lm TEXT... --tokens-of "
+            f"{model.path}"
+        )
+    if judge.target_tokenizer.to_json() != model.target_tokenizer.to_json():
+        raise ConfigError(
+            f"A language model that judges outputs must have the same tokens, but {judge.path} has "
+            f"others. Train it with jumok train-lm TEXT... --tokens-of {model.path}"
+        )
 
 
 def _check_alike(one: Bundle, other: Bundle) -> None:
@@ -96,8 +123,10 @@ class Predictor:
         source_tokenizer: Tokenizer,
         target_tokenizer: Tokenizer,
         config: Config,
+        judge: Engine | None = None,
     ) -> None:
         self.engine = engine
+        self.judge = judge
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
         self.config = config
@@ -206,9 +235,10 @@ class Predictor:
         found: list[Hypothesis | None] = [None] * len(pairs)
         lengths = np.array([len(e.ids) + 1 for e in encodings], dtype=np.int64)
         for batch in sorted_batches(lengths, settings.batch_size):
-            state, source_lengths = self._start([encodings[i] for i in batch])
+            engine = self._judged(settings)
+            state, source_lengths = self._start([encodings[i] for i in batch], engine)
             hypotheses = forced_search(
-                self.engine.step,
+                engine.step,
                 state,
                 [targets[i] for i in batch],
                 length_penalty(settings),
@@ -247,7 +277,20 @@ class Predictor:
         for batch in sorted_batches(lengths, batch_size):
             yield [filled[i] for i in batch]
 
-    def _start(self, encodings: Sequence[Encoding]) -> tuple[SearchState, np.ndarray]:
+    def _judged(self, settings: SearchConfig) -> Engine:
+        """The engine, with the language model where it has something to say."""
+        if not settings.lm_weight:
+            return self.engine
+        if self.judge is None:
+            raise ConfigError(
+                f"search.lm_weight={settings.lm_weight:g} is the weight of a language model, but "
+                "none came. Name one (--language-model), or leave the weight out"
+            )
+        return FusionEngine(self.engine, self.judge, settings.lm_weight)
+
+    def _start(
+        self, encodings: Sequence[Encoding], engine: Engine | None = None
+    ) -> tuple[SearchState, np.ndarray]:
         """The state that a search begins with, and the lengths of the sources."""
         reverse = self.config.data.reverse_source
         source, lengths = pad([source_ids(e.ids, reverse) for e in encodings])
@@ -255,7 +298,7 @@ class Predictor:
         if self._copying is not None:
             rows = [self._copying.source(e)[0] for e in encodings]
             copies, _ = pad([copy_row(row, reverse) for row in rows])
-        return self.engine.start(source, lengths, copies), lengths
+        return (engine or self.engine).start(source, lengths, copies), lengths
 
     def _extended(self, target: Encoding, source: Encoding) -> list[int]:
         """Target ids, those that can only be copied among them."""
@@ -277,7 +320,8 @@ class Predictor:
         watch: Watch | None = None,
     ) -> list[list[Hypothesis]]:
         read = [encodings[i] for i in batch]
-        state, lengths = self._start(read)
+        engine = self._judged(settings)
+        state, lengths = self._start(read, engine)
         limits = (settings.max_length_ratio * (lengths - 1)).astype(
             int
         ) + settings.max_length_offset
@@ -290,7 +334,7 @@ class Predictor:
             constraints.rules(batch, extra),
             self._coverage(settings, lengths),
         )
-        step = self.engine.step
+        step = engine.step
         if settings.sample:
             sampling = Sampling(settings.temperature, settings.top_k, settings.top_p)
             generators = [
@@ -309,7 +353,7 @@ class Predictor:
                 settings.n_best,
                 settings.groups,
                 settings.diversity,
-                same=self._text if settings.n_best > 1 else lambda tokens: tokens.tobytes(),
+                lambda ids, index: self._text(ids.tolist(), extra[index] if extra else ()),
             )
         for index, hypotheses in zip(batch, found, strict=True):
             if not hypotheses:
@@ -348,11 +392,19 @@ class Predictor:
                 f"model.attention.score={self.config.model.attention.score}. Leave it out"
             )
 
-    def _text(self, ids: Int[np.ndarray, "tgt_len"]) -> str | bytes:
-        """What outputs are told apart by; copied tokens are told apart by themselves."""
-        if (ids >= self.engine.target_vocab).any():
-            return ids.tobytes()
-        return self.target_tokenizer.decode(ids.tolist())
+    def _text(self, ids: Sequence[int], extra: Sequence[str]) -> str:
+        """What outputs are told apart by; ``extra`` are the tokens that can only be copied."""
+        return self.target_tokenizer.join(self._written(ids, extra))
+
+    def _written(self, ids: Sequence[int], extra: Sequence[str]) -> list[str]:
+        """The tokens of the text."""
+        size = self.engine.target_vocab
+        plain = self.target_tokenizer.tokens([i if i < size else UNK for i in ids])
+        return [
+            token if i < size else extra[i - size]
+            for i, token in zip(ids, plain, strict=True)
+            if i not in (PAD, BOS, EOS)
+        ]
 
     def _prediction(
         self,

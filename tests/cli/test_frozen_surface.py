@@ -8,11 +8,11 @@ from jumok.config import dotted_keys
 OPTIONS = {
     "train": "data --dev --preset --config --set --output --resume --skip-bad-lines",
     "predict": "model file --beam --n-best --prefix --choices --dictionary --format --encoding "
-    "--set --ensemble --device",
+    "--set --ensemble --language-model --device",
     "train-lm": "texts --dev --tokens-of --preset --config --set --output",
     "generate": "model --prompt --n --temperature --top-k --top-p --seed --set --device",
-    "evaluate": "model data --format --beam --set --ensemble --device",
-    "explain": "model text --output --head --beam --ensemble --device",
+    "evaluate": "model data --format --beam --set --ensemble --language-model --device",
+    "explain": "model text --output --head --beam --ensemble --language-model --device",
     "config": "--print --schema --preset --set",
 }
 
@@ -46,7 +46,7 @@ train.plateau_factor train.clip_norm train.label_smoothing train.coverage_loss t
 train.validate_every train.validate_pairs train.patience train.seed train.device train.threads
 train.precision train.fast
 search.beam search.n_best search.length_penalty search.length_alpha search.coverage_penalty
-search.min_length search.max_length_ratio search.max_length_offset
+search.lm_weight search.min_length search.max_length_ratio search.max_length_offset
 search.no_repeat_ngram search.repetition_penalty search.required search.forbidden
 search.groups search.diversity
 search.sample search.temperature search.top_k search.top_p search.seed

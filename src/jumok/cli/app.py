@@ -25,6 +25,10 @@ Ensemble = Annotated[
     Optional[list[Path]],  # noqa: UP045 - typer reads it
     typer.Option("--ensemble", help="Another model to decide together with; may be given again."),
 ]
+Judge = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--language-model", help="It judges outputs too, by search.lm_weight."),
+]
 Presets = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--preset", help="Preset; may be given again (task and architecture combine)."),
@@ -255,6 +259,7 @@ def predict(
     ] = "utf-8",
     set_: Settings = None,
     ensemble: Ensemble = None,
+    language_model: Judge = None,
     device: Device = "cpu",
 ) -> None:
     """Write the model's outputs for a file or for stdin, line by line as they come."""
@@ -263,7 +268,7 @@ def predict(
     from jumok.errors import InputError
     from jumok.predictor import load
 
-    predictor = load([model, *(ensemble or ())], device)
+    predictor = load([model, *(ensemble or ())], device, language_model)
     search = _search(beam, n_best, set_)
     answers = None if choices is None else list(source_lines(str(choices), encoding))
     words = None if dictionary is None else read_dictionary(dictionary, encoding)
@@ -302,6 +307,7 @@ def evaluate(
     beam: Beam = None,
     set_: Settings = None,
     ensemble: Ensemble = None,
+    language_model: Judge = None,
     device: Device = "cpu",
 ) -> None:
     """Judge a model's outputs on pairs, with every metric; a language model on texts."""
@@ -311,7 +317,7 @@ def evaluate(
     from jumok.evaluation import evaluate_report
     from jumok.predictor import LanguageModel, load
 
-    predictor = load([model, *(ensemble or ())], device)
+    predictor = load([model, *(ensemble or ())], device, language_model)
     settings = parse_settings(set_ or ())
     # these files need not look like the training files, so only what is said here holds
     reading = {key: settings.pop(key) for key in list(settings) if key in _EVALUATION_SETTINGS}
@@ -346,6 +352,7 @@ def explain(
     ] = None,
     beam: Beam = None,
     ensemble: Ensemble = None,
+    language_model: Judge = None,
     device: Device = "cpu",
 ) -> None:
     """Show where the model looked: source across, output down, weights as shades."""
@@ -353,7 +360,7 @@ def explain(
     from jumok.explain import write
     from jumok.predictor import load
 
-    predictor = load([model, *(ensemble or ())], device)
+    predictor = load([model, *(ensemble or ())], device, language_model)
     prediction = predictor.predict(text, **_search(beam))
     if output is None:
         print(show_attention(prediction, head))

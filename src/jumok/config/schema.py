@@ -472,6 +472,9 @@ class SearchConfig(Section):
     coverage_penalty: float = Field(default=0.0, ge=0)
     """Rank outputs lower that never looked at parts of the source: beta of Wu et al. 2016, eq. 14;
     0 is off."""
+    lm_weight: float = Field(default=0.0, ge=0)
+    """How much a language model given beside has to say: its log-probabilities, times this, are
+    added to the model's (Gulcehre et al. 2015); 0 is off."""
     min_length: int = Field(default=0, ge=0, le=10_000)
     """An output has at least so many tokens."""
     max_length_ratio: float = Field(default=2.0, ge=0, le=100)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from jumok.bundle import Bundle
 from jumok.engine.base import Engine
 from jumok.engine.ensemble import EnsembleEngine
+from jumok.engine.fusion import FusionEngine
 from jumok.errors import MissingExtra
 
-__all__ = ["Engine", "EnsembleEngine", "load_engine"]
+__all__ = ["Engine", "EnsembleEngine", "FusionEngine", "load_engine"]
 
 
 def load_engine(bundle: Bundle, device: str = "cpu") -> Engine:

@@ -37,8 +37,8 @@ from jumok.search.step import Hypothesis, SearchState, StepFn
 from jumok.search.task import Task, looked
 from jumok.text import BOS, EOS
 
-Same = Callable[[Int[np.ndarray, "tgt_len"]], Hashable]
-"""``same(tokens)`` is equal for hypotheses of which one is enough."""
+Same = Callable[[Int[np.ndarray, "tgt_len"], int], Hashable]
+"""``same(tokens, source)`` is equal for hypotheses of a source of which one is enough."""
 
 
 def beam_search(
@@ -49,7 +49,7 @@ def beam_search(
     n_best: int = 1,
     groups: int = 1,
     diversity: float = 0.0,
-    same: Same = lambda tokens: tokens.tobytes(),
+    same: Same = lambda tokens, source: tokens.tobytes(),
 ) -> list[list[Hypothesis]]:
     """Up to ``n_best`` hypotheses per row of ``state``, best first; no two of them the ``same``.
 
@@ -69,7 +69,7 @@ def beam_search(
     )
     if groups > 1:
         state = state.select(np.arange(batch).repeat(groups))
-    history, done = History(), _Done(cells, n_best, same)
+    history, done = History(), _Done(batch, groups, n_best, same)
     while len(live.cell):
         source = live.cell // groups
         result = step(live.token, state)
@@ -103,7 +103,7 @@ def beam_search(
             guides[keep],
             None if seen is None else seen[keep],
         )
-    return done.best(history, batch, groups, n_best)
+    return done.best(history)
 
 
 class _Live(NamedTuple):
@@ -212,9 +212,10 @@ def _ranks(*keys: Int[np.ndarray, "sorted"]) -> Int[np.ndarray, "sorted"]:
 class _Done:
     """The hypotheses that have ended, by the cell they were found in."""
 
-    def __init__(self, cells: int, wanted: int, same: Same) -> None:
+    def __init__(self, batch: int, groups: int, wanted: int, same: Same) -> None:
+        cells = batch * groups
         self.count = np.zeros(cells, dtype=np.int64)
-        self._wanted, self._same = wanted, same
+        self._batch, self._groups, self._wanted, self._same = batch, groups, wanted, same
         self._ends = [Ends.none()]
         self._cell = [np.zeros(0, dtype=np.int64)]
         self._complete = [np.zeros(0, dtype=bool)]
@@ -240,7 +241,7 @@ class _Done:
             return
         tokens = history.tokens(ends.pick(complete))
         for where, value, written in zip(cell[complete], score[complete], tokens, strict=True):
-            known, key = self._known[where], self._same(written)
+            known, key = self._known[where], self._same(written, int(where) // self._groups)
             known[key] = max(float(value), known.get(key, -np.inf))
             if len(known) >= self._wanted:
                 self._least[where] = sorted(known.values())[-self._wanted]
@@ -256,10 +257,9 @@ class _Done:
         np.maximum.at(highest, cell[going], ceiling[going])
         return (self._least >= highest)[cell]
 
-    def best(
-        self, history: History, batch: int, groups: int, n_best: int
-    ) -> list[list[Hypothesis]]:
+    def best(self, history: History) -> list[list[Hypothesis]]:
         """What was found for each source."""
+        batch, groups = self._batch, self._groups
         ends, cell = Ends.join(self._ends), np.concatenate(self._cell)
         cut = ~np.concatenate(self._complete)
         order = np.lexsort((-ends.score, cut, cell))
@@ -271,8 +271,8 @@ class _Done:
         known: list[set[Hashable]] = [set() for _ in range(batch)]
         for end in order.tolist():
             source = cell[end] // groups
-            key = self._same(tokens[end])
-            if len(chosen[source]) < n_best and key not in known[source]:
+            key = self._same(tokens[end], int(source))
+            if len(chosen[source]) < self._wanted and key not in known[source]:
                 known[source].add(key)
                 chosen[source].append(end)
         flat = np.array([end for some in chosen for end in some], dtype=np.int64)
