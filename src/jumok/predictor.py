@@ -46,8 +46,10 @@ def load(
     """Load a model directory, or a run directory's best model; several are an ensemble.
 
     The settings of an ensemble are those of its first model. A ``language_model`` of the same
-    target tokens judges outputs with ``search.lm_weight``. Raises `BundleError` for a damaged directory,
-    `ConfigError` for models that cannot go together, and `MissingExtra` where torch is absent.
+    target tokens judges outputs with ``search.lm_weight``.
+
+    Raises `BundleError` for a damaged directory, `ConfigError` for models that cannot go together,
+    and `MissingExtra` where torch is absent.
     """
     paths = [path] if isinstance(path, str | Path) else list(path)
     if not paths:
