@@ -50,9 +50,11 @@ class Constraints:
         self._speller = speller
         self._one_for_all = isinstance(prefix, str)
         prefixes = [prefix] if isinstance(prefix, str) else prefix
-        self._prefixes = None
+        self._prefixes = self._begun = None
         if prefixes is not None:
-            self._prefixes = [(speller.cut(one), speller.joining(one)) for one in prefixes]
+            self._prefixes = list(prefixes)
+            self._begun = [len(ids) for ids in tokenizer.encode_ids(self._prefixes)]
+        self._least = settings.min_length
         self._choices = None if choices is None else _answers(tokenizer, choices)
         self._plain = _plain_rules(settings, forbidden)
         if not copies:  # what can be copied depends on the source
@@ -68,7 +70,13 @@ class Constraints:
     @property
     def longest(self) -> int:
         """Tokens that an output must be allowed to have, EOS counted."""
-        return 1 + max(map(len, self._choices or [[]]))
+        return 1 + max(self._least, *map(len, self._choices or [[]]))
+
+    def begun(self, sources: Sequence[int]) -> Int[np.ndarray, "batch"]:
+        """Tokens of each source's prefix, as the tokenizer cuts it."""
+        if self._begun is None:
+            return np.zeros(len(sources), dtype=np.int64)
+        return np.array([self._begun[0 if self._one_for_all else i] for i in sources])
 
     def rules(self, sources: Sequence[int], extra: Sequence[Sequence[str]] | None) -> Rules:
         """For a batch of the call's sources; ``extra`` are the tokens beyond the vocabulary that
@@ -80,8 +88,10 @@ class Constraints:
             automata.append(self._avoided)
         if self._prefixes is not None:
             own = [self._prefixes[0 if self._one_for_all else source] for source in sources]
-            wanted, joining = zip(*own, strict=True)
-            automata.append(begins(wanted, self._speller.skipped, joining))
+            copied = [[]] * len(own) if extra is None else extra
+            joining = [self._speller.joining(*one) for one in zip(own, copied, strict=True)]
+            units = [self._speller.cut(prefix) for prefix in own]
+            automata.append(begins(units, self._speller.skipped, joining))
         guides = [Guide(automaton, spelling) for automaton in automata]
         if self._choices is not None:
             tokens = np.arange(len(self._speller.vocabulary))
@@ -134,6 +144,8 @@ def _writable(speller: Speller, text: str, what: str, index: int | None = None) 
 
 
 def _answers(tokenizer: Tokenizer, choices: Sequence[str]) -> list[list[int]]:
+    if isinstance(choices, str):
+        raise InputError(f"Choices are a list of texts, but one text came ({choices!r:.60})")
     if not choices:
         raise InputError("There must be something to choose from, but no choice came")
     encoded = tokenizer.encode_batch(list(choices))

@@ -17,7 +17,7 @@ from jumok.metrics import (
     perplexity,
     score_outputs,
 )
-from jumok.predictor import Predictor
+from jumok.predictor import OF_THE_MODEL, Predictor
 from jumok.text import unknown_rate
 
 Pairs = Sequence[tuple[str, str]]
@@ -100,5 +100,7 @@ def _items(predictor: Predictor, pairs: Pairs) -> tuple[list[str], list[list[str
 
 def _perplexity(predictor: Predictor, pairs: Pairs, **search: Any) -> float:
     """exp of the mean negative log-probability of a target token."""
-    forced = predictor.score(pairs, length_penalty="none", lm_weight=0.0, **search)
-    return perplexity(sum(p.score for p in forced), sum(len(p.tokens) for p in forced))
+    forced = predictor.score(pairs, **OF_THE_MODEL, **search)
+    return perplexity(
+        sum(sum(p.token_log_probs) for p in forced), sum(len(p.tokens) for p in forced)
+    )

@@ -23,8 +23,9 @@ class Prediction:
     sum to 1; it is None for a model without attention. Where a model has several heads,
     ``attention`` is their mean and ``attention_heads`` has each; else that is None. ``copied``
     has, for a model that can copy, the source position that each token was copied from, and None
-    for a token that was not copied. ``feature_attention`` is there where a model reads features
-    apart: as much again, over these alone.
+    for a token that was not copied; so too where unknown tokens were replaced. Ensembles, and
+    models beside a language model, do not tell it. ``feature_attention`` is there where a model
+    reads features apart: as much again, over these alone.
     """
 
     source: str

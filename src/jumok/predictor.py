@@ -35,7 +35,10 @@ from jumok.search import (
     length_penalty,
     sample_search,
 )
-from jumok.text import BOS, EOS, PAD, SPECIALS, UNK, Encoding, Speller, Tokenizer
+from jumok.text import BOS, EOS, PAD, SPACE, SPECIALS, UNK, Encoding, Speller, Tokenizer
+
+OF_THE_MODEL = {"lm_weight": 0.0, "coverage_penalty": 0.0}
+"""Search settings under which `Predictor.score` gives the model's own probabilities."""
 
 
 def load(
@@ -137,6 +140,8 @@ class Predictor:
         copies = config.model.attention.copy_tokens
         self._copying = Copying(source_tokenizer, target_tokenizer) if copies else None
         self._reads = config.model.kind == "seq2seq"
+        # from a mean of members, or beside a judge, it cannot be told what made a token probable
+        self._tells_copies = judge is None and not isinstance(engine, EnsembleEngine)
 
     @overload
     def predict(
@@ -189,6 +194,11 @@ class Predictor:
                 [source], prefix=one, choices=choices, dictionary=dictionary, **search
             )[0]
         settings = self._settings(search)
+        if self.judge is not None and not settings.lm_weight:
+            raise ConfigError(
+                "A language model came to judge outputs, but search.lm_weight=0 gives it no say. "
+                "Set that (to 0.2, say), or leave the language model out"
+            )
         replaced = self._replaced(settings, dictionary)
         if not (prefix is None or isinstance(prefix, str) or len(prefix) == len(source)):
             raise InputError(
@@ -204,12 +214,7 @@ class Predictor:
             prefix,
             choices,
         )
-        if not self._reads and any(source):
-            raise InputError(
-                "This is a language model, which reads no source: it goes on with a text "
-                "(jumok generate MODEL --prompt TEXT)",
-                index=next(i for i, text in enumerate(source) if text),
-            )
+        self._check_readable(source)
         encodings = self._encode(list(source), settings)
         found: list[list[Hypothesis]] = [[] for _ in source]
         for batch in self._batches(encodings, settings.batch_size):
@@ -228,6 +233,7 @@ class Predictor:
         A token that the target vocabulary lacks, and that cannot be copied, is scored as ``<unk>``.
         """
         settings = self._settings(search)
+        self._check_readable([source for source, _ in pairs])
         encodings = self._encode([source for source, _ in pairs], settings)
         written = self.target_tokenizer.encode_batch([target for _, target in pairs])
         targets = [
@@ -252,6 +258,14 @@ class Predictor:
             replace(self._prediction(source, encoding, [h] if h else []), text=target)
             for (source, target), encoding, h in zip(pairs, encodings, found, strict=True)
         ]
+
+    def _check_readable(self, sources: Sequence[str]) -> None:
+        if not self._reads and any(sources):
+            raise InputError(
+                "This is a language model, which reads no source: it goes on with a text "
+                "(jumok generate MODEL --prompt TEXT)",
+                index=next(i for i, text in enumerate(sources) if text),
+            )
 
     def _settings(self, search: Mapping[str, Any]) -> SearchConfig:
         if not search:
@@ -282,7 +296,7 @@ class Predictor:
     def _judged(self, settings: SearchConfig) -> Engine:
         """The engine, with the language model where it has something to say."""
         if not settings.lm_weight:
-            return self.engine
+            return self.engine  # as training and perplexities want it
         if self.judge is None:
             raise ConfigError(
                 f"search.lm_weight={settings.lm_weight:g} is the weight of a language model, but "
@@ -331,7 +345,7 @@ class Predictor:
         if self._copying is not None:
             extra = [self._copying.source(encoding)[1] for encoding in read]
         task = Task(
-            np.maximum(limits, constraints.longest),
+            np.maximum(limits + constraints.begun(batch), constraints.longest),
             length_penalty(settings),
             constraints.rules(batch, extra),
             self._coverage(settings, lengths),
@@ -358,10 +372,10 @@ class Predictor:
                 lambda ids, index: self._text(ids.tolist(), extra[index] if extra else ()),
             )
         for index, hypotheses in zip(batch, found, strict=True):
-            if not hypotheses:
+            if not hypotheses or (settings.sample and len(hypotheses) < settings.n_best):
                 raise InputError(
-                    "No output of the model meets all that is asked (required and forbidden "
-                    "phrases, prefix, lengths, repetitions). Ask for less, widen search.beam, or "
+                    "The search found no output that meets all that is asked (required and "
+                    "forbidden phrases, prefix, repetitions). Ask for less, widen search.beam, or "
                     "raise search.max_length_offset",
                     index=index,
                 )
@@ -385,7 +399,8 @@ class Predictor:
                 )
             return None
         self._must_attend("search.replace_unknown")
-        return dictionary or {}
+        words = dictionary or {}
+        return {self.source_tokenizer.normalise(key): word for key, word in words.items()}
 
     def _must_attend(self, setting: str) -> None:
         if not self.engine.attends:
@@ -421,10 +436,23 @@ class Predictor:
         order = source_order(len(encoding.ids), self.config.data.reverse_source)
         copying = self._copying
         copies, extra = ([], []) if copying is None else copying.source(encoding)
+        is_text = [i < self.source_tokenizer.text_size for i in encoding.ids]  # and not a feature
         best, *others = [
-            self._one(source, source_tokens, copies, extra, order, h, replaced) for h in hypotheses
+            self._one(source, source_tokens, copies, extra, order, h, replaced, is_text)
+            for h in hypotheses
         ]
+        if replaced is not None:  # what differed before may say the same now
+            first = {one.text: one for one in reversed([best, *others])}
+            others = [one for one in others if first[one.text] is one]
         return replace(best, alternatives=others)
+
+    def _replacement(self, token: str, replaced: Mapping[str, str]) -> str:
+        """What stands for an unknown token: a source token as the target spells it."""
+        plain = self.source_tokenizer.join([token])
+        word = replaced.get(plain, plain)
+        starts = token.startswith(SPACE) or self.source_tokenizer.kind in ("word", "split")
+        inside = self.target_tokenizer.kind in ("bpe", "unigram")
+        return SPACE + word if inside and starts else word
 
     def _one(
         self,
@@ -435,6 +463,7 @@ class Predictor:
         order: Int[np.ndarray, "src_len"],
         found: Hypothesis,
         replaced: Mapping[str, str] | None,
+        is_text: Sequence[bool],
     ) -> Prediction:
         ids = found.tokens.tolist()
         tokens = [
@@ -449,11 +478,13 @@ class Predictor:
             attention = _mean_of_heads(looked)[:, order]
             if looked.ndim == 3:
                 heads = looked.swapaxes(0, 1)[..., order]
-        copied = None if attention is None else _copied(found, attention, [*copies, EOS])
+        copied = None
+        if attention is not None and self._tells_copies:
+            copied = _copied(found, attention, [*copies, EOS])
         if replaced is not None and attention is not None:
             for place in np.flatnonzero(found.tokens == UNK):
-                most = int(attention[place, :-1].argmax())
-                tokens[place] = replaced.get(source_tokens[most], source_tokens[most])
+                most = int(np.where(is_text, attention[place, :-1], -1.0).argmax())
+                tokens[place] = self._replacement(source_tokens[most], replaced)
                 copied = copied or [None] * len(ids)
                 copied[place] = most
         words = [token for i, token in zip(ids, tokens, strict=True) if i not in (PAD, BOS, EOS)]
@@ -488,7 +519,10 @@ class LanguageModel(Predictor):
         drawn. Keywords are fields of `SearchConfig`. Raises `InputError` for a prompt that the
         vocabulary cannot write.
         """
+        if "n_best" in search:
+            raise ConfigError("n says how many texts are written; leave search.n_best out")
         settings = self._settings({"sample": True, **search, "n_best": n})
+        self._replaced(settings, None)
         constraints = Constraints(
             self.target_tokenizer, self._speller, settings, self._forbidden, False, prompt
         )
@@ -504,10 +538,12 @@ class LanguageModel(Predictor):
         [found] = self._search([0], [nothing], settings, constraints, told)
         return [self._prediction(prompt, nothing, [one]) for one in found]
 
-    def perplexity(self, texts: Sequence[str], **search: Any) -> Perplexities:
+    def perplexity(self, texts: Sequence[str]) -> Perplexities:
         """How surprised the model is by texts."""
-        forced = self.score([("", text) for text in texts], length_penalty="none", **search)
-        total = sum(one.score for one in forced)
+        if not texts:
+            raise InputError("There must be a text to be surprised by, but none came")
+        forced = self.score([("", text) for text in texts], **OF_THE_MODEL)
+        total = sum(sum(one.token_log_probs) for one in forced)
         # every text has an end, which is written too
         characters = sum(len(unicodedata.normalize("NFC", text)) + 1 for text in texts)
         words = sum(len(text.split()) + 1 for text in texts)

@@ -330,7 +330,7 @@ def test_bad_input_to_a_model(whole, tmp_path):
     check(run_cli("train", tmp_path / "blank.txt", "--preset", "language-model", "--output",
                   tmp_path / "lm"), ConfigError, "jumok train-lm FILE")  # fmt: skip
     check(run_cli("train-lm", tmp_path / "blank.txt", "--output", tmp_path / "lm", "--set",
-                  "model.kind=seq2seq"), ConfigError, "Leave that as it is")  # fmt: skip
+                  "model.kind=seq2seq"), ConfigError, "leave that as it is")  # fmt: skip
     (tmp_path / "words.tsv").write_bytes(b"a\tb\nc\n")
     replace = ("--set", "search.replace_unknown=true")
     check(run_cli("predict", whole, *replace, "--dictionary", tmp_path / "words.tsv", stdin=b"a\n"),

@@ -127,7 +127,7 @@ def test_outputs_begin_with_a_prefix_and_are_among_the_choices(run, tmp_path):
         model.predict("abc", prefix=letter * 2).text, "", model.predict("d", prefix=letter * 2).text
     ]  # fmt: skip
     assert begun.out.startswith(letter * 2)
-    (tmp_path / "choices.txt").write_bytes(lines(letter, letter * 3))
+    (tmp_path / "choices.txt").write_bytes(lines(letter, "", letter * 3, ""))
     chosen = run_cli("predict", run, "--choices", tmp_path / "choices.txt", "--n-best", "2",
                      stdin=lines("abc", "d"))  # fmt: skip
     assert sorted(chosen.out.splitlines()) == sorted([letter, letter * 3] * 2)
@@ -181,6 +181,8 @@ def test_a_language_model_is_judged_on_texts(texts):
     result = run_cli("evaluate", texts / "run", texts / "test.txt", "--format", "json")
     found = jumok.load(texts / "run").perplexity(["가나가나", "나가"])
     assert json.loads(result.out) == {**found._asdict(), "texts": 2}
+    refused = run_cli("evaluate", texts / "run", texts / "test.txt", "--beam", "3")
+    assert refused.code == 3 and "without any search: leave search.beam out" in refused.err
     table = run_cli("evaluate", texts / "run", texts / "test.txt").out.splitlines()
     assert table[0] == "2 texts; unknown tokens: 0.00 %. Perplexity per"
     assert table[1].split() == ["token", f"{found.token:.2f}"]
@@ -189,6 +191,10 @@ def test_a_language_model_is_judged_on_texts(texts):
 def test_a_language_model_goes_on_and_shares_tokens(texts, run, tmp_path):
     more = run_cli("train", "--resume", texts / "run", "--set", "train.max_epochs=3")
     assert more.code == 0 and "done after" in more.err
+    again = run_cli("train-lm", texts / "texts.txt", "--config", texts / "run" / "config.yaml",
+                    "--output", tmp_path / "again", "--set", "train.max_epochs=1")  # fmt: skip
+    assert again.code == 0, again.err
+    assert jumok.load(tmp_path / "again").config.model == jumok.load(texts / "run").config.model
     written = lines(*(p.text for p in jumok.load(run).predict(["abc", "ba", "cab", "d"])), "가")
     (tmp_path / "out.txt").write_bytes(written)
     small = as_options({"model.decoder.hidden": 8, "train.max_epochs": 1})

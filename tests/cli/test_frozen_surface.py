@@ -12,7 +12,7 @@ OPTIONS = {
     "train-lm": "texts --dev --tokens-of --preset --config --set --output",
     "generate": "model --prompt --n --temperature --top-k --top-p --seed --set --device",
     "evaluate": "model data --format --beam --set --ensemble --language-model --device",
-    "explain": "model text --output --head --beam --ensemble --language-model --device",
+    "explain": "model text --output --head --beam --set --ensemble --language-model --device",
     "config": "--print --schema --preset --set",
 }
 

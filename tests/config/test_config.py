@@ -33,7 +33,18 @@ def test_every_preset_resolves_and_survives_yaml(name: str) -> None:
     assert resolve(base=yaml.safe_load(config.to_yaml())) == config
 
 
-@pytest.mark.parametrize(("task", "architecture"), list(itertools.product(TASKS, ARCHITECTURES)))
+OF_SOURCES = [task for task in TASKS if task != "language-model"]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_language_model_has_none_of_the_architectures(architecture: str) -> None:
+    with pytest.raises(ConfigError, match="goes by a source, but"):
+        resolve(["language-model", architecture])
+
+
+@pytest.mark.parametrize(
+    ("task", "architecture"), list(itertools.product(OF_SOURCES, ARCHITECTURES))
+)
 def test_a_task_and_an_architecture_combine_in_any_order(task: str, architecture: str) -> None:
     config = resolve([task, architecture])
     other = resolve([architecture, task])

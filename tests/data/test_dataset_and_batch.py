@@ -105,6 +105,15 @@ def test_split_is_a_partition_by_source(pairs, fraction, seed):
     assert (train, dev) == split_off_dev(pairs, fraction, seed)
 
 
+def test_texts_without_a_source_are_split_by_themselves():
+    texts = [Pair("", text) for text in "abcaab"]
+    train, dev = split_off_dev(texts, 0.3, 1)
+    assert sorted(train + dev) == sorted(texts) and train and dev
+    assert not set(train) & set(dev)
+    with pytest.raises(DataError, match="two different texts, but 1 came"):
+        split_off_dev([Pair("", "a")] * 3, 0.3, 1)
+
+
 def test_split_keeps_the_share_the_order_and_the_seed():
     pairs = [Pair(f"s{i}", "t") for i in range(1000)]
     train, dev = split_off_dev(pairs, 0.1, 1)

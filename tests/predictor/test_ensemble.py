@@ -45,6 +45,7 @@ def test_probabilities_and_attention_are_the_means(kinds, seed, pair) -> None:
     each = [one.score([pair])[0] for one in some]
     mean = np.log(np.mean([np.exp(p.token_log_probs) for p in each], axis=0))
     np.testing.assert_allclose(forced.token_log_probs, mean, atol=1e-9)
+    assert forced.copied is None
     shown = [p.attention for p in each if p.attention is not None]
     if not shown:
         assert forced.attention is None

@@ -141,6 +141,15 @@ def test_what_it_cannot_do_is_said() -> None:
     assert caught.value.index == 1
     with pytest.raises(InputError, match="no token of its vocabulary has 'x'"):
         mine.generate("xa")
+    with pytest.raises(InputError, match="reads no source"):
+        mine.score([("the", "cat")])
+    with pytest.raises(InputError, match="none came"):
+        mine.perplexity([])
+    with pytest.raises(ConfigError, match="n says how many"):
+        mine.generate(n_best=3)
+    with pytest.raises(ConfigError, match="goes by the attention"):
+        mine.generate(replace_unknown=True)
+    assert mine.generate("the cat sat the cat", max_length_offset=3)[0].text.startswith("the cat s")
     assert Predictor.predict(mine, "", seed=3).text == mine.generate("", seed=3)[0].text
 
 

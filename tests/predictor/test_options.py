@@ -200,12 +200,17 @@ def test_unknown_tokens_are_replaced_by_what_was_looked_at() -> None:
     ({"prefix": "dog"}, InputError, "A prefix must be something the model can write"),
     ({"choices": ["cat", "dog"]}, InputError, "vocabulary lacks 'd', which is in 'dog'"),
     ({"choices": []}, InputError, "no choice came"),
-    ({"required": "cat", "forbidden": "a"}, InputError, "No output of the model meets all"),
+    ({"required": "cat", "forbidden": "a"}, InputError, "found no output that meets all"),
     ({"prefix": ["a", "b"]}, InputError, "2 prefixes came"),
     ({"required": "the cat", "max_length_offset": 3}, InputError, "search.max_length_offset"),
     ({"dictionary": {}}, ConfigError, "A dictionary is for unknown tokens"),
     ({"required": ""}, ConfigError, "must have a letter"),
     ({"replace_unknown": True, "forbidden": "a"}, ConfigError, "could not be kept"),
+    ({"replace_unknown": True, "forbidden": "a", "sample": True}, ConfigError, "could not be"),
+    ({"required": "", "sample": True}, ConfigError, "must have a letter"),
+    ({"choices": "cat"}, InputError, "one text came ('cat')"),
+    ({"temperature": 1e-310, "sample": True}, ConfigError, "search.temperature"),
+    ({"coverage_penalty": float("inf")}, ConfigError, "search.coverage_penalty"),
     ({"groups": 3}, ConfigError, "cannot be divided"),
     ({"diversity": 1.0}, ConfigError, "does nothing where search.groups=1"),
     ({"top_k": 3}, ConfigError, "search.top_k=3 does nothing where search.sample=false"),
@@ -229,3 +234,65 @@ def test_what_goes_by_attention_needs_some() -> None:
     for options in ({"coverage_penalty": 1.0}, {"replace_unknown": True}):
         with pytest.raises(ConfigError, match="goes by the attention"):
             model.predict("a", beam=2, **options)
+
+
+def test_the_least_length_holds_whatever_the_limit() -> None:
+    for options in ({}, {"beam": 1}, {"sample": True}):
+        one = predictor("char", 0).predict("the cat", min_length=20, max_length_offset=2, **options)
+        assert len([token for token in one.tokens if token != "</s>"]) >= 20
+
+
+def test_a_long_prefix_leaves_room_for_more() -> None:
+    prefix = "the cat sat on the mat"
+    one = predictor("char", 0).predict("a", prefix=prefix, max_length_offset=4, min_length=24)
+    assert one.text.startswith(prefix) and len(one.text) >= 24
+
+
+def test_copied_and_replaced_letters_do_not_change_a_prefix_either() -> None:
+    for seed in range(6):
+        for options in ({"copies": True}, {}):
+            model = predictor("jamo", seed, **options)
+            replace = {} if options else {"replace_unknown": True}
+            for text in ("갖갖", "\u11bd\u11bd\u11bd"):
+                assert model.predict(text, prefix="가", **replace).text.startswith("가")
+
+
+def test_what_replaces_is_a_word_of_the_text_in_the_targets_spelling() -> None:
+    model = predictor("word", 3)
+    assert model._replacement("dog", {"dog": "Hund"}) == "Hund"
+    subwords = predictor("bpe", 3)
+    assert subwords._replacement("▁dog", {"dog": "Hund"}) == "▁Hund"
+    assert subwords._replacement("gs", {}) == "gs"
+    mixed = Predictor(model.engine, subwords.source_tokenizer, model.target_tokenizer, model.config)
+    assert mixed._replacement("▁dog", {}) == "dog"
+
+
+def test_outputs_that_say_the_same_when_replaced_come_once() -> None:
+    for seed in range(30):
+        best = predictor("word", seed).predict(
+            "cat dog cat", n_best=6, beam=6, replace_unknown=True
+        )
+        texts = [p.text for p in (best, *best.alternatives)]
+        assert len(set(texts)) == len(texts)
+
+
+def test_perplexity_is_the_models_own_whatever_its_search_settings() -> None:
+    from jumok.evaluation import evaluate, evaluate_metric
+
+    model, pairs = predictor("char", 0), [("the cat", "a cat"), ("a", "주목")]
+    plain = evaluate(model, pairs)["perplexity"]
+    settings = {"search.coverage_penalty": 0.5, "search.length_penalty": "average",
+                "evaluation.metric": "perplexity"}  # fmt: skip
+    config = resolve(base=model.config.model_dump(), settings=settings)
+    other = Predictor(model.engine, model.source_tokenizer, model.target_tokenizer, config)
+    assert evaluate(other, pairs)["perplexity"] == pytest.approx(plain)
+    assert evaluate_metric(other, pairs) == pytest.approx(plain)
+
+
+def test_a_draw_that_finds_no_end_is_said() -> None:
+    """Three letters that may each come once, and eight that must come."""
+    only = [letter for letter in "ceousnmt 주목의각힣가지않았어" if letter not in "tha"]
+    with pytest.raises(InputError, match="found no output"):
+        predictor("char", 0).predict(
+            "the cat", sample=True, n_best=4, no_repeat_ngram=1, min_length=8, forbidden=only
+        )

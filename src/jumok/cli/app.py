@@ -222,8 +222,8 @@ def generate(
             f"{model} is no language model: it writes outputs for sources (jumok predict). Train "
             "one with jumok train-lm"
         )
-    telling = Telling(n)
-    telling.end(predictor.generate(prompt, n, telling, **search))
+    with Telling(n) as telling:
+        telling.end(predictor.generate(prompt, n, telling, **search))
 
 
 @app.command()
@@ -270,7 +270,9 @@ def predict(
 
     predictor = load([model, *(ensemble or ())], device, language_model)
     search = _search(beam, n_best, set_)
-    answers = None if choices is None else list(source_lines(str(choices), encoding))
+    answers = None
+    if choices is not None:  # a blank line is no answer
+        answers = [line for line in source_lines(str(choices), encoding) if line]
     words = None if dictionary is None else read_dictionary(dictionary, encoding)
 
     def answer(sources: list[str]) -> None:
@@ -314,6 +316,7 @@ def evaluate(
     from jumok.cli.output import render_perplexities, render_scores
     from jumok.config import parse_settings, resolve
     from jumok.data import read_pairs, read_texts
+    from jumok.errors import ConfigError
     from jumok.evaluation import evaluate_report
     from jumok.predictor import LanguageModel, load
 
@@ -331,7 +334,12 @@ def evaluate(
     if read.bad:
         print(f"{len(read.bad):,} bad lines skipped, the first: {read.bad[0]}", file=sys.stderr)
     if isinstance(predictor, LanguageModel):
-        found = predictor.perplexity([pair.target for pair in read.pairs], **search)
+        if search:
+            raise ConfigError(
+                "A language model is judged by the probability of texts, without any search: leave "
+                f"search.{next(iter(search))} out"
+            )
+        found = predictor.perplexity([pair.target for pair in read.pairs])
         print(render_perplexities(found, len(read.pairs), format_.value))
         return
     report = evaluate_report(predictor, read.pairs, tokenize, **search)
@@ -351,6 +359,7 @@ def explain(
         typer.Option("--head", min=1, help="Show one head of several; without it, their mean."),
     ] = None,
     beam: Beam = None,
+    set_: Settings = None,
     ensemble: Ensemble = None,
     language_model: Judge = None,
     device: Device = "cpu",
@@ -361,7 +370,7 @@ def explain(
     from jumok.predictor import load
 
     predictor = load([model, *(ensemble or ())], device, language_model)
-    prediction = predictor.predict(text, **_search(beam))
+    prediction = predictor.predict(text, **_search(beam, None, set_))
     if output is None:
         print(show_attention(prediction, head))
     else:

@@ -61,6 +61,14 @@ class Telling:
         self._texts = [""] * n
         self._turn, self._told = 0, 0
 
+    def __enter__(self) -> Telling:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._told:  # a text that was broken off gets its line's end
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+
     def __call__(self, number: int, text: str) -> None:
         """A text has come so far."""
         self._texts[number] = text

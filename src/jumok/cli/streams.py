@@ -26,18 +26,19 @@ def source_lines(file: str, encoding: str) -> Iterator[str]:
 
 
 def read_dictionary(path: Path, encoding: str) -> dict[str, str]:
-    """Source tokens and what stands for them, from two columns."""
+    """Source tokens and what stands for them, from two columns; blank lines are left out."""
     found: dict[str, str] = {}
     for number, line in enumerate(source_lines(str(path), encoding), start=1):
         source, tab, target = line.partition("\t")
-        if not tab:
+        if line and not tab:
             raise DataError(
                 "2 columns divided by a tab were expected, a source token and what stands for it, "
                 f"but {line!r:.60} came",
                 path=path,
                 line=number,
             )
-        found[source] = target
+        if line:
+            found[source] = target
     return found
 
 

@@ -469,16 +469,17 @@ class SearchConfig(Section):
     ((5 + length) / 6) to that power (Wu et al. 2016, eq. 14)."""
     length_alpha: float = Field(default=1.0, ge=0)
     """See `length_penalty`."""
-    coverage_penalty: float = Field(default=0.0, ge=0)
+    coverage_penalty: float = Field(default=0.0, ge=0, le=1000)
     """Rank outputs lower that never looked at parts of the source: beta of Wu et al. 2016, eq. 14;
     0 is off."""
-    lm_weight: float = Field(default=0.0, ge=0)
+    lm_weight: float = Field(default=0.0, ge=0, le=1000)
     """How much a language model given beside has to say: its log-probabilities, times this, are
     added to the model's (Gulcehre et al. 2015); 0 is off."""
     min_length: int = Field(default=0, ge=0, le=10_000)
-    """An output has at least so many tokens."""
+    """An output has at least so many tokens, whatever the limits below."""
     max_length_ratio: float = Field(default=2.0, ge=0, le=100)
-    """An output has at most `max_length_ratio` x source tokens + `max_length_offset` tokens."""
+    """An output has at most `max_length_ratio` x source tokens + `max_length_offset` tokens, beside
+    those of a prefix."""
     max_length_offset: int = Field(default=10, ge=1, le=10_000)
     """See `max_length_ratio`."""
     no_repeat_ngram: int = Field(default=0, ge=0, le=100)
@@ -493,11 +494,11 @@ class SearchConfig(Section):
     """Phrases that no output contains, in the same sense."""
     groups: int = Field(default=1, ge=1, le=1000)
     """Groups that the beam is divided into for outputs that differ (Vijayakumar et al. 2018)."""
-    diversity: float = Field(default=0.0, ge=0)
+    diversity: float = Field(default=0.0, ge=0, le=1000)
     """How much worse a group finds a token for each time that the groups before it chose it."""
     sample: bool = False
     """Draw outputs by chance instead of looking for the best; `beam` then says nothing."""
-    temperature: float = Field(default=1.0, gt=0, le=100)
+    temperature: float = Field(default=1.0, ge=0.01, le=100)
     """Under 1 the draw favours probable tokens more, above 1 less."""
     top_k: int | None = Field(default=None, ge=1)
     """Draw among so many most probable tokens only (Fan et al. 2018)."""
@@ -515,6 +516,16 @@ class SearchConfig(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> SearchConfig:
+        if self.replace_unknown and self.forbidden:
+            raise ValueError(
+                "search.replace_unknown=true puts source tokens into outputs that are finished, so "
+                "search.forbidden could not be kept. Leave one of the two out"
+            )
+        if "" in (*self.required, *self.forbidden):
+            raise ValueError(
+                "A phrase in search.required or search.forbidden must have a letter, but an empty "
+                "one came. Leave it out"
+            )
         if self.sample:
             self._need_idle("sample=true", ("coverage_penalty", "required", "groups", "diversity"))
             return self
@@ -531,16 +542,6 @@ class SearchConfig(Section):
             )
         if self.groups == 1:
             self._need_idle("groups=1", ("diversity",))
-        if self.replace_unknown and self.forbidden:
-            raise ValueError(
-                "search.replace_unknown=true puts source tokens into outputs that are finished, so "
-                "search.forbidden could not be kept. Leave one of the two out"
-            )
-        if "" in (*self.required, *self.forbidden):
-            raise ValueError(
-                "A phrase in search.required or search.forbidden must have a letter, but an empty "
-                "one came. Leave it out"
-            )
         return self
 
     def _need_idle(self, because: str, fields: Sequence[str]) -> None:

@@ -25,9 +25,11 @@ def split_off_dev(
     for i, pair in enumerate(pairs):
         groups[unicodedata.normalize("NFC", pair.source or pair.target)].append(i)
     if len(groups) < 2:
+        have_sources = any(pair.source for pair in pairs)
+        what, more = ("sources", "pairs") if have_sources else ("texts", "texts")
         raise DataError(
-            f"data.dev_fraction={fraction} holds out pairs for validation, which needs two "
-            f"different ones, but {len(groups)} came. Give more pairs, or a dev file"
+            f"data.dev_fraction={fraction} holds out a part for validation, which needs two "
+            f"different {what}, but {len(groups)} came. Give more {more}, or a dev file"
         )
     dev = _choose(list(groups.values()), max(1, round(fraction * len(pairs))), seed)
     return (

@@ -69,9 +69,8 @@ def probabilities(
 
     Among equals the first tokens are left.
     """
-    scaled = scores.astype(np.float64) / sampling.temperature
-    top = scaled.max(axis=1, keepdims=True)
-    p = np.exp(scaled - np.where(np.isneginf(top), 0.0, top))
+    top = scores.max(axis=1, keepdims=True).astype(np.float64)
+    p = np.exp((scores - np.where(np.isneginf(top), 0.0, top)) / sampling.temperature)
     if sampling.top_k is None and sampling.top_p == 1.0:
         return _normalised(p)
     order = np.argsort(-p, axis=1, kind="stable")

@@ -59,7 +59,7 @@ class Hypothesis(NamedTuple):
     """One output. ``tokens`` end with EOS where ``finished``; else they were cut at the limit.
 
     ``evidence`` has one row per token, EOS included.
-    ``score`` is what hypotheses are ranked by: the log-probability over the length penalty.
+    ``score`` is what hypotheses are ranked by: see `Task.score`.
     """
 
     tokens: Int[np.ndarray, "tgt_len"]

@@ -53,16 +53,21 @@ class Speller:
             return [unit for token in tokens for unit in self._units(token)]
         return list(map(ord, self._tokenizer.normalise(phrase)))
 
-    def joining(self, prefix: str) -> list[int]:
-        """Units that would change what ``prefix`` ends with: 지 with a final ㅆ is 짔."""
+    def joining(self, prefix: str, copied: Sequence[str] = ()) -> list[int]:
+        """Units that would change what ``prefix`` ends with: 지 with a final ㅆ is 짔.
+
+        Those of ``copied`` tokens too, and an unknown one, which may become any.
+        """
         if self._tokenizer.kind not in ("char", "jamo") or not prefix:
             return []
         last = unicodedata.normalize("NFC", self._tokenizer.normalise(prefix))[-1]
-        return [
+        units = self._known.union(unit for token in copied for unit in self._units(token))
+        joined = [
             unit
-            for unit in sorted(self._known)
+            for unit in sorted(units)
             if not unicodedata.normalize("NFC", last + chr(unit)).startswith(last)
         ]
+        return [_UNKNOWN, *joined]
 
     def missing(self, phrase: str) -> str | None:
         """The first unit of a phrase that no token has; None where all can be written."""

@@ -66,13 +66,18 @@ def train_lm(
         tokens_of: a model whose target side it is to share the tokens of, so that it can judge that
             model's outputs (``search.lm_weight``); without it they are learnt from the texts.
 
-    The rest is as in `train`; the preset ``language-model`` comes before all others.
+    The rest is as in `train`. Without a ``config_file`` the preset ``language-model`` comes before
+    all others.
     """
     names = [preset] if isinstance(preset, str) else list(preset)
-    names = ["language-model", *(name for name in names if name != "language-model")]
+    if config_file is None:
+        names = ["language-model", *(name for name in names if name != "language-model")]
     config = _configure(texts, dev, names, config_file, settings)
     if config.model.kind != "language_model":
-        raise ConfigError("A language model has model.kind=language_model. Leave that as it is")
+        raise ConfigError(
+            f"A language model has model.kind=language_model, but {config.model.kind} came. Take "
+            "the preset language-model, and leave that as it is"
+        )
     given = None if tokens_of is None else read_bundle(tokens_of).target_tokenizer
     return _train(config, Path(output), given)
 
@@ -217,7 +222,8 @@ def _read(config: Config) -> tuple[list[Pair], list[Pair], list[str]]:
     """Training and validation pairs, and what there is to say about the files."""
     if not config.data.train:
         raise ConfigError(
-            "There is nothing to train on: give a file of pairs, jumok train FILE ..."
+            f"There is nothing to train on: give a file of {_what(config)}, jumok "
+            f"{'train-lm' if config.model.kind == 'language_model' else 'train'} FILE ..."
         )
     found = _read_files(config.data.train, config)
     report = _skipped(found.bad)
