@@ -343,7 +343,7 @@ def test_bad_input_to_a_model(whole, tmp_path):
     result = run_cli("predict", whole, *longest, "--set", "search.required=가가가",
                      stdin=b"abcd\n\na\nabc\n")  # fmt: skip
     assert len(result.out.splitlines()) == 2 and "가가가" in result.out.splitlines()[0]
-    assert "<stdin>:3: No output of the model meets all that is asked" in result.err
+    assert "<stdin>:3: The search found no output that meets all that is asked" in result.err
     check(run_cli("predict", whole, "--device", "gpu", stdin=b"a\n"), ConfigError, "'gpu' came")
     check(run_cli("predict", whole, "--set", "search.bean=2", stdin=b"a\n"), ConfigError,
           "Did you mean 'search.beam'?")  # fmt: skip
