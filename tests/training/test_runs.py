@@ -235,8 +235,9 @@ def test_config_yaml_is_the_run_and_makes_it_again(tmp_path):
         for section in ("train", "search", "evaluation")
         for key, value in tree[section].items()
     }
-    more = {f"model.{part}.{k}": v for part, values in tree["model"].items()
-            for k, v in values.items()}  # fmt: skip
+    model = dict(tree["model"])
+    assert model.pop("kind") == "seq2seq"
+    more = {f"model.{part}.{k}": v for part, values in model.items() for k, v in values.items()}
     again = train_small(tmp_path / "again", {**settings, **more})
     assert weights(again) == weights(run)
 
