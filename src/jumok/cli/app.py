@@ -25,6 +25,10 @@ Ensemble = Annotated[
     Optional[list[Path]],  # noqa: UP045 - typer reads it
     typer.Option("--ensemble", help="Another model to decide together with; may be given again."),
 ]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="YAML file of settings to begin with.")
+]
+NewRun = Annotated[Path | None, typer.Option("--output", help="New directory for the run.")]
 Judge = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--language-model", help="It judges outputs too, by search.lm_weight."),
@@ -102,13 +106,9 @@ def train(
         typer.Option("--dev", help="File of validation pairs; else a part is held out."),
     ] = None,
     preset: Presets = None,
-    config_file: Annotated[
-        Path | None, typer.Option("--config", help="YAML file of settings to begin with.")
-    ] = None,
+    config_file: ConfigFile = None,
     set_: Settings = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", help="New directory for the run.")
-    ] = None,
+    output: NewRun = None,
     resume: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--resume", help="Go on with the run in this directory."),
@@ -162,13 +162,9 @@ def train_lm(
         typer.Option("--tokens-of", help="Model whose target tokens it shares; else its own."),
     ] = None,
     preset: Presets = None,
-    config_file: Annotated[
-        Path | None, typer.Option("--config", help="YAML file of settings to begin with.")
-    ] = None,
+    config_file: ConfigFile = None,
     set_: Settings = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", help="New directory for the run.")
-    ] = None,
+    output: NewRun = None,
 ) -> None:
     """Train a language model on texts; go on with one by jumok train --resume."""
     import jumok
