@@ -87,7 +87,10 @@ class Constraints:
         if self._avoided is not None:
             automata.append(self._avoided)
         if self._prefixes is not None:
-            own = [self._prefixes[0 if self._one_for_all else source] for source in sources]
+            if self._one_for_all:  # and one automaton, unless what may be copied differs
+                own = self._prefixes * (1 if extra is None else len(sources))
+            else:
+                own = [self._prefixes[source] for source in sources]
             copied = [[]] * len(own) if extra is None else extra
             joining = [self._speller.joining(*one) for one in zip(own, copied, strict=True)]
             units = [self._speller.cut(prefix) for prefix in own]

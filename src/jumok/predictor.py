@@ -33,6 +33,7 @@ from jumok.search import (
     forced_search,
     greedy_search,
     length_penalty,
+    mean_of_heads,
     sample_search,
 )
 from jumok.text import BOS, EOS, PAD, SPACE, SPECIALS, UNK, Encoding, Speller, Tokenizer
@@ -350,6 +351,11 @@ class Predictor:
             constraints.rules(batch, extra),
             self._coverage(settings, lengths),
         )
+
+        def same(ids: Int[np.ndarray, "tgt_len"], index: int) -> str:
+            written = ids.tolist()
+            return self._join(written, self._tokens(written, extra[index] if extra else ()))
+
         step = engine.step
         if settings.sample:
             sampling = Sampling(settings.temperature, settings.top_k, settings.top_p)
@@ -369,7 +375,7 @@ class Predictor:
                 settings.n_best,
                 settings.groups,
                 settings.diversity,
-                lambda ids, index: self._text(ids.tolist(), extra[index] if extra else ()),
+                same,
             )
         for index, hypotheses in zip(batch, found, strict=True):
             if not hypotheses or (settings.sample and len(hypotheses) < settings.n_best):
@@ -409,19 +415,16 @@ class Predictor:
                 f"model.attention.score={self.config.model.attention.score}. Leave it out"
             )
 
-    def _text(self, ids: Sequence[int], extra: Sequence[str]) -> str:
-        """What outputs are told apart by; ``extra`` are the tokens that can only be copied."""
-        return self.target_tokenizer.join(self._written(ids, extra))
-
-    def _written(self, ids: Sequence[int], extra: Sequence[str]) -> list[str]:
-        """The tokens of the text."""
+    def _tokens(self, ids: Sequence[int], extra: Sequence[str]) -> list[str]:
+        """The token of each id; ``extra`` are those that can only be copied."""
         size = self.engine.target_vocab
-        plain = self.target_tokenizer.tokens([i if i < size else UNK for i in ids])
-        return [
-            token if i < size else extra[i - size]
-            for i, token in zip(ids, plain, strict=True)
-            if i not in (PAD, BOS, EOS)
-        ]
+        known = self.target_tokenizer.tokens([i if i < size else UNK for i in ids])
+        return [token if i < size else extra[i - size] for i, token in zip(ids, known, strict=True)]
+
+    def _join(self, ids: Sequence[int], tokens: Sequence[str]) -> str:
+        """The text that tokens stand for, specials left out."""
+        words = [token for i, token in zip(ids, tokens, strict=True) if i not in (PAD, BOS, EOS)]
+        return self.target_tokenizer.join(words)
 
     def _prediction(
         self,
@@ -466,16 +469,11 @@ class Predictor:
         is_text: Sequence[bool],
     ) -> Prediction:
         ids = found.tokens.tolist()
-        tokens = [
-            extra[i - self.engine.target_vocab]
-            if i >= self.engine.target_vocab
-            else self.target_tokenizer.tokens([i])[0]
-            for i in ids
-        ]
+        tokens = self._tokens(ids, extra)
         attention = heads = None
         looked, _, beside = found.evidence
         if looked is not None:
-            attention = _mean_of_heads(looked)[:, order]
+            attention = mean_of_heads(looked)[:, order]
             if looked.ndim == 3:
                 heads = looked.swapaxes(0, 1)[..., order]
         copied = None
@@ -487,17 +485,16 @@ class Predictor:
                 tokens[place] = self._replacement(source_tokens[most], replaced)
                 copied = copied or [None] * len(ids)
                 copied[place] = most
-        words = [token for i, token in zip(ids, tokens, strict=True) if i not in (PAD, BOS, EOS)]
         return Prediction(
             source=source,
-            text=self.target_tokenizer.join(words),
+            text=self._join(ids, tokens),
             score=found.score,
             tokens=tokens,
             token_log_probs=found.token_log_probs.tolist(),
             source_tokens=source_tokens,
             attention=attention,
             attention_heads=heads,
-            feature_attention=None if beside is None else _mean_of_heads(beside)[:, order],
+            feature_attention=None if beside is None else mean_of_heads(beside)[:, order],
             copied=copied,
         )
 
@@ -530,12 +527,12 @@ class LanguageModel(Predictor):
         written: list[list[int]] = [[] for _ in range(n)]
 
         def told(outputs: Int[np.ndarray, "rows"], tokens: Int[np.ndarray, "rows"]) -> None:
+            assert watch is not None
             for output, token in zip(outputs.tolist(), tokens.tolist(), strict=True):
                 written[output].append(token)
-                if watch is not None:
-                    watch(output, self.target_tokenizer.decode(written[output]))
+                watch(output, self.target_tokenizer.decode(written[output]))
 
-        [found] = self._search([0], [nothing], settings, constraints, told)
+        [found] = self._search([0], [nothing], settings, constraints, told if watch else None)
         return [self._prediction(prompt, nothing, [one]) for one in found]
 
     def perplexity(self, texts: Sequence[str]) -> Perplexities:
@@ -566,12 +563,6 @@ class Perplexities(NamedTuple):
     character: float
     word: float
     unknown: float
-
-
-def _mean_of_heads(
-    attention: Float[np.ndarray, "tgt_len *heads src_len"],
-) -> Float[np.ndarray, "tgt_len src_len"]:
-    return attention.mean(axis=1) if attention.ndim == 3 else attention
 
 
 def _copied(

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from jumok.bundle import write_bundle
 from jumok.config import TokenizerConfig, resolve
 from jumok.engine import EnsembleEngine
 from jumok.engine.torch_engine import TorchEngine
 from jumok.errors import ConfigError, InputError
 from jumok.nn import Seq2Seq
-from jumok.predictor import LanguageModel, Predictor
+from jumok.predictor import LanguageModel, Predictor, load
 from jumok.text import BOS, EOS, train_tokenizer
 
 TEXTS = ["the cat sat", "a cat ate", "주목 주의", "각 힣"]
@@ -162,3 +163,37 @@ def test_what_it_cannot_do_is_said() -> None:
 def test_settings_that_need_a_source_are_refused(setting, value, sentence) -> None:
     with pytest.raises(ConfigError, match=sentence):
         resolve(["language-model"], {setting: value})
+
+
+@quick
+@given(seed=st.integers(0, 50), texts=st.lists(written, min_size=1, max_size=6))
+def test_neither_other_texts_nor_padding_change_a_score(seed: int, texts: list[str]) -> None:
+    mine = model(seed)
+    alone = [mine.score([("", text)])[0] for text in texts]
+    together = mine.score([("", text) for text in texts], batch_size=50)
+    for one, other in zip(alone, together, strict=True):
+        assert one.tokens == other.tokens
+        np.testing.assert_allclose(one.token_log_probs, other.token_log_probs, atol=1e-9)
+
+
+@quick
+@given(seed=st.integers(0, 50), prompt=st.sampled_from(["", "the c", "주"]))
+def test_a_beam_of_one_is_greedy_and_its_scores_are_the_forced_ones(seed, prompt) -> None:
+    mine = model(seed)
+    [greedy] = mine.generate(prompt, sample=False, beam=1)
+    [drawn] = mine.generate(prompt, top_k=1)
+    assert greedy.tokens == drawn.tokens
+    [forced] = mine.score([("", greedy.text)])
+    assert forced.token_log_probs[: len(greedy.tokens)] == pytest.approx(greedy.token_log_probs)
+
+
+def test_saved_and_loaded_it_is_the_same(tmp_path) -> None:
+    mine = model.__wrapped__(11)
+    mine.engine.model.float()
+    arrays = {k: v.numpy() for k, v in mine.engine.model.state_dict().items()}
+    tokenizers = mine.source_tokenizer, mine.target_tokenizer
+    write_bundle(tmp_path / "lm", mine.config, *tokenizers, arrays, {})
+    loaded = load(tmp_path / "lm")
+    assert isinstance(loaded, LanguageModel)
+    for one, other in zip(mine.generate("the", 3), loaded.generate("the", 3), strict=True):
+        assert one.to_dict() == other.to_dict()

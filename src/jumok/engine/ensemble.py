@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jumok.engine.base import Engine
-from jumok.search import Evidence, SearchState, Step
+from jumok.search import Evidence, SearchState, Step, mean_of_heads
 
 
 class EnsembleState(NamedTuple):
@@ -68,6 +68,9 @@ def _mean(
     steps: Sequence[Step], part: Callable[[Evidence], Float[np.ndarray, "..."] | None]
 ) -> Float[np.ndarray, "..."] | None:
     """Over the members that have it, and over their heads."""
-    found = [shown for step in steps if (shown := part(step.evidence)) is not None]
-    heads = [shown.mean(axis=1) if shown.ndim == 3 else shown for shown in found]
-    return np.mean(heads, axis=0) if heads else None
+    found = [
+        mean_of_heads(shown) if shown.ndim > 1 else shown
+        for step in steps
+        if (shown := part(step.evidence)) is not None
+    ]
+    return np.mean(found, axis=0) if found else None

@@ -19,7 +19,14 @@ from jumok.search.rules import (
     repetition_penalty,
 )
 from jumok.search.sampling import Sampling, sample_search
-from jumok.search.step import Evidence, Hypothesis, SearchState, Step, StepFn
+from jumok.search.step import (
+    Evidence,
+    Hypothesis,
+    SearchState,
+    Step,
+    StepFn,
+    mean_of_heads,
+)
 from jumok.search.task import Task
 from jumok.search.walk import Watch
 
@@ -47,6 +54,7 @@ __all__ = [
     "forced_search",
     "greedy_search",
     "length_penalty",
+    "mean_of_heads",
     "min_length",
     "no_repeat_ngram",
     "one_of",

@@ -35,6 +35,13 @@ class Evidence(NamedTuple):
     """Where features are read apart: the attention to them."""
 
 
+def mean_of_heads(
+    attention: Float[np.ndarray, "rows *heads src_len"],
+) -> Float[np.ndarray, "rows src_len"]:
+    """Attention without the axis of heads, where there is one."""
+    return attention.mean(axis=1) if attention.ndim == 3 else attention
+
+
 class Step(NamedTuple):
     """What a step returns."""
 

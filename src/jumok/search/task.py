@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from jumok.search.penalty import CoveragePenalty, LengthPenalty
 from jumok.search.rules import Rules
-from jumok.search.step import Evidence
+from jumok.search.step import Evidence, mean_of_heads
 
 
 class Task(NamedTuple):
@@ -38,5 +38,4 @@ class Task(NamedTuple):
 
 def looked(evidence: Evidence) -> Float[np.ndarray, "rows src_len"] | None:
     """The attention of a step, of several heads the mean."""
-    attention = evidence.attention
-    return attention.mean(axis=1) if attention is not None and attention.ndim == 3 else attention
+    return None if evidence.attention is None else mean_of_heads(evidence.attention)
