@@ -57,6 +57,13 @@ class Constraints:
         self._least = settings.min_length
         self._choices = None if choices is None else _answers(tokenizer, choices)
         self._plain = _plain_rules(settings, forbidden)
+        self.plain = (
+            prefixes is None
+            and choices is None
+            and not (settings.required or settings.forbidden or settings.replace_unknown)
+            and len(self._plain) == 1
+        )
+        """Whether nothing is asked but that <pad>, <s> and <unk> are not written."""
         if not copies:  # what can be copied depends on the source
             for phrase in settings.required:
                 _writable(speller, phrase, "A phrase in search.required")

@@ -17,7 +17,14 @@ from jumok.bundle import Bundle, read_bundle
 from jumok.config import Config, SearchConfig, resolve
 from jumok.constraints import Constraints
 from jumok.data import Copying, copy_row, pad, sorted_batches, source_ids, source_order
-from jumok.engine import Engine, EnsembleEngine, FusionEngine, load_engine
+from jumok.engine import (
+    Engine,
+    EngineName,
+    EnsembleEngine,
+    FusionEngine,
+    WholeSearch,
+    load_engine,
+)
 from jumok.errors import ConfigError, InputError
 from jumok.metrics import perplexity
 from jumok.prediction import Prediction
@@ -25,7 +32,6 @@ from jumok.search import (
     CoveragePenalty,
     Hypothesis,
     Sampling,
-    SearchState,
     Task,
     Watch,
     beam_search,
@@ -46,14 +52,16 @@ def load(
     path: str | Path | Sequence[str | Path],
     device: str = "cpu",
     language_model: str | Path | None = None,
+    engine: EngineName = "auto",
 ) -> Predictor:
     """Load a model directory, or a run directory's best model; several are an ensemble.
 
     The settings of an ensemble are those of its first model. A ``language_model`` of the same
-    target tokens judges outputs with ``search.lm_weight``.
+    target tokens judges outputs with ``search.lm_weight``. For ``engine`` see
+    `jumok.engine.load_engine`.
 
     Raises `BundleError` for a damaged directory, `ConfigError` for models that cannot go together,
-    and `MissingExtra` where torch is absent.
+    and `MissingExtra` where torch is needed and absent.
     """
     paths = [path] if isinstance(path, str | Path) else list(path)
     if not paths:
@@ -65,15 +73,14 @@ def load(
     judge = None if language_model is None else read_bundle(language_model)
     if judge is not None:
         _check_judge(first, judge)
-    engines = [load_engine(bundle, device) for bundle in bundles]
-    engine = EnsembleEngine(engines) if others else engines[0]
+    engines = [load_engine(bundle, device, engine) for bundle in bundles]
     kind = LanguageModel if first.config.model.kind == "language_model" else Predictor
     return kind(
-        engine,
+        EnsembleEngine(engines) if others else engines[0],
         first.source_tokenizer,
         first.target_tokenizer,
         first.config,
-        None if judge is None else load_engine(judge, device),
+        None if judge is None else load_engine(judge, device, engine),
     )
 
 
@@ -245,10 +252,10 @@ class Predictor:
         lengths = np.array([len(e.ids) + 1 for e in encodings], dtype=np.int64)
         for batch in sorted_batches(lengths, settings.batch_size):
             engine = self._judged(settings)
-            state, source_lengths = self._start([encodings[i] for i in batch], engine)
+            source, source_lengths, copies = self._sources([encodings[i] for i in batch])
             hypotheses = forced_search(
                 engine.step,
-                state,
+                engine.start(source, source_lengths, copies),
                 [targets[i] for i in batch],
                 length_penalty(settings),
                 self._coverage(settings, source_lengths),
@@ -305,17 +312,17 @@ class Predictor:
             )
         return FusionEngine(self.engine, self.judge, settings.lm_weight)
 
-    def _start(
-        self, encodings: Sequence[Encoding], engine: Engine | None = None
-    ) -> tuple[SearchState, np.ndarray]:
-        """The state that a search begins with, and the lengths of the sources."""
+    def _sources(
+        self, encodings: Sequence[Encoding]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """What `Engine.start` is given."""
         reverse = self.config.data.reverse_source
         source, lengths = pad([source_ids(e.ids, reverse) for e in encodings])
         copies = None
         if self._copying is not None:
             rows = [self._copying.source(e)[0] for e in encodings]
             copies, _ = pad([copy_row(row, reverse) for row in rows])
-        return (engine or self.engine).start(source, lengths, copies), lengths
+        return source, lengths, copies
 
     def _extended(self, target: Encoding, source: Encoding) -> list[int]:
         """Target ids, those that can only be copied among them."""
@@ -338,7 +345,7 @@ class Predictor:
     ) -> list[list[Hypothesis]]:
         read = [encodings[i] for i in batch]
         engine = self._judged(settings)
-        state, lengths = self._start(read, engine)
+        source, lengths, copies = self._sources(read)
         limits = (settings.max_length_ratio * (lengths - 1)).astype(
             int
         ) + settings.max_length_offset
@@ -356,7 +363,10 @@ class Predictor:
             written = ids.tolist()
             return self._join(written, self._tokens(written, extra[index] if extra else ()))
 
-        step = engine.step
+        if isinstance(engine, WholeSearch) and self._is_plain(settings, constraints):
+            penalty = length_penalty(settings)
+            return engine.whole_search(source, lengths, task.max_lengths, penalty, settings.beam)
+        step, state = engine.step, engine.start(source, lengths, copies)
         if settings.sample:
             sampling = Sampling(settings.temperature, settings.top_k, settings.top_p)
             generators = [
@@ -386,6 +396,12 @@ class Predictor:
                     index=index,
                 )
         return found
+
+    def _is_plain(self, settings: SearchConfig, constraints: Constraints) -> bool:
+        """Whether an engine can do the search as a whole."""
+        one = settings.n_best == 1 and settings.groups == 1 and not settings.sample
+        plain = constraints.plain and not settings.coverage_penalty and self._copying is None
+        return one and plain and self._reads
 
     def _coverage(self, settings: SearchConfig, lengths: np.ndarray) -> CoveragePenalty | None:
         if not settings.coverage_penalty:

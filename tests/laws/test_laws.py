@@ -361,7 +361,8 @@ def _never_settled() -> Iterator[None]:
 
 def _search_input(predictor: Predictor, sources: list[str]) -> tuple:
     encodings = predictor.source_tokenizer.encode_batch(sources)
-    state, lengths = predictor._start(encodings)
+    source, lengths, copies = predictor._sources(encodings)
+    state = predictor.engine.start(source, lengths, copies)
     rules = Rules([forbid(predictor._forbidden)])
     return state, Task(lengths + 3, length_penalty(predictor.config.search), rules)
 

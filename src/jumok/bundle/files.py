@@ -6,8 +6,10 @@
     metrics.json            how it scored when it was saved
     README.md               model card (free to edit; not hashed)
 
-Nothing here is a pickle. Reading checks names and hashes before any weight is allocated; the
-engine then checks tensor names and shapes against the configuration, still without allocating.
+    onnx/                   graphs that run without torch, after `jumok export` (`exported`)
+
+Nothing here is a pickle. Reading checks the hashes of all but the weights. The engine that needs
+these checks theirs, and names and shapes against the configuration, before any is allocated.
 """
 
 from __future__ import annotations
@@ -45,11 +47,17 @@ class Bundle:
     source_tokenizer: Tokenizer
     target_tokenizer: Tokenizer
     metrics: Mapping[str, Any]
+    hashes: Mapping[str, str]
+    """SHA-256 of its files, as they were written."""
 
     @property
     def weights(self) -> Path:
         """The file of weights."""
         return self.path / WEIGHTS
+
+    def check_weights(self) -> None:
+        """Raise `BundleError` unless the weights are those that were written."""
+        check_hash(self.weights, self.hashes.get(WEIGHTS))
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the stored float32 tensors, from the file's header alone."""
@@ -107,7 +115,7 @@ def write_bundle(
             "library_name": "jumok",
             "sha256": {
                 "config": _settings_hash(settings),
-                **{name: _sha256(folder / name) for name in _HASHED},
+                **{name: sha256(folder / name) for name in _HASHED},
             },
             "config": settings,
         }
@@ -124,7 +132,7 @@ def read_bundle(path: str | Path) -> Bundle:
     Raises `BundleError` with a sentence for anything missing, damaged, edited or foreign.
     """
     folder = _locate(Path(path))
-    head = _read_json(folder / "config.json")
+    head = read_json(folder / "config.json")
     version = head.get("format_version")
     if head.get("library_name") != "jumok" or not isinstance(version, int):
         raise BundleError(f"{folder / 'config.json'} was not written by jumok")
@@ -141,8 +149,8 @@ def read_bundle(path: str | Path) -> Bundle:
     hashes = head.get("sha256")
     if not isinstance(hashes, dict):
         raise BundleError(f"{folder / 'config.json'} lacks the hashes of its files")
-    for name in _HASHED:
-        _check_hash(folder / name, hashes.get(name))
+    for name in (SOURCE_TOKENIZER, TARGET_TOKENIZER):
+        check_hash(folder / name, hashes.get(name))
     if not isinstance(head.get("config"), dict):
         raise BundleError(f"{folder / 'config.json'} lacks the model's settings")
     try:
@@ -160,7 +168,8 @@ def read_bundle(path: str | Path) -> Bundle:
         config,
         Tokenizer.load(folder / SOURCE_TOKENIZER),
         Tokenizer.load(folder / TARGET_TOKENIZER),
-        _read_json(folder / "metrics.json"),
+        read_json(folder / "metrics.json"),
+        hashes,
     )
 
 
@@ -183,9 +192,10 @@ def _locate(path: Path) -> Path:
     return folder
 
 
-def _check_hash(path: Path, expected: object) -> None:
+def check_hash(path: Path, expected: object) -> None:
+    """Raise `BundleError` unless a file is there and has this SHA-256."""
     try:
-        found = _sha256(path)
+        found = sha256(path)
     except FileNotFoundError:
         raise BundleError(f"{path} is missing; copy the whole model directory again") from None
     except OSError as error:
@@ -203,12 +213,14 @@ def _settings_hash(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises `BundleError` if there is none."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-from jumok.bundle import Bundle
-from jumok.engine.base import Engine
+from jumok.bundle import Bundle, Exported, Precision, read_exported
+from jumok.engine.base import Engine, EngineName, WholeSearch
 from jumok.engine.ensemble import EnsembleEngine
 from jumok.engine.fusion import FusionEngine
-from jumok.errors import MissingExtra
+from jumok.errors import BundleError, ConfigError, MissingExtra
 
-__all__ = ["Engine", "EnsembleEngine", "FusionEngine", "load_engine"]
+__all__ = ["Engine", "EngineName", "EnsembleEngine", "FusionEngine", "WholeSearch", "load_engine"]
 
 
-def load_engine(bundle: Bundle, device: str = "cpu") -> Engine:
-    """The engine for ``bundle``. Raises `MissingExtra` where torch is needed and absent."""
+def load_engine(bundle: Bundle, device: str = "cpu", engine: EngineName = "auto") -> Engine:
+    """The engine for ``bundle``.
+
+    ``auto`` takes the exported graphs in float32 where there are some and the device is a cpu, and
+    torch otherwise. ``onnx-int8`` is never taken unasked: its outputs may be others.
+
+    Raises `MissingExtra` where torch is needed and absent, and `BundleError` where the graphs are.
+    """
+    exported = None
+    if engine != "torch":
+        exported = read_exported(bundle)
+        if engine != "auto" and device != "cpu":
+            raise ConfigError(
+                f"The engine {engine} computes on the cpu, but device={device}. Leave one out"
+            )
+    if exported is None and engine in ("onnx", "onnx-int8"):
+        raise BundleError(
+            f"{bundle.path} was not exported, so there are no graphs for the engine {engine}. "
+            f"Export it: jumok export {bundle.path}"
+        )
+    if exported is None or device != "cpu":
+        return _torch(bundle, device)
+    precision: Precision = "int8" if engine == "onnx-int8" else "fp32"
+    return _onnx(bundle, exported, precision)
+
+
+def _torch(bundle: Bundle, device: str) -> Engine:
     try:
         from jumok.engine.torch_engine import load_torch_engine
     except ModuleNotFoundError as error:
@@ -20,3 +45,9 @@ def load_engine(bundle: Bundle, device: str = "cpu") -> Engine:
             raise
         raise MissingExtra("train", error.name) from None
     return load_torch_engine(bundle, device)
+
+
+def _onnx(bundle: Bundle, exported: Exported, precision: Precision) -> Engine:
+    from jumok.engine.onnx_engine import load_onnx_engine
+
+    return load_onnx_engine(bundle, exported, precision)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
 
-from jumok.search import SearchState, Step
+from jumok.search import Hypothesis, PowerPenalty, SearchState, Step
+
+EngineName = Literal["auto", "torch", "onnx", "onnx-int8"]
+"""See `jumok.engine.load_engine`."""
 
 
 @runtime_checkable
@@ -34,4 +37,21 @@ class Engine(Protocol):
 
     def step(self, tokens: Int[np.ndarray, "rows"], state: Any) -> Step:
         """Make one decoding step."""
+        ...
+
+
+@runtime_checkable
+class WholeSearch(Protocol):
+    """An engine that can do a plain search as a whole, faster than by steps."""
+
+    def whole_search(
+        self,
+        source: Int[np.ndarray, "batch src_len"],
+        lengths: Int[np.ndarray, "batch"],
+        limits: Int[np.ndarray, "batch"],
+        penalty: PowerPenalty,
+        beam: int,
+    ) -> list[list[Hypothesis]]:
+        """What `greedy_search` (``beam`` 1) or `beam_search` give: one output for each source,
+        none of <pad>, <s> and <unk> in it, and nothing else asked."""
         ...

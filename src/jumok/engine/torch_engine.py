@@ -80,6 +80,7 @@ class TorchEngine:
 def load_torch_engine(bundle: Bundle, device: str = "cpu") -> TorchEngine:
     """The engine of a bundle. Shapes are compared before anything is allocated."""
     place = find_device(device)
+    bundle.check_weights()
     config, stored = bundle.config.model, bundle.shapes()
     try:
         # every layer has tensors of its own: absurdly many are refused before they are listed

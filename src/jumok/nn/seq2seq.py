@@ -59,7 +59,7 @@ class Seq2Seq(nn.Module):
     ) -> Memory:
         """Read the source (right-padded, every length at least 1). For ``copies`` see `Memory`."""
         if self.encoder is None:
-            return self.decoder.remember_nothing(len(source))
+            return self.decoder.remember_nothing(source.shape[0])
         return self.decoder.remember(self.encoder(source, lengths), copies)
 
     def forward(

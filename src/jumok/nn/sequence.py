@@ -9,6 +9,8 @@ leaves torch's fast kernels. Else the padding is run over and made harmless:
 - the last state is the output at the last real token;
 - an LSTM's last cell is frozen there: the input has one more value, 1 at padding and 0 elsewhere,
   which shuts the input gate and opens the forget gate, so that ``c_t = 1 c_{t-1} + 0 g_t``.
+
+While a graph is exported, a layer is one node of it (`jumok.nn.layer_node`).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from jumok.nn.arithmetic import at_least_float32
+from jumok.nn.layer_node import run_node
 from jumok.nn.masks import length_mask, padding_flag, zero_elsewhere
 
 Directed = Float[Tensor, "directions batch share"]
@@ -50,6 +53,10 @@ def run_layer(
     ``fast``: padding is always packed away. Under autocast the layer stays in float32: torch's
     bfloat16 kernel rounds the cell at every step, and less than 1/256 of it is never added.
     """
+    if torch.compiler.is_exporting():
+        assert lengths is not None, "only encoders run over whole sequences in a graph"
+        outputs, last = run_node(layer, inputs, lengths)
+        return outputs, last if len(last) == 2 else last[0]
     device = inputs.device.type
     if torch.is_autocast_enabled(device):
         with torch.autocast(device, enabled=False):

@@ -7,6 +7,7 @@ from jumok.search.greedy import greedy_search
 from jumok.search.penalty import (
     CoveragePenalty,
     LengthPenalty,
+    PowerPenalty,
     coverage_penalty,
     length_penalty,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "Guide",
     "Hypothesis",
     "LengthPenalty",
+    "PowerPenalty",
     "Rule",
     "Rules",
     "Sampling",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -22,17 +23,22 @@ _UNSEEN = 1e-9
 """Stands for no attention at all, which sparse weights can have: its logarithm is finite."""
 
 
-def length_penalty(config: SearchConfig) -> LengthPenalty:
-    """The penalty that ``config`` names.
+class PowerPenalty(NamedTuple):
+    """``((base + length) / (base + 1)) ** alpha``."""
 
-    ``gnmt`` is Wu et al. 2016, eq. 14: ``((5 + length) / (5 + 1)) ** alpha``.
-    """
-    alpha = config.length_alpha
-    if config.length_penalty == "gnmt":
-        return lambda length: ((5.0 + length) / 6.0) ** alpha
-    if config.length_penalty == "average":
-        return lambda length: np.asarray(length, dtype=np.float64) ** alpha
-    return lambda length: np.ones_like(length, dtype=np.float64)
+    base: float
+    alpha: float
+
+    def __call__(self, length: Int[np.ndarray, "*rows"]) -> Float[np.ndarray, "*rows"]:
+        """The divisor of each length."""
+        return ((self.base + np.asarray(length, np.float64)) / (self.base + 1)) ** self.alpha
+
+
+def length_penalty(config: SearchConfig) -> PowerPenalty:
+    """The penalty that ``config`` names; ``gnmt`` is Wu et al. 2016, eq. 14, with its base of 5."""
+    if config.length_penalty == "none":
+        return PowerPenalty(0.0, 0.0)
+    return PowerPenalty(5.0 if config.length_penalty == "gnmt" else 0.0, config.length_alpha)
 
 
 def coverage_penalty(beta: float, lengths: Int[np.ndarray, "batch"]) -> CoveragePenalty:

@@ -1,0 +1,180 @@
+"""The ONNX engine: exported graphs as a step function, and as whole searches. Without torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnxruntime
+from jaxtyping import Int
+
+from jumok.bundle import Bundle, Exported, Precision
+from jumok.errors import BundleError
+from jumok.search import Evidence, Hypothesis, PowerPenalty, Step
+from jumok.text import UNK
+
+
+class OnnxState(NamedTuple):
+    """Decoder state and memory of some rows, by the names of the graphs' values.
+
+    ``source`` says which source each row reads.
+    """
+
+    state: Mapping[str, np.ndarray]
+    memory: Mapping[str, np.ndarray]
+    source: Int[np.ndarray, "rows"]
+    tokens: int
+    """Size of the target vocabulary, extended by what these sources let be copied."""
+
+    def select(self, rows: Int[np.ndarray, "new_rows"]) -> OnnxState:
+        """The given rows. The memory is copied only where rows change their source."""
+        source = self.source[rows]
+        same = np.array_equal(source, self.source)
+        memory = self.memory if same else {k: part[rows] for k, part in self.memory.items()}
+        state = {name: part[rows] for name, part in self.state.items()}
+        return OnnxState(state, memory, source, self.tokens)
+
+
+class OnnxEngine:
+    """Exported graphs; each is loaded when it is first needed.
+
+    Args:
+        find: the file of a graph's name.
+        target_vocab: size of the target vocabulary.
+        threads: of each graph; None: as many as there are cores.
+    """
+
+    def __init__(
+        self, find: Callable[[str], Path], target_vocab: int, threads: int | None = None
+    ) -> None:
+        self._find, self._threads = find, threads
+        self.target_vocab = target_vocab
+
+    @cached_property
+    def attends(self) -> bool:
+        """Whether steps have attention."""
+        return "attention" in self._step.outputs
+
+    @cached_property
+    def _start(self) -> _Graph:
+        return self._load("start")
+
+    @cached_property
+    def _step(self) -> _Graph:
+        return self._load("step")
+
+    @cached_property
+    def _greedy(self) -> _Graph:
+        return self._load("greedy")
+
+    @cached_property
+    def _beam(self) -> _Graph:
+        return self._load("beam")
+
+    def _load(self, name: str) -> _Graph:
+        return _Graph(self._find(name), self._threads)
+
+    def start(
+        self,
+        source: Int[np.ndarray, "batch src_len"],
+        lengths: Int[np.ndarray, "batch"],
+        copies: Int[np.ndarray, "batch src_len"] | None = None,
+    ) -> OnnxState:
+        """Read the sources (right-padded); for ``copies`` see `Engine`."""
+        made = self._start.run({"source": source, "lengths": lengths, "copies": copies})
+        tokens = self.target_vocab if copies is None else max(self.target_vocab, copies.max() + 1)
+        state = {name: part for name, part in made.items() if name.startswith("state.")}
+        memory = {name: part for name, part in made.items() if name not in state}
+        return OnnxState(state, memory, np.arange(len(source)), int(tokens))
+
+    def step(self, tokens: Int[np.ndarray, "rows"], state: OnnxState) -> Step:
+        """Make one decoding step."""
+        read = np.where(tokens < self.target_vocab, tokens, UNK)
+        slots = np.zeros(state.tokens, dtype=np.float32)
+        made = self._step.run({"tokens": read, "slots": slots, **state.memory, **state.state})
+        after = {
+            name.replace("next.", "state.", 1): part
+            for name, part in made.items()
+            if name.startswith("next.")
+        }
+        evidence = Evidence(*(made.get(field) for field in Evidence._fields))
+        return Step(made["log_probs"], state._replace(state=after), evidence)
+
+    def whole_search(
+        self,
+        source: Int[np.ndarray, "batch src_len"],
+        lengths: Int[np.ndarray, "batch"],
+        limits: Int[np.ndarray, "batch"],
+        penalty: PowerPenalty,
+        beam: int,
+    ) -> list[list[Hypothesis]]:
+        """`greedy_search` or `beam_search` of one output for each source, in one graph."""
+        given: dict[str, Any] = {
+            "source": source,
+            "lengths": lengths,
+            "limits": limits,
+            "penalty_base": np.array(penalty.base, dtype=np.float64),
+            "penalty_alpha": np.array(penalty.alpha, dtype=np.float64),
+            "beam": np.array(beam),
+        }
+        made = (self._greedy if beam == 1 else self._beam).run(given)
+        shown = [made.get(field) for field in Evidence._fields]
+        found = []
+        for row, count in enumerate(made["counts"].tolist()):
+            evidence = Evidence(*(None if part is None else part[row, :count] for part in shown))
+            tokens, log_probs = made["tokens"][row, :count], made["log_probs"][row, :count]
+            score, finished = float(made["scores"][row]), bool(made["finished"][row])
+            found.append([Hypothesis(tokens, log_probs, evidence, score, finished)])
+        return found
+
+
+class _Graph:
+    """One graph, loaded."""
+
+    def __init__(self, path: Path, threads: int | None) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads or 0
+        options.inter_op_num_threads = 1
+        try:
+            self._session = onnxruntime.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's own have no common base of their own
+            raise BundleError(
+                f"{path} is not a graph that onnxruntime {onnxruntime.__version__} can load "
+                f"({str(error).splitlines()[0]}). Export the model again: jumok export MODEL"
+            ) from None
+        self._inputs = {one.name: _DTYPES[one.type] for one in self._session.get_inputs()}
+        self.outputs = [one.name for one in self._session.get_outputs()]
+
+    def run(self, given: Mapping[str, np.ndarray | None]) -> dict[str, np.ndarray]:
+        """Outputs by name; what the graph has no input for is not read."""
+        feeds = {
+            name: np.asarray(given[name], dtype=dtype, order="C")  # keeps scalars, as scalars
+            for name, dtype in self._inputs.items()
+            if name in given
+        }
+        return dict(zip(self.outputs, self._session.run(self.outputs, feeds), strict=True))
+
+
+_DTYPES = {
+    "tensor(int64)": np.int64,
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(bool)": np.bool_,
+}
+
+
+def load_onnx_engine(bundle: Bundle, exported: Exported, precision: Precision) -> OnnxEngine:
+    """The engine of a bundle that was exported. Threads: those of ``OMP_NUM_THREADS``, if set."""
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    return OnnxEngine(
+        lambda name: exported.graph(name, precision),
+        bundle.target_tokenizer.vocab_size,
+        int(threads) if threads.isdecimal() else None,
+    )

@@ -1,0 +1,187 @@
+"""A model as two ONNX graphs: one that reads sources, and one that makes a decoding step.
+
+    start   source, lengths, copies*            -> memory.*, state.*
+    step    tokens, memory.*, state.*, slots*   -> log_probs, attention*, generation*,
+                                                   feature_attention*, next.*
+
+The names after ``memory.`` and ``state.`` are those of the fields of `Memory` and `DecoderState`
+(``state.rnn.hidden``); what a model has none of (*) is not there, nor what its step never looks at.
+``next.*`` is the state after the step. ``copies`` and ``slots`` only where tokens can be copied:
+``copies`` as in `Memory`, and ``slots`` has as many numbers, whatever they are, as the vocabulary
+extended by what these sources let be copied has tokens. Batch and source length are free.
+
+The graphs are traced from the modules, so that they compute what the modules say; a recurrent layer
+of the encoder becomes ONNX's own (`jumok.nn.layer_node`).
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import onnx
+import onnx_ir
+import torch
+from onnxscript import optimizer
+from torch import Tensor, nn
+from torch.export import Dim
+
+from jumok.nn import DecoderState, Memory, RNNState, Seq2Seq
+from jumok.nn.memory import FeatureMemory
+
+OPSET = 18
+_PARTS: dict[str, type[tuple[Any, ...]]] = {
+    "memory": Memory,
+    "state": DecoderState,
+    "rnn": RNNState,
+    "final": RNNState,
+    "features": FeatureMemory,
+}
+"""The fields that are made of fields."""
+_ALONG_THE_SOURCE = frozenset({"values", "keys", "mask", "copies", "past"})
+"""Fields with an axis of source positions after that of rows."""
+_ROWS, _SOURCE = Dim("rows", min=1), Dim("src_len", min=1)
+
+
+class Graphs(NamedTuple):
+    """Both graphs of a model, weights inside."""
+
+    start: onnx.ModelProto
+    step: onnx.ModelProto
+
+
+def make_graphs(model: Seq2Seq) -> Graphs:
+    """Trace ``model``, which is on the CPU and in float32."""
+    model = copy.deepcopy(model).eval()
+    model.use_fast_roads(False)  # the definitions, without tiles
+    reading = {
+        "source": torch.full((3, 5), 4),
+        "lengths": torch.tensor([5, 3, 2]),
+    }
+    copying = model.decoder.attention is not None and model.decoder.config.attention.copy_tokens
+    if copying:
+        reading["copies"] = torch.full((3, 5), 4)
+    with torch.no_grad():
+        memory = model.encode(**reading)
+        made = {**_flat("memory", memory), **_flat("state", model.decoder.init_state(memory))}
+        stepping = {"tokens": torch.tensor([4, 4, 4]), **made}
+        if copying:
+            stepping["slots"] = torch.zeros(model.decoder.embedding.table.num_embeddings + 2)
+        step, outputs = _Step(model, list(stepping)), []
+        step(*stepping.values(), names=outputs)
+        step_graph = _trace(step, stepping, outputs)
+        used = {name for node in step_graph.graph.node for name in node.input}
+        wanted = [name for name in made if name in used]
+        for value in [v for v in step_graph.graph.input if v.name in made and v.name not in used]:
+            step_graph.graph.input.remove(value)
+        start_graph = _trace(_Start(model, list(reading), wanted), reading, wanted)
+    return Graphs(start_graph, step_graph)
+
+
+class _Start(nn.Module):
+    """Sources in, the ``wanted`` parts of memory and first state out."""
+
+    def __init__(self, model: Seq2Seq, given: list[str], wanted: list[str]) -> None:
+        super().__init__()
+        self.model, self.given, self.wanted = model, given, wanted
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        memory = self.model.encode(**dict(zip(self.given, inputs, strict=True)))
+        state = self.model.decoder.init_state(memory)
+        made = {**_flat("memory", memory), **_flat("state", state)}
+        # a value that is an input as well, or stands twice, needs a name of its own
+        return tuple(made[name].clone() for name in self.wanted)
+
+
+class _Step(nn.Module):
+    """Tokens, memory and state in, the next step out."""
+
+    def __init__(self, model: Seq2Seq, given: list[str]) -> None:
+        super().__init__()
+        self.model, self.given = model, given
+
+    def forward(self, *inputs: Tensor, names: list[str] | None = None) -> tuple[Tensor, ...]:
+        """``names`` is told what comes out."""
+        given = dict(zip(self.given, inputs, strict=True))
+        memory, state = _nested(Memory, "memory", given), _nested(DecoderState, "state", given)
+        decoder = self.model.decoder
+        made = decoder.step(given["tokens"], state, memory)
+        size = given["slots"].shape[0] if "slots" in given else None
+        found = {
+            "log_probs": decoder.log_probs(made, memory, size),
+            "attention": made.weights,
+            "generation": None if made.switch is None else made.switch.sigmoid(),
+            "feature_attention": made.feature_weights,
+            **{f"next.{name}": part for name, part in _flat("", made.state).items()},
+        }
+        there = {name: part for name, part in found.items() if part is not None}
+        if names is not None:
+            names.extend(there)
+        return tuple(there.values())
+
+
+def _flat(name: str, value: Any) -> dict[str, Tensor]:
+    """The tensors of nested tuples, by their dotted names."""
+    if value is None:
+        return {}
+    if isinstance(value, Tensor):
+        return {name: value}
+    found: dict[str, Tensor] = {}
+    for field, part in value._asdict().items():
+        found |= _flat(f"{name}.{field}" if name else field, part)
+    return found
+
+
+def _nested(kind: Any, name: str, given: Mapping[str, Tensor]) -> Any:
+    """The opposite of `_flat`; None where there is nothing."""
+    parts = {}
+    for field in kind._fields:
+        inner = f"{name}.{field}"
+        parts[field] = (
+            _nested(_PARTS[field], inner, given) if field in _PARTS else given.get(inner)
+        )
+    return None if all(part is None for part in parts.values()) else kind(**parts)
+
+
+def _trace(module: nn.Module, inputs: Mapping[str, Tensor], outputs: list[str]) -> onnx.ModelProto:
+    """The graph of ``module``, with weights that are ready for use."""
+    with _quiet():
+        program = torch.onnx.export(
+            module,
+            tuple(inputs.values()),
+            input_names=list(inputs),
+            output_names=outputs,
+            dynamic_shapes=(tuple(_free_axes(name) for name in inputs),),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+        assert program is not None
+        # gates in ONNX's order and the like are computed now, not whenever a model is loaded
+        whole = 1 << 40
+        optimizer.optimize(program.model, input_size_limit=whole, output_size_limit=whole)
+        return onnx_ir.to_proto(program.model)
+
+
+def _free_axes(name: str) -> dict[int, Any]:
+    if name == "slots":
+        return {0: Dim("slots", min=1)}
+    along = name == "source" or name.rpartition(".")[2] in _ALONG_THE_SOURCE
+    return {0: _ROWS, 1: _SOURCE} if along else {0: _ROWS}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter speaks of its own affairs at length."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

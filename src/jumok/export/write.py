@@ -1,0 +1,251 @@
+"""From a model directory to the graphs in its ``onnx/``: made, compared with the model, written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+from jaxtyping import Float
+from onnx import TensorProto, external_data_helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
+
+from jumok.bundle import Bundle, Precision, read_bundle
+from jumok.bundle.exported import EXPORT_VERSION, MANIFEST, graph_file, weights_file
+from jumok.bundle.files import WEIGHTS, sha256
+from jumok.engine import Engine, WholeSearch
+from jumok.engine.onnx_engine import OnnxEngine
+from jumok.engine.torch_engine import load_torch_engine
+from jumok.errors import BundleError
+from jumok.export.graphs import Graphs, make_graphs
+from jumok.export.whole import Defaults, beam_graph, can_be_whole, greedy_graph
+from jumok.search import (
+    Hypothesis,
+    Rules,
+    Step,
+    Task,
+    beam_search,
+    forbid,
+    greedy_search,
+    length_penalty,
+)
+from jumok.storage import replace_directory
+from jumok.text import BOS, EOS, PAD, SPECIALS, UNK
+
+_BATCHES = ((1, 1), (1, 7), (3, 5), (7, 13), (2, 31))
+"""Rows and source positions of the batches that are compared: odd, alone and at their least."""
+_STEPS = 6
+_TOLERANCE = 1e-3
+"""Largest difference of log-probabilities (relative, where they are large) and of attention that
+other orders of summation in float32 explain."""
+_INT8_TOLERANCE = 0.15
+"""Largest mean distance (total variation) of next-token distributions that rounding to 8 bits
+explains; a graph that went wrong comes close to 1."""
+_INLINE = 1024
+"""Bytes of a tensor that is worth a place in the file of weights."""
+
+
+class Report(NamedTuple):
+    """What was written, and how far it is from the model."""
+
+    folder: Path
+    sizes: Mapping[str, int]
+    """Bytes of each file."""
+    differences: Mapping[Precision, float]
+    """Of fp32 the largest difference of a log-probability, of int8 the mean distance (total
+    variation) of next-token distributions."""
+
+
+def export(path: str | Path, int8: bool = True) -> Report:
+    """Write the graphs of the model at ``path`` into its directory.
+
+    Raises `BundleError`, with nothing written, where they do not compute what the model does.
+    """
+    bundle = read_bundle(path)
+    engine = load_torch_engine(bundle)
+    graphs: dict[Precision, Graphs] = {"fp32": make_graphs(engine.model)}
+    if int8:
+        graphs["int8"] = Graphs(*map(_quantised, graphs["fp32"]))
+    vocab, differences = bundle.target_tokenizer.vocab_size, {}
+    with replace_directory(bundle.path / "onnx") as folder:
+        for precision, made in graphs.items():
+            _write(folder, _all(made, bundle), precision)
+            theirs = OnnxEngine(lambda name, p=precision: folder / graph_file(name, p), vocab, 1)
+            differences[precision] = _compare(bundle, engine, theirs, precision)
+        files = sorted(file.name for file in folder.iterdir())
+        head = {
+            "export_version": EXPORT_VERSION,
+            "model": bundle.hashes[WEIGHTS],
+            "sha256": {name: sha256(folder / name) for name in files},
+        }
+        (folder / MANIFEST).write_text(json.dumps(head, indent=2) + "\n", encoding="utf-8")
+        sizes = {name: (folder / name).stat().st_size for name in [*files, MANIFEST]}
+    return Report(bundle.path / "onnx", sizes, differences)
+
+
+def _all(graphs: Graphs, bundle: Bundle) -> dict[str, onnx.ModelProto]:
+    """Every graph of a precision by its name."""
+    found = graphs._asdict()
+    if can_be_whole(graphs):
+        search = bundle.config.search
+        penalty = length_penalty(search)
+        defaults = Defaults(penalty.base, penalty.alpha, search.beam)
+        found["greedy"] = greedy_graph(graphs, defaults)
+        found["beam"] = beam_graph(graphs, defaults)
+    return found
+
+
+def _quantised(model: onnx.ModelProto) -> onnx.ModelProto:
+    """With weights in 8 bits, a scale for each column, and inputs that are rounded as they come."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # it asks for an optimisation that loses names of free axes
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            result = Path(folder) / "int8.onnx"
+            quantize_dynamic(model, result, per_channel=True, weight_type=QuantType.QInt8)
+            return onnx.load(result)
+    finally:
+        logging.disable(before)
+
+
+def _write(folder: Path, models: Mapping[str, onnx.ModelProto], precision: Precision) -> None:
+    """The graphs, and once, in one file, each tensor that is in any of them."""
+    places: dict[str, tuple[int, int]] = {}
+    weights = weights_file(precision)
+    with (folder / weights).open("wb") as file:
+        for name, model in models.items():
+            for tensor in _tensors(model.graph):
+                raw = tensor.raw_data
+                if len(raw) < _INLINE:
+                    continue
+                key = hashlib.sha256(raw).hexdigest()
+                if key not in places:
+                    file.write(b"\0" * (-file.tell() % 64))
+                    places[key] = file.tell(), len(raw)
+                    file.write(raw)
+                offset, length = places[key]
+                external_data_helper.set_external_data(tensor, weights, offset, length)
+                tensor.ClearField("raw_data")
+                tensor.data_location = TensorProto.EXTERNAL
+            (folder / graph_file(name, precision)).write_bytes(model.SerializeToString())
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _tensors(attribute.g)
+
+
+def _compare(bundle: Bundle, ours: Engine, theirs: OnnxEngine, precision: Precision) -> float:
+    """The difference of two engines on random sources. Raises `BundleError` where it is too big."""
+    generator = np.random.default_rng(0)
+    worst, distances = 0.0, []
+    for rows, src_len in _BATCHES:
+        source, lengths, copies = _random_source(generator, bundle, rows, src_len)
+        states = [engine.start(source, lengths, copies) for engine in (ours, theirs)]
+        tokens = np.full(rows, BOS)
+        for _ in range(_STEPS):
+            one, other = (e.step(tokens, s) for e, s in zip((ours, theirs), states, strict=True))
+            worst = max(worst, _difference(one, other))
+            distances.append(_distance(one.log_probs, other.log_probs))
+            states = [one.state, other.state]
+            tokens = generator.integers(0, one.log_probs.shape[1], rows)
+        if precision == "fp32" and copies is None:
+            limits = generator.integers(1, 12, rows)
+            for beam in (1, 3):
+                found = _search_difference(bundle, ours, theirs, source, lengths, limits, beam)
+                worst = max(worst, found)
+    found = worst if precision == "fp32" else float(np.mean(distances))
+    if not found <= (_TOLERANCE if precision == "fp32" else _INT8_TOLERANCE):
+        raise BundleError(
+            f"The {precision} graphs of {bundle.path} do not compute what the model does (they "
+            f"differ by {found:.2g}), so nothing was written. This is a mistake of jumok, or of "
+            "the installed onnx, onnxscript or torch: please report it with their versions"
+        )
+    return found
+
+
+def _random_source(
+    generator: np.random.Generator, bundle: Bundle, rows: int, src_len: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Sources of random tokens and lengths, the first as long as can be, and what may be copied."""
+    lengths = generator.integers(1, src_len + 1, rows)
+    lengths[0] = src_len
+    size = bundle.source_tokenizer.vocab_size
+    source = generator.integers(len(SPECIALS), max(size, len(SPECIALS) + 1), (rows, src_len))
+    place = np.arange(src_len)
+    source[place == lengths[:, None] - 1] = EOS
+    source[place >= lengths[:, None]] = PAD
+    if not bundle.config.model.attention.copy_tokens:
+        return source, lengths, None
+    beyond = bundle.target_tokenizer.vocab_size + 2
+    return source, lengths, generator.integers(EOS, beyond, source.shape)
+
+
+def _difference(one: Step, other: Step) -> float:
+    """The largest of a step, relative where numbers are above 1."""
+    found = [_largest(one.log_probs, other.log_probs)]
+    for ours, theirs in zip(one.evidence, other.evidence, strict=True):
+        if (ours is None) != (theirs is None):
+            return float("inf")
+        if ours is not None and theirs is not None:
+            found.append(_largest(ours, theirs))
+    return max(found)
+
+
+def _largest(one: Float[np.ndarray, "*shape"], other: Float[np.ndarray, "*shape"]) -> float:
+    if one.shape != other.shape or not np.array_equal(np.isneginf(one), np.isneginf(other)):
+        return float("inf")
+    there = ~np.isneginf(one)
+    return float(np.max(np.abs(one - other)[there] / np.maximum(1.0, np.abs(one[there]))))
+
+
+def _distance(
+    one: Float[np.ndarray, "rows tokens"], other: Float[np.ndarray, "rows tokens"]
+) -> float:
+    """Mean total variation of the rows' distributions."""
+    return float(np.abs(np.exp(one) - np.exp(other)).sum(axis=1).mean() / 2)
+
+
+def _search_difference(
+    bundle: Bundle,
+    ours: Engine,
+    theirs: WholeSearch,
+    source: np.ndarray,
+    lengths: np.ndarray,
+    limits: np.ndarray,
+    beam: int,
+) -> float:
+    """Between the search by steps and the one in a graph. Outputs may differ where they tie."""
+    forbidden = np.zeros(ours.target_vocab, dtype=bool)
+    forbidden[[PAD, BOS, UNK]] = True
+    penalty = length_penalty(bundle.config.search)
+    task = Task(limits, penalty, Rules([forbid(forbidden)]))
+    state = ours.start(source, lengths)
+    if beam == 1:
+        by_steps = greedy_search(ours.step, state, task)
+    else:
+        by_steps = beam_search(ours.step, state, task, beam)
+    whole = theirs.whole_search(source, lengths, limits, penalty, beam)
+    found = 0.0
+    for [one], [other] in zip(by_steps, whole, strict=True):
+        found = max(found, abs(one.score - other.score) / max(1.0, abs(one.score)))
+        if np.array_equal(one.tokens, other.tokens):
+            found = max(found, *_hypothesis_differences(one, other))
+    return found
+
+
+def _hypothesis_differences(one: Hypothesis, other: Hypothesis) -> Iterator[float]:
+    """Of one output, found twice."""
+    yield _largest(one.token_log_probs, other.token_log_probs)
+    for ours, theirs in zip(one.evidence, other.evidence, strict=True):
+        if ours is not None and theirs is not None:
+            yield _largest(ours, theirs)
