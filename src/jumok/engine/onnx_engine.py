@@ -149,7 +149,8 @@ class _Graph:
                 f"{path} is not a graph that onnxruntime {onnxruntime.__version__} can load "
                 f"({str(error).splitlines()[0]}). Export the model again: jumok export MODEL"
             ) from None
-        self._inputs = {one.name: _DTYPES[one.type] for one in self._session.get_inputs()}
+        read = self._session.get_inputs() + self._session.get_overridable_initializers()
+        self._inputs = {one.name: _DTYPES[one.type] for one in read}
         self.outputs = [one.name for one in self._session.get_outputs()]
 
     def run(self, given: Mapping[str, np.ndarray | None]) -> dict[str, np.ndarray]:

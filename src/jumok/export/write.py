@@ -115,7 +115,10 @@ def _quantised(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _write(folder: Path, models: Mapping[str, onnx.ModelProto], precision: Precision) -> None:
-    """The graphs, and once, in one file, each tensor that is in any of them."""
+    """The graphs, and once, in one file, each tensor that is in any of them.
+
+    The ``models`` lose their tensors on the way.
+    """
     places: dict[str, tuple[int, int]] = {}
     weights = weights_file(precision)
     with (folder / weights).open("wb") as file:
