@@ -1,14 +1,16 @@
 """A model as two ONNX graphs: one that reads sources, and one that makes a decoding step.
 
     start   source, lengths, copies*            -> memory.*, state.*
-    step    tokens, memory.*, state.*, slots*   -> log_probs, attention*, generation*,
+    step    tokens, memory.*, state.*, slots*   -> log_probs, scores*, attention*, generation*,
                                                    feature_attention*, next.*
 
 The names after ``memory.`` and ``state.`` are those of the fields of `Memory` and `DecoderState`
 (``state.rnn.hidden``); what a model has none of (*) is not there, nor what its step never looks at.
 ``next.*`` is the state after the step. ``copies`` and ``slots`` only where tokens can be copied:
 ``copies`` as in `Memory`, and ``slots`` has as many numbers, whatever they are, as the vocabulary
-extended by what these sources let be copied has tokens. Batch and source length are free.
+extended by what these sources let be copied has tokens. ``scores``, where nothing can be copied,
+are the log-probabilities and -inf beyond them, a multiple of `CHUNK` in all; they are for whole
+searches alone. Batch and source length are free.
 
 The graphs are traced from the modules, so that they compute what the modules say; a recurrent layer
 of the encoder becomes ONNX's own (`jumok.nn.layer_node`).
@@ -32,8 +34,11 @@ from torch.export import Dim
 
 from jumok.nn import DecoderState, Memory, RNNState, Seq2Seq
 from jumok.nn.memory import FeatureMemory
+from jumok.nn.readout import MaxoutReadout
 
 OPSET = 18
+CHUNK = 128
+"""Whole searches look for the best tokens among so many at a time."""
 _PARTS: dict[str, type[tuple[Any, ...]]] = {
     "memory": Memory,
     "state": DecoderState,
@@ -62,16 +67,19 @@ def make_graphs(model: Seq2Seq) -> Graphs:
         "source": torch.full((3, 5), 4),
         "lengths": torch.tensor([5, 3, 2]),
     }
+    vocab = model.decoder.embedding.table.num_embeddings
     copying = model.decoder.attention is not None and model.decoder.config.attention.copy_tokens
-    if copying:
+    if not copying:
+        _widen(model)
+    else:
         reading["copies"] = torch.full((3, 5), 4)
     with torch.no_grad():
         memory = model.encode(**reading)
         made = {**_flat("memory", memory), **_flat("state", model.decoder.init_state(memory))}
         stepping = {"tokens": torch.tensor([4, 4, 4]), **made}
         if copying:
-            stepping["slots"] = torch.zeros(model.decoder.embedding.table.num_embeddings + 2)
-        step, outputs = _Step(model, list(stepping)), []
+            stepping["slots"] = torch.zeros(vocab + 2)
+        step, outputs = _Step(model, list(stepping), vocab), []
         step(*stepping.values(), names=outputs)
         step_graph = _trace(step, stepping, outputs)
         used = {name for node in step_graph.graph.node for name in node.input}
@@ -100,9 +108,9 @@ class _Start(nn.Module):
 class _Step(nn.Module):
     """Tokens, memory and state in, the next step out."""
 
-    def __init__(self, model: Seq2Seq, given: list[str]) -> None:
+    def __init__(self, model: Seq2Seq, given: list[str], vocab: int) -> None:
         super().__init__()
-        self.model, self.given = model, given
+        self.model, self.given, self.vocab = model, given, vocab
 
     def forward(self, *inputs: Tensor, names: list[str] | None = None) -> tuple[Tensor, ...]:
         """``names`` is told what comes out."""
@@ -111,8 +119,10 @@ class _Step(nn.Module):
         decoder = self.model.decoder
         made = decoder.step(given["tokens"], state, memory)
         size = given["slots"].shape[0] if "slots" in given else None
+        scores = decoder.log_probs(made, memory, size)
         found = {
-            "log_probs": decoder.log_probs(made, memory, size),
+            "log_probs": scores if "slots" in given else scores[:, : self.vocab],
+            "scores": None if "slots" in given else scores,
             "attention": made.weights,
             "generation": None if made.switch is None else made.switch.sigmoid(),
             "feature_attention": made.feature_weights,
@@ -122,6 +132,16 @@ class _Step(nn.Module):
         if names is not None:
             names.extend(there)
         return tuple(there.values())
+
+
+def _widen(model: Seq2Seq) -> None:
+    """Give the readout tokens of no probability, up to a multiple of `CHUNK`."""
+    readout = model.decoder.readout
+    last = readout.output if isinstance(readout, MaxoutReadout) else readout
+    owner = model.decoder.embedding.table if last.tied else last
+    more, pad = -len(owner.weight) % CHUNK, torch.nn.functional.pad
+    owner.weight = nn.Parameter(pad(owner.weight.detach(), (0, 0, 0, more)))
+    last.bias = nn.Parameter(pad(last.bias.detach(), (0, more), value=-torch.inf))
 
 
 def _flat(name: str, value: Any) -> dict[str, Tensor]:
@@ -164,7 +184,11 @@ def _trace(module: nn.Module, inputs: Mapping[str, Tensor], outputs: list[str]) 
         # gates in ONNX's order and the like are computed now, not whenever a model is loaded
         whole = 1 << 40
         optimizer.optimize(program.model, input_size_limit=whole, output_size_limit=whole)
-        return onnx_ir.to_proto(program.model)
+        found = onnx_ir.to_proto(program.model)
+    for node in found.graph.node:  # where in the code it comes from
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    return found
 
 
 def _free_axes(name: str) -> dict[int, Any]:

@@ -15,8 +15,9 @@ at its limit; and, where the model attends, ``attention`` and ``feature_attentio
 src_len), with an axis of heads before the last where there are several.
 
 They compute what `jumok.search.greedy_search` and `beam_search` do where nothing more is asked
-(one output, and no rule but that <pad>, <s> and <unk> are not written), ties in the same order:
+(one output, and no rule but that <pad>, <s> and <unk> are not written):
 
+- a source leaves the batch when its output is settled, its memory and its state with it;
 - each source has ``beam`` slots, and a dead one the total -inf; the room for continuations shrinks
   by one with each complete hypothesis;
 - every step leaves the parent, the token and the end of each continuation; a second loop follows
@@ -25,14 +26,14 @@ They compute what `jumok.search.greedy_search` and `beam_search` do where nothin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
-from jumok.export.graphs import OPSET, Graphs
+from jumok.export.graphs import CHUNK, OPSET, Graphs
 from jumok.export.nodes import Nodes, some_value, value
 from jumok.text import BOS, EOS, PAD, UNK
 
@@ -57,39 +58,46 @@ def can_be_whole(graphs: Graphs) -> bool:
 def greedy_graph(graphs: Graphs, defaults: Defaults) -> onnx.ModelProto:
     """`greedy_search`."""
     outer, loop = Nodes("outer"), _Loop("steps")
-    body, one = loop.nodes, outer.constant(1)
+    body, zero, one = loop.nodes, outer.constant(0), outer.constant(1)
     start = _start(outer, graphs)
-    tokens = loop.carry(
-        "tokens", outer("Expand", outer.constant(BOS), outer("Shape", "lengths")), _INT
-    )
-    alive = loop.carry("alive", outer("Greater", "limits", outer.constant(0)), _BOOL)
+    rows = outer("Shape", "lengths")
+    first = outer("Expand", outer.constant(BOS), rows)
+
+    tokens = loop.carry("tokens", first, _INT)
+    source = loop.carry("source", _count(outer, rows), _INT)
     made = _step(loop, graphs, tokens, start)
-    scores = body("Add", made["log_probs"], _unwritten(body, graphs))
-    token = body("ArgMax", scores, axis=1, keepdims=0)
-    column = body("Unsqueeze", token, body.constant([1]))
-    log_prob = body("GatherElements", made["log_probs"], column, axis=1)
-    more = body("Less", body("Add", loop.number, one), "limits")
-    unended = body("Not", body("Equal", token, body.constant(EOS)))
-    alive_after = body("And", alive, body("And", more, unended))
-    loop.then("tokens", token)
-    loop.then("alive", alive_after)
-    _then_states(loop, made)
-    loop.leave("tokens", token)
-    loop.leave("log_probs", body("Squeeze", log_prob, body.constant([1])))
-    loop.leave("alive", body("Cast", alive, to=_INT))
-    loop.leave("eos", body("Cast", body("And", alive, body("Not", unended)), to=_INT))
-    evidence = _evidence(graphs)
-    for name in evidence:
-        loop.leave(name, made[name])
-    found = loop.run(outer, outer("ReduceMax", "limits", keepdims=0), _any(body, alive_after))
-    outer("ReduceSum", found["alive"], outer.constant([0]), keepdims=0, made="counts")
-    ends = outer("ReduceSum", found["eos"], outer.constant([0]), keepdims=0)
-    outer("Greater", ends, outer.constant(0), made="finished")
-    _finish(outer, {name: found[name] for name in ("tokens", "log_probs", *evidence)}, evidence)
+    chunk, in_chunk = _best_chunks(body, made["scores"], outer.constant([1]))
+    place = body("ArgMax", in_chunk, axis=1, keepdims=1)
+    token = _token(body, chunk, place)
+    token = body("Squeeze", token, body.constant([1]))
+    log_prob = body("ReduceMax", in_chunk, body.constant([1]), keepdims=0)
+    more = body("Less", body("Add", loop.number, one), body("Gather", "limits", source))
+    eos = body("Equal", token, outer.constant(EOS))
+    going = body("And", more, body("Not", eos))
+    on = {"tokens": token, "source": source, **loop.parts("memory."), **_next_states(made)}
+    for name, part in on.items():
+        loop.then(name, body("Compress", part, going, axis=0))
+    nothing = outer("Expand", zero, rows)
+    alive = body("Expand", one, body("Shape", source))
+    for name, empty, what in (
+        ("tokens", nothing, token),
+        ("alive", nothing, alive),
+        ("eos", nothing, body("Cast", eos, to=_INT)),
+        ("log_probs", outer("Cast", nothing, to=_FLOAT), log_prob),
+    ):
+        loop.leave(name, body("ScatterElements", empty, source, what))
+    _leave_evidence(loop, graphs, made, rows, source)
+    left = loop.run(outer, outer("ReduceMax", "limits", keepdims=0), _any(body, going))
+
+    outer("ReduceSum", left["alive"], outer.constant([0]), keepdims=0, made="counts")
+    ends = outer("ReduceSum", left["eos"], outer.constant([0]), keepdims=0)
+    outer("Greater", ends, zero, made="finished")
+    for name in ("tokens", "log_probs", *_evidence(graphs)):
+        _rows_first(outer, left[name], name)
     total = outer("Cast", "log_probs", to=_DOUBLE)
     total = outer("ReduceSum", total, outer.constant([1]), keepdims=0)
     outer("Div", total, _divisor(outer, "counts"), made="scores")
-    return _model(outer, graphs, "greedy", defaults._asdict(), ["penalty_base", "penalty_alpha"])
+    return _model(outer, graphs, "greedy", defaults)
 
 
 def beam_graph(graphs: Graphs, defaults: Defaults) -> onnx.ModelProto:
@@ -97,101 +105,130 @@ def beam_graph(graphs: Graphs, defaults: Defaults) -> onnx.ModelProto:
     outer, loop = Nodes("outer"), _Loop("steps")
     body = loop.nodes
     zero, one, none = outer.constant(0), outer.constant(1), outer.constant(-np.inf, np.float64)
+    flat = outer.constant([-1])
     rows, slots = outer("Shape", "lengths"), outer("Reshape", "beam", outer.constant([1]))
+    sources = _count(outer, rows)
+    slot = _column(outer, _count(outer, slots), axis=0)
     cells = outer("Concat", rows, slots, axis=0)
-    source = outer("Range", zero, outer("Squeeze", rows, outer.constant([0])), one)
-    source = outer("Unsqueeze", source, outer.constant([1]))
-    first_row = outer("Mul", source, slots)
-    repeated = outer("Reshape", outer("Expand", source, cells), outer.constant([-1]))
+    repeated = outer("Reshape", outer("Expand", _column(outer, sources), cells), flat)
     start = {
-        name: outer("Gather", whole, repeated, axis=0)
-        for name, whole in _start(outer, graphs).items()
+        name: outer("Gather", part, repeated, axis=0)
+        for name, part in _start(outer, graphs).items()
     }
-    slot = outer("Unsqueeze", outer("Range", zero, "beam", one), outer.constant([0]))
+    first = outer("Expand", outer.constant(BOS), outer("Shape", repeated))
     in_first = outer("Expand", outer("Equal", slot, zero), cells)
-    nothing = outer("Expand", none, rows)
-    limits = outer("Unsqueeze", "limits", outer.constant([1]))
+    first_total = outer("Where", in_first, outer.constant(0.0, np.float64), none)
 
-    tokens = loop.carry("tokens", outer("Expand", outer.constant(BOS), outer("Shape", repeated)), _INT)
-    total = loop.carry(
-        "total", outer("Where", in_first, outer.constant(0.0, np.float64), none), _DOUBLE
-    )
+    tokens = loop.carry("tokens", first, _INT)
+    source = loop.carry("source", sources, _INT)
+    total = loop.carry("total", first_total, _DOUBLE)
     count = loop.carry("count", outer("Expand", zero, rows), _INT)
-    best = loop.carry("best", nothing, _DOUBLE)
+    best = loop.carry("best", outer("Expand", none, rows), _DOUBLE)
     made = _step(loop, graphs, tokens, start)
-    scores = body("Add", made["log_probs"], _unwritten(body, graphs))
-    width = outer("Min", slots, outer.constant([_vocab(graphs)]))
-    top, top_token = body.several("TopK", 2, scores, width, axis=1)
-    by_source = outer("Concat", rows, outer.constant([-1]), axis=0)
-    each = outer("Concat", cells, outer.constant([-1]), axis=0)
-    continued = body("Cast", body("Reshape", top, each), to=_DOUBLE)
-    continued = body("Add", body("Unsqueeze", total, body.constant([2])), continued)
-    reached, place = body.several("TopK", 2, body("Reshape", continued, by_source), slots, axis=1)
+    live = body("Shape", source)
+    by_source = body("Concat", live, flat, axis=0)
+    by_slot = body("Concat", live, slots, flat, axis=0)
+    # the best of each row in float32, of each source in float64, as sums of it are
+    chunks, in_chunks = _best_chunks(body, made["scores"], slots)
+    width = body("Min", slots, body("Shape", in_chunks, start=1))
+    top, place = body.several("TopK", 2, in_chunks, width, axis=1)
+    top_token = body("Reshape", _token(body, chunks, place), by_source)
+    reached = body("Cast", body("Reshape", top, by_slot), to=_DOUBLE)
+    reached = body("Add", body("Unsqueeze", total, body.constant([2])), reached)
+    reached, place = body.several("TopK", 2, body("Reshape", reached, by_source), slots, axis=1)
     parent = body("Div", place, width)
-    token = body("GatherElements", body("Reshape", top_token, by_source), place, axis=1)
+    token = body("GatherElements", top_token, place, axis=1)
     log_prob = body("GatherElements", body("Reshape", top, by_source), place, axis=1)
     length = body("Add", loop.number, one)
-    room = body("Unsqueeze", body("Sub", "beam", count), body.constant([1]))
+    limit = _column(body, body("Gather", "limits", source))
     possible = body("Not", body("IsInf", reached, detect_positive=0))
-    valid = body("And", body("Less", slot, room), possible)
-    eos = body("Equal", token, body.constant(EOS))
-    at_end = body("Or", eos, body("Equal", length, limits))
+    has_room = body("Less", slot, _column(body, body("Sub", "beam", count)))
+    valid = body("And", has_room, possible)
+    eos = body("Equal", token, outer.constant(EOS))
+    at_end = body("Or", eos, body("Equal", length, limit))
     ended, going = body("And", valid, at_end), body("And", valid, body("Not", at_end))
     score = body("Div", reached, _divisor(body, length))
     complete = body("Where", body("And", ended, eos), score, none)
     cut = body("Where", body("And", ended, body("Not", eos)), score, none)
-    best_after = body("Max", best, _highest(body, complete))
-    ceiling = body("Where", going, body("Div", reached, _divisor(outer, limits)), none)
-    open_ = body("Less", best_after, _highest(body, ceiling))
-    keep = body("And", going, body("Unsqueeze", open_, body.constant([1])))
-    from_row = body("Reshape", body("Add", first_row, parent), body.constant([-1]))
+    best_now = body("Max", best, _highest(body, complete))
+    ceiling = body("Where", going, body("Div", reached, _divisor(body, limit)), none)
+    is_open = body("Less", best_now, _highest(body, ceiling))  # else nothing can overtake the best
     ends = body("ReduceSum", body("Cast", ended, to=_INT), body.constant([1]), keepdims=0)
-    loop.then("tokens", body("Reshape", token, body.constant([-1])))
-    loop.then("total", body("Where", keep, reached, none))
-    loop.then("count", body("Add", count, ends))
-    loop.then("best", best_after)
-    _then_states(loop, {k: body("Gather", v, from_row, axis=0) for k, v in made.items() if k.startswith("next.")})
-    steps = {"parent": parent, "token": token, "log_prob": log_prob}
-    evidence = _evidence(graphs)
-    for name, what in {**steps, "complete": complete, "cut": cut}.items():
-        loop.leave(name, what)
-    for name in evidence:
-        loop.leave(name, made[name])
-    found = loop.run(outer, outer("ReduceMax", "limits", keepdims=0), _any(body, keep))
+    by_sources = {
+        "source": source,
+        "total": body("Where", going, reached, none),
+        "count": body("Add", count, ends),
+        "best": best_now,
+    }
+    for name, part in by_sources.items():
+        loop.then(name, body("Compress", part, is_open, axis=0))
+    open_cells = body("Expand", _column(body, is_open), body("Shape", parent))
+    open_rows = body("Reshape", open_cells, flat)
+    for name, part in {"tokens": body("Reshape", token, flat), **loop.parts("memory.")}.items():
+        loop.then(name, body("Compress", part, open_rows, axis=0))
+    first_row = body("Mul", _column(body, _count(body, live)), slots)
+    from_row = body("Reshape", body("Add", first_row, parent), flat)
+    from_row = body("Compress", from_row, open_rows, axis=0)
+    for name, part in _next_states(made).items():
+        loop.then(name, body("Gather", part, from_row, axis=0))
+    whose = body("Expand", _column(body, source), body("Shape", parent))
+    no_number, no_score = outer("Expand", zero, cells), outer("Expand", none, cells)
+    for name, empty, what in (
+        ("parent", no_number, parent),
+        ("token", no_number, token),
+        ("log_prob", outer("Cast", no_number, to=_FLOAT), log_prob),
+        ("complete", no_score, complete),
+        ("cut", no_score, cut),
+    ):
+        loop.leave(name, body("ScatterElements", empty, whose, what, axis=0))
+    row = body("Reshape", body("Add", body("Mul", whose, slots), slot), flat)
+    _leave_evidence(loop, graphs, made, outer("Shape", repeated), row)
+    left = loop.run(outer, outer("ReduceMax", "limits", keepdims=0), _any(body, is_open))
 
-    whole_score, whole_end = _best_end(outer, found["complete"], by_source)
-    cut_score, cut_end = _best_end(outer, found["cut"], by_source)
+    by_source = outer("Concat", rows, flat, axis=0)
+    whole_score, whole_end = _best_end(outer, left["complete"], by_source)
+    cut_score, cut_end = _best_end(outer, left["cut"], by_source)
     outer("Not", outer("IsInf", whole_score, detect_positive=0), made="finished")
     outer("Where", "finished", whole_score, cut_score, made="scores")
     end = outer("Where", "finished", whole_end, cut_end)
     end_step, end_slot = outer("Div", end, "beam"), outer("Mod", end, "beam")
     outer("Add", end_step, one, made="counts")
+    steps = outer("Squeeze", outer("Shape", left["token"], start=0, end=1), outer.constant([0]))
+    path = _follow_back(outer, left, steps, end_step, end_slot)
+    _rows_first(outer, path["token"], "tokens")
+    _rows_first(outer, path["log_prob"], "log_probs")
+    of_a_step = outer("ReduceProd", cells, keepdims=0)  # rows of evidence
+    row = outer("Add", outer("Mul", sources, "beam"), path["parent"])
+    before = outer("Range", zero, outer("Mul", steps, of_a_step), of_a_step)
+    row = outer("Add", _column(outer, before), row)
+    for name in _evidence(graphs):
+        shape = outer("Concat", flat, outer("Shape", left[name], start=2), axis=0)
+        found = outer("Gather", outer("Reshape", left[name], shape), row, axis=0)
+        _rows_first(outer, found, name)
+    return _model(outer, graphs, "beam", defaults)
 
+
+def _follow_back(
+    outer: Nodes, left: Mapping[str, str], steps: str, end_step: str, end_slot: str
+) -> dict[str, str]:
+    """Parent, token and log-probability of each source's best end, and of what it continues, at
+    each step; after the end, whatever."""
     back = _Loop("back")
-    made_steps = outer("Squeeze", outer("Shape", found["token"], start=0, end=1), outer.constant([0]))
-    number = back.nodes("Sub", outer("Sub", made_steps, one), back.number)
-    here = back.carry("slot", outer("Expand", zero, rows), _INT)
-    here = back.nodes("Where", back.nodes("Equal", number, end_step), end_slot, here)
-    column = back.nodes("Unsqueeze", here, back.nodes.constant([1]))
-    picked = {}
-    for name in steps:
-        at_step = back.nodes("Gather", found[name], number, axis=0)
-        at_slot = back.nodes("GatherElements", at_step, column, axis=1)
-        picked[name] = back.nodes("Squeeze", at_slot, back.nodes.constant([1]))
-        back.leave(name, picked[name])
-    back.then("slot", picked["parent"])
-    way = back.run(outer, made_steps, outer.constant(True, np.bool_))
-    forwards = outer("Range", outer("Sub", made_steps, one), outer.constant(-1), outer.constant(-1))
-    path = {name: outer("Gather", way[name], forwards, axis=0) for name in steps}
-    every_row = outer("Range", zero, outer("Mul", made_steps, outer("ReduceProd", cells, keepdims=0)), outer("ReduceProd", cells, keepdims=0))
-    row = outer("Add", path["parent"], outer("Squeeze", first_row, outer.constant([1])))
-    row = outer("Add", row, outer("Unsqueeze", every_row, outer.constant([1])))
-    by_rows = {}
-    for name in evidence:
-        flat = outer("Concat", outer.constant([-1]), outer("Shape", found[name], start=2), axis=0)
-        by_rows[name] = outer("Gather", outer("Reshape", found[name], flat), row, axis=0)
-    _finish(outer, {"tokens": path["token"], "log_probs": path["log_prob"], **by_rows}, evidence)
-    return _model(outer, graphs, "beam", defaults._asdict(), list(Defaults._fields))
+    body = back.nodes
+    last = outer("Sub", steps, outer.constant(1))
+    number = body("Sub", last, back.number)
+    slot = back.carry("slot", end_slot, _INT)
+    slot = body("Where", body("Equal", number, end_step), end_slot, slot)
+    column, found = _column(body, slot), {}
+    for name in ("parent", "token", "log_prob"):
+        of_step = body("Gather", left[name], number, axis=0)
+        of_slot = body("GatherElements", of_step, column, axis=1)
+        found[name] = body("Squeeze", of_slot, body.constant([1]))
+        back.leave(name, found[name])
+    back.then("slot", found["parent"])
+    way = back.run(outer, steps, outer.constant(True, np.bool_))
+    forwards = outer("Range", last, outer.constant(-1), outer.constant(-1))
+    return {name: outer("Gather", part, forwards, axis=0) for name, part in way.items()}
 
 
 class _Loop:
@@ -210,6 +247,10 @@ class _Loop:
         self._carried[name] = (first, dtype)
         return f"{self.name}/{name}"
 
+    def parts(self, prefix: str) -> dict[str, str]:
+        """What goes round under names with that beginning."""
+        return {key: f"{self.name}/{key}" for key in self._carried if key.startswith(prefix)}
+
     def then(self, name: str, after: str) -> None:
         """What the next pass has of it."""
         self._after[name] = after
@@ -225,7 +266,7 @@ class _Loop:
         made += [body("Identity", self._after[key]) for key in self._carried]
         made += [body("Identity", what) for what in self._left.values()]
         inputs = [value(self.number, _INT), value(f"{name}/going", _BOOL)]
-        inputs += [some_value(f"{name}/{key}", dtype) for key, (_, dtype) in self._carried.items()]
+        inputs += [some_value(f"{name}/{key}", kind) for key, (_, kind) in self._carried.items()]
         left = {key: f"left by {name}/{key}" for key in self._left}
         outer(
             "Loop",
@@ -247,34 +288,20 @@ def _start(outer: Nodes, graphs: Graphs) -> dict[str, str]:
 
 
 def _step(loop: _Loop, graphs: Graphs, tokens: str, start: Mapping[str, str]) -> dict[str, str]:
-    """Make a step in every pass: what comes of it."""
+    """Make a step in every pass: what comes of it. Memory goes round as well, as rows leave."""
     graph, given = graphs.step.graph, {"tokens": tokens}
     for known in graph.input:
-        if known.name.startswith("memory."):
-            given[known.name] = start[known.name]
-        elif known.name.startswith("state."):
-            dtype = known.type.tensor_type.elem_type
-            given[known.name] = loop.carry(known.name, start[known.name], dtype)
+        if known.name != "tokens":
+            kind = known.type.tensor_type.elem_type
+            given[known.name] = loop.carry(known.name, start[known.name], kind)
     loop.nodes.insert(graph, given, "step")
     return {made.name: f"step/{made.name}" for made in graph.output}
 
 
-def _then_states(loop: _Loop, made: Mapping[str, str]) -> None:
-    for name, state in made.items():
-        if name.startswith("next."):
-            loop.then(name.replace("next.", "state.", 1), state)
-
-
-def _unwritten(nodes: Nodes, graphs: Graphs) -> str:
-    """-inf for what is never written."""
-    scores = np.zeros((1, _vocab(graphs)))
-    scores[0, [PAD, BOS, UNK]] = -np.inf
-    return nodes.constant(scores, np.float32)
-
-
-def _vocab(graphs: Graphs) -> int:
-    [log_probs] = [made for made in graphs.step.graph.output if made.name == "log_probs"]
-    return log_probs.type.tensor_type.shape.dim[1].dim_value
+def _next_states(made: Mapping[str, str]) -> dict[str, str]:
+    """The states after a step, by the names they have before it."""
+    after = {name: part for name, part in made.items() if name.startswith("next.")}
+    return {name.replace("next.", "state.", 1): part for name, part in after.items()}
 
 
 def _evidence(graphs: Graphs) -> list[str]:
@@ -283,9 +310,61 @@ def _evidence(graphs: Graphs) -> list[str]:
     return [name for name in ("attention", "feature_attention") if name in made]
 
 
+def _leave_evidence(
+    loop: _Loop, graphs: Graphs, made: Mapping[str, str], rows: str, row: str
+) -> None:
+    """The evidence of a step at its ``row``; zeros for rows that have left the batch."""
+    body = loop.nodes
+    index = _column(body, row)
+    for name in _evidence(graphs):
+        shape = body("Concat", rows, body("Shape", made[name], start=1), axis=0)
+        empty = body("Expand", body.constant(0.0, np.float32), shape)
+        loop.leave(name, body("ScatterND", empty, index, made[name]))
+
+
+def _best_chunks(body: Nodes, scores: str, most: str) -> tuple[str, str]:
+    """Numbers of the ``most`` chunks of `CHUNK` tokens with the highest scores, and the scores in
+    these side by side, among which are as many of the best tokens.
+
+    To look for the place of a maximum among all scores takes longer than everything else but the
+    products; to look for the maximum itself is quick.
+    """
+    never = np.zeros((1, CHUNK))
+    never[0, [PAD, BOS, UNK]] = -np.inf
+    ban, none = body.constant(never, np.float32), body.constant(0.0, np.float32)
+    zero, first, second = body.constant([0]), body.constant([1]), body.constant([2])
+    head = body("Add", body("Slice", scores, zero, body.constant([CHUNK]), first), ban)
+    chunks = body("Reshape", scores, body.constant([0, -1, CHUNK]))
+    highest = body("ReduceMax", chunks, second, keepdims=0)
+    rest = body("Slice", highest, first, body.constant([np.iinfo(np.int32).max]), first)
+    highest = body("Concat", body("ReduceMax", head, first, keepdims=1), rest, axis=1)
+    width = body("Min", most, body("Shape", highest, start=1))
+    _, chunk = body.several("TopK", 2, highest, width, axis=1)
+    number = body("Unsqueeze", chunk, second)
+    found = body("GatherND", chunks, number, batch_dims=1)
+    banned = body("Where", body("Equal", number, body.constant(0)), ban, none)
+    return chunk, body("Reshape", body("Add", found, banned), body.constant([0, -1]))
+
+
+def _token(body: Nodes, chunks: str, place: str) -> str:
+    """The token at a ``place`` in chunks that stand side by side."""
+    size = body.constant(CHUNK)
+    chunk = body("GatherElements", chunks, body("Div", place, size), axis=1)
+    return body("Add", body("Mul", chunk, size), body("Mod", place, size))
+
+
 def _any(nodes: Nodes, flags: str) -> str:
-    whole = nodes("ReduceMax", nodes("Cast", flags, to=_INT), keepdims=0)
-    return nodes("Cast", whole, to=_BOOL)
+    return nodes("Cast", nodes("ReduceMax", nodes("Cast", flags, to=_INT), keepdims=0), to=_BOOL)
+
+
+def _count(nodes: Nodes, size: str) -> str:
+    """0, 1 and so on, as many as ``size``, a vector of one number."""
+    size = nodes("Squeeze", size, nodes.constant([0]))
+    return nodes("Range", nodes.constant(0), size, nodes.constant(1))
+
+
+def _column(nodes: Nodes, vector: str, axis: int = 1) -> str:
+    return nodes("Unsqueeze", vector, nodes.constant([axis]))
 
 
 def _highest(nodes: Nodes, scores: str) -> str:
@@ -295,9 +374,8 @@ def _highest(nodes: Nodes, scores: str) -> str:
 
 def _divisor(nodes: Nodes, length: str) -> str:
     """The length penalty."""
-    one = nodes.constant(1.0, np.float64)
     number = nodes("Add", "penalty_base", nodes("Cast", length, to=_DOUBLE))
-    ratio = nodes("Div", number, nodes("Add", "penalty_base", one))
+    ratio = nodes("Div", number, nodes("Add", "penalty_base", nodes.constant(1.0, np.float64)))
     return nodes("Pow", ratio, "penalty_alpha")
 
 
@@ -307,41 +385,30 @@ def _best_end(outer: Nodes, scores: str, by_source: str) -> tuple[str, str]:
     return _highest(outer, flat), outer("ArgMax", flat, axis=1, keepdims=0)
 
 
-def _finish(outer: Nodes, found: Mapping[str, str], evidence: Sequence[str]) -> None:
-    """Make outputs of what the steps left: rows first, zeros where an output has ended."""
-    steps = outer("Shape", found["tokens"], start=0, end=1)
-    number = outer("Range", outer.constant(0), outer("Squeeze", steps, outer.constant([0])), outer.constant(1))
-    counts = outer("Unsqueeze", "counts", outer.constant([1]))
-    real = outer("Less", outer("Unsqueeze", number, outer.constant([0])), counts)
-    for name, by_steps in found.items():
-        by_rows = outer("Transpose", by_steps, perm=[1, 0]) if name not in evidence else None
-        if by_rows is None:  # with axes after these
-            by_rows = outer("Einsum", by_steps, equation="ab...->ba...")
-        dtype, zero = (np.int64, PAD) if name == "tokens" else (np.float32, 0.0)
-        there = real
-        if name in evidence:
-            like = outer("Shape", by_rows, start=2)
-            ones = outer("ConstantOfShape", outer("Shape", like), value=helper.make_tensor("one", _INT, [1], [1]))
-            there = outer("Reshape", real, outer("Concat", outer("Shape", real), ones, axis=0))
-        outer("Where", there, by_rows, outer.constant(zero, dtype), made=name)
+def _rows_first(outer: Nodes, by_steps: str, name: str) -> None:
+    """The output ``name``, of what the steps left: rows first, zeros where a row has ended."""
+    by_rows = outer("Einsum", by_steps, equation="ab...->ba...")
+    number = _column(outer, _count(outer, outer("Shape", by_rows, start=1, end=2)), axis=0)
+    real = outer("Less", number, _column(outer, "counts"))
+    further = outer("Shape", outer("Shape", by_rows, start=2))  # axes
+    ones = outer("Expand", outer.constant([1]), further)
+    real = outer("Reshape", real, outer("Concat", outer("Shape", real), ones, axis=0))
+    dtype, zero = (np.int64, PAD) if name == "tokens" else (np.float32, 0.0)
+    outer("Where", real, by_rows, outer.constant(zero, dtype), made=name)
 
 
-def _model(
-    outer: Nodes,
-    graphs: Graphs,
-    name: str,
-    defaults: Mapping[str, float],
-    optional: Sequence[str],
-) -> onnx.ModelProto:
+def _model(outer: Nodes, graphs: Graphs, name: str, defaults: Defaults) -> onnx.ModelProto:
     inputs = [
         value("source", _INT, "rows", "src_len"),
         value("lengths", _INT, "rows"),
         value("limits", _INT, "rows"),
     ]
-    for field in optional:
-        dtype, kind = (np.int64, _INT) if field == "beam" else (np.float64, _DOUBLE)
-        inputs.append(value(field, kind))
-        outer.constants.append(onnx.numpy_helper.from_array(np.array(defaults[field], dtype), field))
+    for field, default in defaults._asdict().items():
+        if field == "beam" and name == "greedy":
+            continue
+        number = np.array(default, np.int64 if field == "beam" else np.float64)
+        outer.constants.append(numpy_helper.from_array(number, field))
+        inputs.append(value(field, outer.constants[-1].data_type))
     outputs = [
         value("tokens", _INT, "rows", "tgt_len"),
         value("counts", _INT, "rows"),
@@ -351,9 +418,10 @@ def _model(
     ]
     made = {output.name: output for output in graphs.step.graph.output}
     for field in _evidence(graphs):
-        axes = [dim.dim_param or dim.dim_value for dim in made[field].type.tensor_type.shape.dim]
-        outputs.append(value(field, _FLOAT, "rows", "tgt_len", *axes[1:-1], "src_len"))
+        [_, *axes] = made[field].type.tensor_type.shape.dim
+        heads = [axis.dim_value for axis in axes[:-1]]
+        outputs.append(value(field, _FLOAT, "rows", "tgt_len", *heads, "src_len"))
     graph = helper.make_graph(outer.nodes, name, inputs, outputs, outer.constants)
-    domains = {o.domain: o.version for g in graphs for o in g.opset_import}
-    opsets = [helper.make_opsetid(d, v) for d, v in {**domains, "": OPSET}.items()]
+    domains = {opset.domain: opset.version for one in graphs for opset in one.opset_import}
+    opsets = [helper.make_opsetid(key, number) for key, number in {**domains, "": OPSET}.items()]
     return helper.make_model(graph, opset_imports=opsets, ir_version=graphs.step.ir_version)

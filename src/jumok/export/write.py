@@ -91,7 +91,11 @@ def export(path: str | Path, int8: bool = True) -> Report:
 
 def _all(graphs: Graphs, bundle: Bundle) -> dict[str, onnx.ModelProto]:
     """Every graph of a precision by its name."""
-    found = graphs._asdict()
+    step = onnx.ModelProto()
+    step.CopyFrom(graphs.step)
+    for output in [output for output in step.graph.output if output.name == "scores"]:
+        step.graph.output.remove(output)
+    found = {"start": graphs.start, "step": step}
     if can_be_whole(graphs):
         search = bundle.config.search
         penalty = length_penalty(search)
