@@ -8,11 +8,14 @@ from jumok.config import dotted_keys
 OPTIONS = {
     "train": "data --dev --preset --config --set --output --resume --skip-bad-lines",
     "predict": "model file --beam --n-best --prefix --choices --dictionary --format --encoding "
-    "--set --ensemble --language-model --device",
+    "--set --ensemble --language-model --device --engine",
     "train-lm": "texts --dev --tokens-of --preset --config --set --output",
-    "generate": "model --prompt --n --temperature --top-k --top-p --seed --set --device",
-    "evaluate": "model data --format --beam --set --ensemble --language-model --device",
-    "explain": "model text --output --head --beam --set --ensemble --language-model --device",
+    "generate": "model --prompt --n --temperature --top-k --top-p --seed --set --device --engine",
+    "evaluate": "model data --format --beam --set --ensemble --language-model --device "
+    "--engine",
+    "explain": "model text --output --head --beam --set --ensemble --language-model --device "
+    "--engine",
+    "export": "model --int8",
     "config": "--print --schema --preset --set",
 }
 

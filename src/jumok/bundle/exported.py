@@ -41,18 +41,19 @@ class Exported:
     folder: Path
     hashes: Mapping[str, str]
 
-    def has(self, name: str, precision: Precision) -> bool:
-        """Whether there is such a graph."""
-        return graph_file(name, precision) in self.hashes
-
-    def graph(self, name: str, precision: Precision) -> Path:
-        """Its file, whose contents are what was written. Raises `BundleError` otherwise."""
+    def must_have(self, name: str, precision: Precision) -> None:
+        """Raise `BundleError` unless there is such a graph."""
         for file in (graph_file(name, precision), weights_file(precision)):
             if file not in self.hashes:
                 raise BundleError(
                     f"{self.folder} has no {file}. Export the model again: jumok export "
                     f"{self.folder.parent}"
                 )
+
+    def graph(self, name: str, precision: Precision) -> Path:
+        """Its file. Raises `BundleError` unless it and its weights are what was written."""
+        self.must_have(name, precision)
+        for file in (graph_file(name, precision), weights_file(precision)):
             check_hash(self.folder / file, self.hashes[file])
         return self.folder / graph_file(name, precision)
 

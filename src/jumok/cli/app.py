@@ -45,6 +45,21 @@ Beam = Annotated[Optional[int], typer.Option("--beam", min=1, help="Beam size; 1
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")]
 
 
+class EngineChoice(StrEnum):
+    """What computes: `jumok.engine.load_engine`."""
+
+    auto = "auto"
+    torch = "torch"
+    onnx = "onnx"
+    onnx_int8 = "onnx-int8"
+
+
+Engine = Annotated[
+    EngineChoice,
+    typer.Option("--engine", help="auto: the graphs of jumok export in float32, if there are any."),
+]
+
+
 _EVALUATION_SETTINGS = frozenset(
     f"data.{field}"
     for field in (
@@ -203,6 +218,7 @@ def generate(
     seed: Annotated[Optional[int], typer.Option("--seed", help="Of the draw.")] = None,  # noqa: UP045
     set_: Settings = None,
     device: Device = "cpu",
+    engine: Engine = EngineChoice.auto,
 ) -> None:
     """Write texts with a language model, a line each, as they are drawn."""
     from jumok.cli.output import Telling
@@ -212,7 +228,7 @@ def generate(
     drawing = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
     search = _search(None, None, set_)
     search |= {key: value for key, value in drawing.items() if value is not None}
-    predictor = load(model, device)
+    predictor = load(model, device, engine=engine.value)
     if not isinstance(predictor, LanguageModel):
         raise InputError(
             f"{model} is no language model: it writes outputs for sources (jumok predict). Train "
@@ -257,6 +273,7 @@ def predict(
     ensemble: Ensemble = None,
     language_model: Judge = None,
     device: Device = "cpu",
+    engine: Engine = EngineChoice.auto,
 ) -> None:
     """Write the model's outputs for a file or for stdin, line by line as they come."""
     from jumok.cli.output import render
@@ -264,7 +281,7 @@ def predict(
     from jumok.errors import InputError
     from jumok.predictor import load
 
-    predictor = load([model, *(ensemble or ())], device, language_model)
+    predictor = load([model, *(ensemble or ())], device, language_model, engine.value)
     search = _search(beam, n_best, set_)
     answers = None
     if choices is not None:  # a blank line is no answer
@@ -307,6 +324,7 @@ def evaluate(
     ensemble: Ensemble = None,
     language_model: Judge = None,
     device: Device = "cpu",
+    engine: Engine = EngineChoice.auto,
 ) -> None:
     """Judge a model's outputs on pairs, with every metric; a language model on texts."""
     from jumok.cli.output import render_perplexities, render_scores
@@ -316,7 +334,7 @@ def evaluate(
     from jumok.evaluation import evaluate_report
     from jumok.predictor import LanguageModel, load
 
-    predictor = load([model, *(ensemble or ())], device, language_model)
+    predictor = load([model, *(ensemble or ())], device, language_model, engine.value)
     settings = parse_settings(set_ or ())
     # these files need not look like the training files, so only what is said here holds
     reading = {key: settings.pop(key) for key in list(settings) if key in _EVALUATION_SETTINGS}
@@ -359,19 +377,40 @@ def explain(
     ensemble: Ensemble = None,
     language_model: Judge = None,
     device: Device = "cpu",
+    engine: Engine = EngineChoice.auto,
 ) -> None:
     """Show where the model looked: source across, output down, weights as shades."""
     from jumok.cli.output import show_attention
     from jumok.explain import write
     from jumok.predictor import load
 
-    predictor = load([model, *(ensemble or ())], device, language_model)
+    predictor = load([model, *(ensemble or ())], device, language_model, engine.value)
     prediction = predictor.predict(text, **_search(beam, None, set_))
     if output is None:
         print(show_attention(prediction, head))
     else:
         write(prediction.attention_map(head), output)
         print(f"{prediction.text}\nwritten to {output}")
+
+
+@app.command("export")
+def export_(
+    model: Model,
+    int8: Annotated[
+        bool, typer.Option("--int8/--no-int8", help="Also graphs with weights in 8 bits.")
+    ] = True,
+) -> None:
+    """Write a model as ONNX graphs into its directory, to be run without torch."""
+    from jumok.cli.output import render_export
+    from jumok.errors import MissingExtra
+
+    try:
+        from jumok.export import export
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "entmax", "onnx", "onnxscript", "onnx_ir"):
+            raise
+        raise MissingExtra("export", error.name) from None
+    print(render_export(export(model, int8)))
 
 
 @app.command()

@@ -7,11 +7,15 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from jumok.evaluation import Report
 from jumok.explain import render_terminal
 from jumok.prediction import Prediction
-from jumok.predictor import Perplexities
+
+if TYPE_CHECKING:  # a first answer need not wait for them
+    from jumok.evaluation import Report
+    from jumok.export import Exports
+    from jumok.predictor import Perplexities
 
 
 def render(prediction: Prediction, form: str) -> str:
@@ -49,6 +53,18 @@ def render_perplexities(found: Perplexities, texts: int, form: str) -> str:
     head = f"{texts:,} texts; unknown tokens: {found.unknown:.2f} %. Perplexity per"
     units = ("token", "character", "word")
     return "\n".join([head, *(f"{unit:<12}{getattr(found, unit):>9.2f}" for unit in units)])
+
+
+def render_export(made: Exports) -> str:
+    """What was written, and how well it agrees with the model."""
+    lines = [f"{name:<18}{size / 1e6:>8.2f} MB" for name, size in made.sizes.items()]
+    lines.append(f"{'in all':<18}{sum(made.sizes.values()) / 1e6:>8.2f} MB in {made.folder}")
+    told = {
+        "fp32": "largest difference from the model, of log-probabilities and attention",
+        "int8": "mean distance of next-token distributions from the model's (0 to 1)",
+    }
+    lines += [f"{key}: {told[key]}: {value:.1e}" for key, value in made.differences.items()]
+    return "\n".join(lines)
 
 
 class Telling:

@@ -45,19 +45,19 @@ class OnnxEngine:
     Args:
         find: the file of a graph's name.
         target_vocab: size of the target vocabulary.
+        attends: whether steps have attention.
         threads: of each graph; None: as many as there are cores.
     """
 
     def __init__(
-        self, find: Callable[[str], Path], target_vocab: int, threads: int | None = None
+        self,
+        find: Callable[[str], Path],
+        target_vocab: int,
+        attends: bool,
+        threads: int | None = None,
     ) -> None:
         self._find, self._threads = find, threads
-        self.target_vocab = target_vocab
-
-    @cached_property
-    def attends(self) -> bool:
-        """Whether steps have attention."""
-        return "attention" in self._step.outputs
+        self.target_vocab, self.attends = target_vocab, attends
 
     @cached_property
     def _start(self) -> _Graph:
@@ -173,9 +173,11 @@ _DTYPES = {
 
 def load_onnx_engine(bundle: Bundle, exported: Exported, precision: Precision) -> OnnxEngine:
     """The engine of a bundle that was exported. Threads: those of ``OMP_NUM_THREADS``, if set."""
+    exported.must_have("step", precision)
     threads = os.environ.get("OMP_NUM_THREADS", "")
     return OnnxEngine(
         lambda name: exported.graph(name, precision),
         bundle.target_tokenizer.vocab_size,
+        bundle.config.model.attention.attends,
         int(threads) if threads.isdecimal() else None,
     )

@@ -1,5 +1,5 @@
 """Models as ONNX graphs, which run without torch: `jumok export`."""
 
-from jumok.export.write import Report, export
+from jumok.export.write import Exports, export
 
-__all__ = ["Report", "export"]
+__all__ = ["Exports", "export"]

@@ -82,10 +82,7 @@ def make_graphs(model: Seq2Seq) -> Graphs:
         step, outputs = _Step(model, list(stepping), vocab), []
         step(*stepping.values(), names=outputs)
         step_graph = _trace(step, stepping, outputs)
-        used = {name for node in step_graph.graph.node for name in node.input}
-        wanted = [name for name in made if name in used]
-        for value in [v for v in step_graph.graph.input if v.name in made and v.name not in used]:
-            step_graph.graph.input.remove(value)
+        wanted = [value.name for value in step_graph.graph.input if value.name in made]
         start_graph = _trace(_Start(model, list(reading), wanted), reading, wanted)
     return Graphs(start_graph, step_graph)
 
@@ -188,6 +185,30 @@ def _trace(module: nn.Module, inputs: Mapping[str, Tensor], outputs: list[str]) 
     for node in found.graph.node:  # where in the code it comes from
         node.ClearField("metadata_props")
         node.ClearField("doc_string")
+    return without(found)
+
+
+def without(model: onnx.ModelProto, *outputs: str) -> onnx.ModelProto:
+    """The model without these outputs, and without what nothing needs any more."""
+    found = onnx.ModelProto()
+    found.CopyFrom(model)
+    graph = found.graph
+    kept = [output for output in graph.output if output.name not in outputs]
+    needed, nodes = {output.name for output in kept}, []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            nodes.append(node)
+    for field, values in (
+        ("output", kept),
+        ("node", nodes[::-1]),
+        ("input", [one for one in graph.input if one.name in needed]),
+        ("initializer", [one for one in graph.initializer if one.name in needed]),
+        ("value_info", []),
+    ):
+        copied = [type(one).FromString(one.SerializeToString()) for one in values]
+        graph.ClearField(field)
+        getattr(graph, field).extend(copied)
     return found
 
 

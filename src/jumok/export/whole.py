@@ -33,7 +33,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from jumok.export.graphs import CHUNK, OPSET, Graphs
+from jumok.export.graphs import CHUNK, OPSET, Graphs, without
 from jumok.export.nodes import Nodes, some_value, value
 from jumok.text import BOS, EOS, PAD, UNK
 
@@ -289,7 +289,7 @@ def _start(outer: Nodes, graphs: Graphs) -> dict[str, str]:
 
 def _step(loop: _Loop, graphs: Graphs, tokens: str, start: Mapping[str, str]) -> dict[str, str]:
     """Make a step in every pass: what comes of it. Memory goes round as well, as rows leave."""
-    graph, given = graphs.step.graph, {"tokens": tokens}
+    graph, given = without(graphs.step, "log_probs").graph, {"tokens": tokens}
     for known in graph.input:
         if known.name != "tokens":
             kind = known.type.tensor_type.elem_type

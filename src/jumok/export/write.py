@@ -7,6 +7,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from jumok.engine import Engine, WholeSearch
 from jumok.engine.onnx_engine import OnnxEngine
 from jumok.engine.torch_engine import load_torch_engine
 from jumok.errors import BundleError
-from jumok.export.graphs import Graphs, make_graphs
+from jumok.export.graphs import Graphs, make_graphs, without
 from jumok.export.whole import Defaults, beam_graph, can_be_whole, greedy_graph
 from jumok.search import (
     Hypothesis,
@@ -51,7 +52,7 @@ _INLINE = 1024
 """Bytes of a tensor that is worth a place in the file of weights."""
 
 
-class Report(NamedTuple):
+class Exports(NamedTuple):
     """What was written, and how far it is from the model."""
 
     folder: Path
@@ -62,7 +63,7 @@ class Report(NamedTuple):
     variation) of next-token distributions."""
 
 
-def export(path: str | Path, int8: bool = True) -> Report:
+def export(path: str | Path, int8: bool = True) -> Exports:
     """Write the graphs of the model at ``path`` into its directory.
 
     Raises `BundleError`, with nothing written, where they do not compute what the model does.
@@ -76,7 +77,8 @@ def export(path: str | Path, int8: bool = True) -> Report:
     with replace_directory(bundle.path / "onnx") as folder:
         for precision, made in graphs.items():
             _write(folder, _all(made, bundle), precision)
-            theirs = OnnxEngine(lambda name, p=precision: folder / graph_file(name, p), vocab, 1)
+            find = partial(_graph_path, folder, precision)
+            theirs = OnnxEngine(find, vocab, engine.attends, threads=1)
             differences[precision] = _compare(bundle, engine, theirs, precision)
         files = sorted(file.name for file in folder.iterdir())
         head = {
@@ -86,16 +88,16 @@ def export(path: str | Path, int8: bool = True) -> Report:
         }
         (folder / MANIFEST).write_text(json.dumps(head, indent=2) + "\n", encoding="utf-8")
         sizes = {name: (folder / name).stat().st_size for name in [*files, MANIFEST]}
-    return Report(bundle.path / "onnx", sizes, differences)
+    return Exports(bundle.path / "onnx", sizes, differences)
+
+
+def _graph_path(folder: Path, precision: Precision, name: str) -> Path:
+    return folder / graph_file(name, precision)
 
 
 def _all(graphs: Graphs, bundle: Bundle) -> dict[str, onnx.ModelProto]:
     """Every graph of a precision by its name."""
-    step = onnx.ModelProto()
-    step.CopyFrom(graphs.step)
-    for output in [output for output in step.graph.output if output.name == "scores"]:
-        step.graph.output.remove(output)
-    found = {"start": graphs.start, "step": step}
+    found = {"start": graphs.start, "step": without(graphs.step, "scores")}
     if can_be_whole(graphs):
         search = bundle.config.search
         penalty = length_penalty(search)

@@ -1,0 +1,275 @@
+"""What is exported computes what the model does: every preset and mechanism, by steps and whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jaxtyping import config
+from tiny import ALPHABET, MECHANISMS, tiny_predictor
+
+import jumok.export.write
+from jumok.bundle import read_bundle, read_exported, write_bundle
+from jumok.config import preset_names
+from jumok.engine import WholeSearch
+from jumok.errors import BundleError, ConfigError
+from jumok.export import Exports
+from jumok.export import export as export_model
+from jumok.export.graphs import Graphs, make_graphs
+from jumok.prediction import Prediction
+from jumok.predictor import Predictor, load
+
+MODELS = [*(name for name in preset_names() if name != "language-model"), *MECHANISMS]
+each_model = pytest.mark.parametrize("name", MODELS)
+texts = st.text(alphabet=ALPHABET, min_size=1, max_size=9)
+quick = settings(max_examples=10, deadline=None)
+
+
+def export(path: Path, int8: bool = True) -> Exports:
+    """`jumok.export.export`, where sizes are symbols while it traces, which are no numbers to those
+    who check annotations."""
+    config.update("jaxtyping_disable", True)
+    try:
+        return export_model(path, int8)
+    finally:
+        config.update("jaxtyping_disable", False)
+
+
+def write_tiny(path: Path, name: str, seed: int = 3) -> Path:
+    """A random model of a preset's or mechanism's kind, in float32, as a bundle."""
+    predictor = tiny_predictor(name, seed)
+    tensors = predictor.engine.model.float().state_dict()
+    write_bundle(
+        path,
+        predictor.config,
+        predictor.source_tokenizer,
+        predictor.target_tokenizer,
+        {key: tensor.numpy() for key, tensor in tensors.items()},
+        {},
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The exported model of a name, made once."""
+    made: dict[str, Path] = {}
+
+    def get(name: str) -> Path:
+        if name not in made:
+            made[name] = write_tiny(tmp_path_factory.mktemp("model") / "model", name)
+            export(made[name])
+        return made[name]
+
+    return get
+
+
+def by_steps(predictor: Predictor) -> Predictor:
+    """The predictor, without its whole searches."""
+    predictor._is_plain = lambda *_: False  # type: ignore[method-assign]
+    return predictor
+
+
+def assert_equal(one: Prediction, other: Prediction) -> None:
+    assert one.tokens == other.tokens
+    assert one.score == pytest.approx(other.score, abs=1e-4)
+    np.testing.assert_allclose(one.token_log_probs, other.token_log_probs, atol=1e-4)
+    for field in ("attention", "attention_heads", "feature_attention"):
+        ours, theirs = getattr(one, field), getattr(other, field)
+        assert (ours is None) == (theirs is None), field
+        if ours is not None:
+            np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    assert one.copied == other.copied
+    assert len(one.alternatives) == len(other.alternatives)
+    for ours, theirs in zip(one.alternatives, other.alternatives, strict=True):
+        assert_equal(ours, theirs)
+
+
+@each_model
+def test_every_search_gives_what_torch_gives(name: str, exported: Callable[[str], Path]) -> None:
+    ours, theirs = load(exported(name), engine="torch"), load(exported(name), engine="onnx")
+    assert isinstance(theirs.engine, WholeSearch) and not isinstance(ours.engine, WholeSearch)
+    attends = ours.engine.attends
+
+    @quick
+    @given(sources=st.lists(texts, min_size=1, max_size=5), size=st.integers(1, 4))
+    def check(sources: list[str], size: int) -> None:
+        asked: list[dict[str, object]] = [
+            {"beam": 1},
+            {"beam": 3, "length_penalty": "average"},
+            {"beam": 4, "length_penalty": "gnmt", "length_alpha": 0.6},
+            {"beam": 3, "n_best": 3},
+            {"beam": 4, "groups": 2, "diversity": 0.5, "n_best": 2},
+            {"beam": 2, "no_repeat_ngram": 2, "min_length": 3, "repetition_penalty": 1.3},
+            {"sample": True, "n_best": 2, "top_k": 3, "seed": size},
+            *([{"beam": 2, "coverage_penalty": 0.3}] if attends else []),
+        ]
+        for options in asked:
+            one = ours.predict(sources, **options)
+            other = theirs.predict(sources, batch_size=size, **options)
+            for pair in zip(one, other, strict=True):
+                assert_equal(*pair)
+        pairs = [(source, "x y z y") for source in sources]
+        for pair in zip(ours.score(pairs), theirs.score(pairs, batch_size=size), strict=True):
+            assert_equal(*pair)
+
+    check()
+
+
+@each_model
+def test_a_whole_search_is_the_search_by_steps(
+    name: str, exported: Callable[[str], Path]
+) -> None:
+    whole = load(exported(name), engine="onnx")
+    steps = by_steps(load(exported(name), engine="onnx"))
+
+    @settings(max_examples=25, deadline=None)
+    @given(
+        sources=st.lists(texts, min_size=1, max_size=6),
+        beam=st.integers(1, 7),
+        penalty=st.sampled_from(["none", "average", "gnmt"]),
+        ratio=st.sampled_from([0.0, 0.5, 2.0]),
+        offset=st.integers(1, 4),
+    )
+    def check(sources: list[str], beam: int, penalty: str, ratio: float, offset: int) -> None:
+        options = {
+            "beam": beam,
+            "length_penalty": penalty,
+            "max_length_ratio": ratio,
+            "max_length_offset": offset,
+            "batch_size": 6,
+        }
+        together = whole.predict(sources, **options)
+        for source, one, other in zip(
+            sources, together, steps.predict(sources, **options), strict=True
+        ):
+            assert_equal(one, other)
+            assert_equal(one, whole.predict(source, **options))
+
+    check()
+
+
+def test_eight_bits_are_near_and_small(tmp_path: Path) -> None:
+    sizes = {"model.decoder.hidden": 64, "model.decoder.embedding": 64}
+    predictor = tiny_predictor("g2p", 5, sizes)
+    tensors = predictor.engine.model.float().state_dict()
+    arrays = {key: tensor.numpy() * 0.3 for key, tensor in tensors.items()}
+    tokenizers = predictor.source_tokenizer, predictor.target_tokenizer
+    write_bundle(tmp_path / "model", predictor.config, *tokenizers, arrays, {})
+    made = export(tmp_path / "model")
+    assert made.differences["fp32"] < 1e-5
+    assert 1e-5 < made.differences["int8"] < 0.05
+    assert made.sizes["weights.int8.bin"] < 0.3 * made.sizes["weights.bin"]
+    answers = load(tmp_path / "model", engine="onnx-int8").predict(["abc", "가각"], beam=3)
+    assert all(np.allclose(answer.attention.sum(axis=1), 1, atol=1e-5) for answer in answers)
+
+
+def test_what_does_not_agree_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tiny(tmp_path / "model", "luong2015")
+    export(path, int8=False)
+    before = {file.name: file.read_bytes() for file in (path / "onnx").iterdir()}
+    assert sorted(before) == [
+        "beam.onnx", "greedy.onnx", "manifest.json", "start.onnx", "step.onnx", "weights.bin"
+    ]  # fmt: skip
+
+    def wrong(model: object) -> Graphs:
+        other = tiny_predictor("luong2015", 4).engine.model.float()
+        return make_graphs(other)
+
+    monkeypatch.setattr(jumok.export.write, "make_graphs", wrong)
+    with pytest.raises(BundleError, match="do not compute what the model does"):
+        export(path, int8=False)
+    assert {file.name: file.read_bytes() for file in (path / "onnx").iterdir()} == before
+    assert [file.name for file in path.iterdir() if file.name.startswith(".")] == []
+
+
+def test_auto_takes_the_graphs_where_there_are_some(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "model", "lecture")
+    assert not isinstance(load(path).engine, WholeSearch)
+    with pytest.raises(BundleError, match="jumok export"):
+        load(path, engine="onnx")
+    export(path, int8=False)
+    assert isinstance(load(path).engine, WholeSearch)
+    assert not isinstance(load(path, engine="torch").engine, WholeSearch)
+    with pytest.raises(ConfigError, match="on the cpu"):
+        load(path, device="cuda", engine="onnx")
+    with pytest.raises(BundleError, match=r"no step\.int8\.onnx"):
+        load(path, engine="onnx-int8")
+
+
+def test_damage_and_other_weights_are_noticed(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "model", "lecture")
+    export(path, int8=False)
+    graph = path / "onnx" / "greedy.onnx"
+    whole = graph.read_bytes()
+    graph.write_bytes(whole[:-1])
+    with pytest.raises(BundleError, match=r"greedy\.onnx has changed"):
+        load(path).predict("abc", beam=1)
+    graph.write_bytes(whole)
+    load(path).predict("abc", beam=1)
+    kept = path / "onnx"
+    kept.rename(tmp_path / "onnx")
+    write_tiny(path, "lecture", seed=4)
+    (tmp_path / "onnx").rename(kept)
+    with pytest.raises(BundleError, match="from another model"):
+        load(path)
+    manifest = json.loads((kept / "manifest.json").read_text(encoding="utf-8"))
+    manifest["export_version"] = 99
+    (kept / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(BundleError, match="version 99"):
+        read_exported(read_bundle(path))
+
+
+WITHOUT_TORCH = """
+import sys
+for name in ("torch", "entmax", "onnx", "onnxscript"):
+    sys.modules[name] = None  # as if it were not installed
+from jumok.cli import main
+main()
+"""
+
+
+def run_without_torch(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *arguments],
+        input=text,
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONUTF8": "1"},
+    )
+
+
+def test_all_but_training_goes_without_torch(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "model", "luong2015")
+    export(path)
+    (path / "model.safetensors").unlink()
+    expected = load_texts(path, ["abc", "가각 d"])
+    done = run_without_torch("predict", str(path), text="abc\n가각 d\n")
+    assert (done.returncode, done.stdout.splitlines()) == (0, expected), done.stderr
+    done = run_without_torch("predict", str(path), "--engine", "onnx-int8", text="abc\n")
+    assert done.returncode == 0 and done.stdout.strip()
+    assert run_without_torch("explain", str(path), "abc").returncode == 0
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("abc\tx y z\n", encoding="utf-8")
+    done = run_without_torch("evaluate", str(path), str(pairs), "--format", "json")
+    assert done.returncode == 0 and "perplexity" in json.loads(done.stdout)
+    done = run_without_torch("train", str(pairs), "--output", str(tmp_path / "run"))
+    assert done.returncode == 7 and "pip install 'jumok[train]'" in done.stderr
+    done = run_without_torch("export", str(path))
+    assert done.returncode == 7 and "pip install 'jumok[export]'" in done.stderr
+    done = run_without_torch("predict", str(path), "--engine", "torch", text="abc\n")
+    assert done.returncode == 7
+
+
+def load_texts(path: Path, sources: list[str]) -> list[str]:
+    return [prediction.text for prediction in load(path).predict(sources)]
