@@ -1,6 +1,10 @@
-"""Tiny models come from tests/laws."""
+"""Tiny models come from tests/laws, and are exported once for all tests."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "laws"))
+sys.path[:0] = [str(Path(__file__).parents[1] / "laws"), str(Path(__file__).parent)]
+
+from exports import exported  # noqa: E402
+
+__all__ = ["exported"]

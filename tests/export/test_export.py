@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jaxtyping import config
+from exports import export, write_tiny
 from tiny import ALPHABET, MECHANISMS, tiny_predictor
 
 import jumok.export.write
@@ -21,8 +21,6 @@ from jumok.bundle import read_bundle, read_exported, write_bundle
 from jumok.config import preset_names
 from jumok.engine import WholeSearch
 from jumok.errors import BundleError, ConfigError
-from jumok.export import Exports
-from jumok.export import export as export_model
 from jumok.export.graphs import Graphs, make_graphs
 from jumok.prediction import Prediction
 from jumok.predictor import Predictor, load
@@ -31,45 +29,6 @@ MODELS = [*(name for name in preset_names() if name != "language-model"), *MECHA
 each_model = pytest.mark.parametrize("name", MODELS)
 texts = st.text(alphabet=ALPHABET, min_size=1, max_size=9)
 quick = settings(max_examples=10, deadline=None)
-
-
-def export(path: Path, int8: bool = True) -> Exports:
-    """`jumok.export.export`, where sizes are symbols while it traces, which are no numbers to those
-    who check annotations."""
-    config.update("jaxtyping_disable", True)
-    try:
-        return export_model(path, int8)
-    finally:
-        config.update("jaxtyping_disable", False)
-
-
-def write_tiny(path: Path, name: str, seed: int = 3) -> Path:
-    """A random model of a preset's or mechanism's kind, in float32, as a bundle."""
-    predictor = tiny_predictor(name, seed)
-    tensors = predictor.engine.model.float().state_dict()
-    write_bundle(
-        path,
-        predictor.config,
-        predictor.source_tokenizer,
-        predictor.target_tokenizer,
-        {key: tensor.numpy() for key, tensor in tensors.items()},
-        {},
-    )
-    return path
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The exported model of a name, made once."""
-    made: dict[str, Path] = {}
-
-    def get(name: str) -> Path:
-        if name not in made:
-            made[name] = write_tiny(tmp_path_factory.mktemp("model") / "model", name)
-            export(made[name])
-        return made[name]
-
-    return get
 
 
 def by_steps(predictor: Predictor) -> Predictor:

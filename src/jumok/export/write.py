@@ -114,10 +114,23 @@ def _quantised(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         with tempfile.TemporaryDirectory() as folder:
             result = Path(folder) / "int8.onnx"
-            quantize_dynamic(model, result, per_channel=True, weight_type=QuantType.QInt8)
+            quantize_dynamic(
+                model,
+                result,
+                per_channel=True,
+                weight_type=QuantType.QInt8,
+                nodes_to_exclude=_times_vectors(model),
+            )
             return onnx.load(result)
     finally:
         logging.disable(before)
+
+
+def _times_vectors(model: onnx.ModelProto) -> list[str]:
+    """Products with a vector, which has no columns to be scaled one by one."""
+    vectors = {one.name for one in model.graph.initializer if len(one.dims) == 1}
+    products = (node for node in model.graph.node if node.op_type == "MatMul")
+    return [node.name for node in products if vectors.intersection(node.input)]
 
 
 def _write(folder: Path, models: Mapping[str, onnx.ModelProto], precision: Precision) -> None:

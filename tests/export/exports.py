@@ -1,0 +1,53 @@
+"""Tiny models as bundles, and exported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from jaxtyping import config
+from tiny import tiny_predictor
+
+from jumok.bundle import write_bundle
+from jumok.export import Exports
+from jumok.export import export as export_model
+
+
+def export(path: Path, int8: bool = True) -> Exports:
+    """`jumok.export.export`, where sizes are symbols while it traces, which are no numbers to those
+    who check annotations."""
+    config.update("jaxtyping_disable", True)
+    try:
+        return export_model(path, int8)
+    finally:
+        config.update("jaxtyping_disable", False)
+
+
+def write_tiny(path: Path, name: str, seed: int = 3) -> Path:
+    """A random model of a preset's or mechanism's kind, in float32, as a bundle."""
+    predictor = tiny_predictor(name, seed)
+    tensors = predictor.engine.model.float().state_dict()
+    write_bundle(
+        path,
+        predictor.config,
+        predictor.source_tokenizer,
+        predictor.target_tokenizer,
+        {key: tensor.numpy() for key, tensor in tensors.items()},
+        {},
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The exported model of a name, made once."""
+    made: dict[str, Path] = {}
+
+    def get(name: str) -> Path:
+        if name not in made:
+            made[name] = write_tiny(tmp_path_factory.mktemp("model") / "model", name)
+            export(made[name])
+        return made[name]
+
+    return get
