@@ -11,8 +11,10 @@ OPTIONS = {
     "--set --ensemble --language-model --device",
     "train-lm": "texts --dev --tokens-of --preset --config --set --output",
     "generate": "model --prompt --n --temperature --top-k --top-p --seed --set --device",
+    "align": "model data --units --format --reverse-model --symmetrise --set --ensemble --device",
     "evaluate": "model data --format --beam --set --ensemble --language-model --device",
-    "explain": "model text --output --head --beam --set --ensemble --language-model --device",
+    "explain": "model text --output --head --units --beam --set --ensemble --language-model "
+    "--device",
     "config": "--print --schema --preset --set",
 }
 

@@ -1,7 +1,7 @@
 """Two alignments made one: by hand, and against the published loops over whole matrices.
 
-nltk 3.10's `grow_diag_final_and` is no witness: it looks for words among the keys of a dictionary of
-two, "e" and "f", so none ever counts as aligned and the union comes out.
+nltk 3.10's `grow_diag_final_and` is no witness: it looks for words among the keys of a dictionary
+of two, "e" and "f", so none ever counts as aligned and the union comes out.
 """
 
 from __future__ import annotations
