@@ -18,11 +18,13 @@ PAIRS = (
     ("README.md", "README.ko.md"),
     ("docs/guide.md", "docs/guide.ko.md"),
     ("docs/search.md", "docs/search.ko.md"),
+    ("docs/alignment.md", "docs/alignment.ko.md"),
 )
 NOT_RUN = {
     "README.md": ["makes an environment of its own", "installs packages"],
     "docs/guide.md": [],
     "docs/search.md": [],
+    "docs/alignment.md": [],
 }
 BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>[^\n]*) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$",
