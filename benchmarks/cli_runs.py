@@ -67,6 +67,12 @@ def evaluate(name: str, test_file: str, threads: int, *options: str) -> dict[str
     return {"command": _shown(arguments), **json.loads(_jumok(arguments, threads))}
 
 
+def align(name: str, pairs: str, threads: int, *options: str) -> list[str]:
+    """`jumok align`: the links of each pair."""
+    arguments = ["align", str(RUNS / name), f"{DATA / pairs}", *options]
+    return _jumok(arguments, threads).splitlines()
+
+
 def origin(done: dict[str, Any]) -> dict[str, Any]:
     """Where the figures of one training are from."""
     return {key: done[key] for key in ("seconds", "command", "commit", "date")}

@@ -197,6 +197,31 @@ def equal_updates(stored: Stored) -> str:
     )
 
 
+def alignment(stored: Stored) -> str:
+    """AER."""
+    sets = list(dict.fromkeys(row["set"] for row in stored["rows"]))
+    found = {(r["attention"], r["links"], r["set"]): r for r in stored["rows"]}
+    lines = [
+        [attention, links]
+        + [
+            f"{found[attention, links, name][figure]:.1f}"
+            for name in sets
+            for figure in ("aer", "precision", "recall")
+        ]
+        for attention, links in dict.fromkeys((r["attention"], r["links"]) for r in stored["rows"])
+    ]
+    head = ["attention", "links"]
+    head += [f"{name}, {figure}" for name in sets for figure in ("AER", "precision", "recall")]
+    return (
+        "Words of `en-ja.kftt` and `en-fr.hansards-test` linked by `jumok align` with models of "
+        "`tanaka-en-ja` and `multi30k-en-fr`, some minutes of training each. Gold links are of "
+        "other domains than the training pairs: compare the rows, not published figures. `forward` "
+        "links each target word to a source word, `reverse` each source word to a target word by a "
+        "model of the other direction, the others join the two; `diagonal` looks at no word.\n\n"
+        + _table(head, lines)
+    )
+
+
 PARTS: list[tuple[str, str, Callable[[Stored], str]]] = [
     ("date", "Dates: attention against none", date),
     ("g2p", "Grapheme-to-phoneme: SIGMORPHON 2020", g2p),
@@ -207,6 +232,7 @@ PARTS: list[tuple[str, str, Callable[[Stored], str]]] = [
     ("multi30k-raw", "Multi30k English to German, raw text with BPE", multi30k),
     ("multi30k-ladder", "Multi30k German to English: no attention, peek, attention", multi30k),
     ("korean", "Korean to English", korean),
+    ("alignment", "Word alignment by attention: AER", alignment),
     ("rivals", "Training speed beside other toolkits", rivals),
     ("equal-updates", "Quality after the same number of updates", equal_updates),
     ("additive", "Additive attention without its inner tensor", additive),

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jumok.alignment import align
     from jumok.evaluation import evaluate
     from jumok.prediction import Prediction
     from jumok.predictor import LanguageModel, Predictor, load
@@ -24,6 +25,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "__version__",
+    "align",
     "evaluate",
     "load",
     "resume",
@@ -35,6 +37,7 @@ _HOMES = {
     "LanguageModel": "jumok.predictor",
     "Prediction": "jumok.prediction",
     "Predictor": "jumok.predictor",
+    "align": "jumok.alignment",
     "evaluate": "jumok.evaluation",
     "load": "jumok.predictor",
     "resume": "jumok.training.run",

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jumok.errors import InputError
-from jumok.explain import AttentionMap, render_fragment
+from jumok.explain import AttentionMap, Units, merge, render_fragment
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no one truth value
@@ -25,7 +25,8 @@ class Prediction:
     has, for a model that can copy, the source position that each token was copied from, and None
     for a token that was not copied; so too where unknown tokens were replaced. Ensembles, and
     models beside a language model, do not tell it. ``feature_attention`` is there where a model
-    reads features apart: as much again, over these alone.
+    reads features apart: as much again, over these alone. ``source_offsets`` and ``offsets`` have
+    each token's (start, end) in characters of ``source`` and of ``text``, and none for ``</s>``.
     """
 
     source: str
@@ -38,6 +39,8 @@ class Prediction:
     attention_heads: Float[np.ndarray, "heads tgt_len src_len"] | None = None
     feature_attention: Float[np.ndarray, "tgt_len src_len"] | None = None
     copied: list[int | None] | None = None
+    source_offsets: list[tuple[int, int]] = field(default_factory=list)
+    offsets: list[tuple[int, int]] = field(default_factory=list)
     alternatives: list[Prediction] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,10 +59,11 @@ class Prediction:
             "alternatives": [other.to_dict() for other in self.alternatives],
         }
 
-    def attention_map(self, head: int | None = None) -> AttentionMap:
+    def attention_map(self, head: int | None = None, units: Units = "token") -> AttentionMap:
         """The attention as something to draw: one head's (from 1), or without ``head`` all of it.
 
-        Raises `InputError` where there is none.
+        ``units``: between the model's tokens, or merged to characters or words (`merge`). Raises
+        `InputError` where there is none.
         """
         if not self.tokens:
             raise InputError(
@@ -78,7 +82,7 @@ class Prediction:
                     f"This model's heads are numbered from 1 to {heads}, but {head} came"
                 )
             weights = weights if self.attention_heads is None else self.attention_heads[head - 1]
-        return AttentionMap(
+        attention = AttentionMap(
             source_tokens=self.source_tokens,
             target_tokens=self.tokens,
             weights=weights,
@@ -87,6 +91,7 @@ class Prediction:
             token_log_probs=self.token_log_probs,
             score=self.score,
         )
+        return merge(attention, self.source_offsets, self.offsets, units)
 
     def _repr_html_(self) -> str:
         """The attention map in a Jupyter notebook."""

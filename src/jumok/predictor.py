@@ -263,8 +263,14 @@ class Predictor:
             for index, hypothesis in zip(batch, hypotheses, strict=True):
                 found[index] = hypothesis
         return [
-            replace(self._prediction(source, encoding, [h] if h else []), text=target)
-            for (source, target), encoding, h in zip(pairs, encodings, found, strict=True)
+            replace(
+                self._prediction(source, encoding, [h] if h else []),
+                text=target,
+                offsets=forced.offsets,
+            )
+            for (source, target), encoding, forced, h in zip(
+                pairs, encodings, written, found, strict=True
+            )
         ]
 
     def _check_readable(self, sources: Sequence[str]) -> None:
@@ -439,8 +445,7 @@ class Predictor:
 
     def _join(self, ids: Sequence[int], tokens: Sequence[str]) -> str:
         """The text that tokens stand for, specials left out."""
-        words = [token for i, token in zip(ids, tokens, strict=True) if i not in (PAD, BOS, EOS)]
-        return self.target_tokenizer.join(words)
+        return self.target_tokenizer.join(_words(ids, tokens))
 
     def _prediction(
         self,
@@ -449,15 +454,15 @@ class Predictor:
         hypotheses: Sequence[Hypothesis],
         replaced: Mapping[str, str] | None = None,
     ) -> Prediction:
-        source_tokens = [*encoding.tokens, "</s>"]
         if not hypotheses:
-            return Prediction(source, "", 0.0, [], [], source_tokens, None)
+            tokens, offsets = [*encoding.tokens, "</s>"], encoding.offsets
+            return Prediction(source, "", 0.0, [], [], tokens, None, source_offsets=offsets)
         order = source_order(len(encoding.ids), self.config.data.reverse_source)
         copying = self._copying
         copies, extra = ([], []) if copying is None else copying.source(encoding)
         is_text = [i < self.source_tokenizer.text_size for i in encoding.ids]  # and not a feature
         best, *others = [
-            self._one(source, source_tokens, copies, extra, order, h, replaced, is_text)
+            self._one(source, encoding, copies, extra, order, h, replaced, is_text)
             for h in hypotheses
         ]
         if replaced is not None:  # what differed before may say the same now
@@ -476,7 +481,7 @@ class Predictor:
     def _one(
         self,
         source: str,
-        source_tokens: list[str],
+        encoding: Encoding,
         copies: list[int],
         extra: list[str],
         order: Int[np.ndarray, "src_len"],
@@ -486,6 +491,7 @@ class Predictor:
     ) -> Prediction:
         ids = found.tokens.tolist()
         tokens = self._tokens(ids, extra)
+        source_tokens = [*encoding.tokens, "</s>"]
         attention = heads = None
         looked, _, beside = found.evidence
         if looked is not None:
@@ -512,7 +518,14 @@ class Predictor:
             attention_heads=heads,
             feature_attention=None if beside is None else mean_of_heads(beside)[:, order],
             copied=copied,
+            source_offsets=encoding.offsets,
+            offsets=self.target_tokenizer.places(_words(ids, tokens)),
         )
+
+
+def _words(ids: Sequence[int], tokens: Sequence[str]) -> list[str]:
+    """Tokens without specials."""
+    return [token for i, token in zip(ids, tokens, strict=True) if i not in (PAD, BOS, EOS)]
 
 
 class LanguageModel(Predictor):

@@ -356,6 +356,50 @@ def test_bad_input_to_a_model(whole, tmp_path):
     check(run_cli("evaluate", whole, tmp_path / "t.tsv"), DataError, f"{tmp_path / 't.tsv'}:1: ")
 
 
+def test_pairs_that_cannot_be_aligned(whole, tmp_path):
+    good = "abc\t다나가\n".encode()
+    three = run_cli("align", whole, "-", stdin=good * 3).out
+    assert len(three.splitlines()) == 3
+    # what came before is answered: a bad line, a text that is too long, in the second window too
+    for count in (3, 1030):
+        (tmp_path / "p.tsv").write_bytes(good * count + b"abc\n" + good)
+        result = run_cli("align", whole, tmp_path / "p.tsv")
+        assert result.out == three.splitlines(keepends=True)[0] * count
+        assert result.code == DataError.exit_code
+        assert result.err.startswith(f"jumok: {tmp_path / 'p.tsv'}:{count + 1}: 2 columns")
+    result = run_cli("align", whole, "-", stdin=good * 3 + b"ab" * 600 + b"\tc\n" + good)
+    assert (result.code, result.out) == (InputError.exit_code, three)
+    assert result.err.startswith("jumok: pair 4 of -: A text may have search.max_source_length")
+    skip = ["--set", "data.skip_bad_lines=true"]
+    result = run_cli("align", whole, "-", *skip, stdin=good + b"x\n" + b"ab" * 600 + b"\tc\n")
+    assert result.err.startswith("jumok: pair 3 of -: ") and len(result.out.splitlines()) == 2
+    # files with unlike numbers of lines, none, or the wrong ones
+    (tmp_path / "s.txt").write_bytes(b"abc\nab\n")
+    (tmp_path / "t.txt").write_bytes("다나가\n".encode())
+    result = run_cli("align", whole, f"{tmp_path / 's.txt'},{tmp_path / 't.txt'}")
+    assert (result.code, result.out) == (DataError.exit_code, three.splitlines(True)[0])
+    assert "this line has no partner: the file has 2 lines" in result.err
+    check(run_cli("align", whole, tmp_path / "no.tsv"), DataError, "there is no such file")
+    check(run_cli("align", whole, "-", stdin=b""), DataError, "<stdin>: pairs were expected")
+    check(run_cli("align", whole, "-", "--set", "data.format=parallel", stdin=good), DataError,
+          "two files as SOURCE,TARGET, but a stream came")  # fmt: skip
+    check(run_cli("align", whole, "-", stdin=b"\xb0\xa1\tb\n"), DataError, "<stdin>:1: ", "cp949")
+    check(run_cli("align", whole, "-", "--set", "data.encoding=utf-9", stdin=good), ConfigError,
+          "data.encoding=utf-9 is not")  # fmt: skip
+    assert run_cli("align", whole).code == 2
+    # what makes no sense beside given texts
+    check(run_cli("align", whole, "-", "--set", "search.beam=2", stdin=good), ConfigError,
+          "search.beam is of no use")  # fmt: skip
+    check(run_cli("align", whole, "-", "--set", "train.seed=2", stdin=good), ConfigError, "fixed")
+    check(run_cli("align", whole, "-", "--symmetrise", "union", stdin=good), ConfigError,
+          "there is one", "--reverse-model")  # fmt: skip
+    check(run_cli("align", whole, "-", "--reverse-model", whole, stdin=good), InputError,
+          "must read targets and write sources")  # fmt: skip
+    check(run_cli("align", whole, "-", "--reverse-model", tmp_path / "no", stdin=good), BundleError,
+          "There is no model directory")  # fmt: skip
+    assert run_cli("align", whole, "-", "--symmetrise", "grow", stdin=good).code == 2
+
+
 def test_lines_before_a_bad_one_are_answered(whole):
     result = run_cli("predict", whole, stdin=b"abc\nab\n\xff\n")
     assert result.code == DataError.exit_code
@@ -393,5 +437,7 @@ def test_a_model_without_attention_has_nothing_to_show(tmp_path):
     jumok.train(path, output=tmp_path / "run", settings=settings)
     result = run_cli("explain", tmp_path / "run", "abc")
     check(result, InputError, "no attention to show")
+    result = run_cli("align", tmp_path / "run", path)
+    check(result, InputError, "Pairs are aligned by attention", "model.attention.score=none")
     json_line = run_cli("predict", tmp_path / "run", "--format", "jsonl", stdin=b"abc\n")
     assert json.loads(json_line.out)["attention"] is None

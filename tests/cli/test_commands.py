@@ -258,6 +258,106 @@ def test_explain_draws_in_every_format(run, tmp_path):
     assert weights["source_tokens"] == ["a", "b", "c", "d", "</s>"]
 
 
+def test_explain_shows_characters_and_words(tmp_path):
+    write_pairs(tmp_path / "p.tsv", [(f"{t} {s}", s) for s, t in backwards(letters(40, 2, 3))])
+    kinds = {"text.source.kind": "jamo", "train.max_epochs": 1}
+    jumok.train(tmp_path / "p.tsv", output=tmp_path / "run", settings={**SIZES, **kinds})
+    for units, count in (("token", 6), ("character", 4), ("word", 2)):
+        path = tmp_path / f"{units}.json"
+        result = run_cli("explain", tmp_path / "run", "가 나b", "--units", units, "--output", path)
+        assert result.code == 0, result.err
+        shown = json.loads(path.read_text(encoding="utf-8"))
+        assert len(shown["source_tokens"]) == count + 1
+        assert all(sum(row) == pytest.approx(1, abs=1e-4) for row in shown["weights"])
+    assert shown["source_tokens"] == ["가", "나b", "</s>"]
+    drawn = run_cli("explain", tmp_path / "run", "가 나b", "--units", "word").out
+    assert "나b" in drawn.split("\n", 3)[3]
+    assert run_cli("explain", tmp_path / "run", "가 나b", "--units", "syllable").code == 2
+
+
+@pytest.fixture(scope="module")
+def other_way(run, tmp_path_factory):
+    """A model of the other direction."""
+    folder = tmp_path_factory.mktemp("back")
+    swapped = {"data.source_column": "2", "data.target_column": "1"}
+    jumok.train(run.parent / "pairs.tsv", output=folder / "run", settings={**SIZES, **swapped})
+    return folder / "run"
+
+
+GIVEN = [("abc", "다나가"), ("a bc", "다나 가"), ("e", "마")]
+
+
+def pharaoh(found):
+    return [" ".join(f"{i}-{j}" for i, j in sorted(a.links, key=lambda x: x[::-1])) for a in found]
+
+
+def test_align_links_given_pairs_in_every_format(run, tmp_path):
+    model = jumok.load(run)
+    expected = pharaoh(jumok.align(model, GIVEN))
+    assert [len(links.split()) for links in expected] <= [1, 2, 1]
+    write_pairs(tmp_path / "p.tsv", GIVEN)
+    (tmp_path / "p.csv").write_bytes(lines("source,target", *(",".join(p) for p in GIVEN)))
+    (tmp_path / "p.jsonl").write_bytes(
+        lines(*(json.dumps({"one": s, "two": t}, ensure_ascii=False) for s, t in GIVEN))
+    )
+    for side, name in enumerate(("p.src", "p.tgt")):
+        (tmp_path / name).write_bytes(lines(*(pair[side] for pair in GIVEN)))
+    fields = ["--set", "data.source_column=one", "--set", "data.target_column=two"]
+    two = f"{tmp_path / 'p.src'},{tmp_path / 'p.tgt'}"
+    for name, options in (("p.tsv", []), ("p.csv", []), ("p.jsonl", fields), (two, [])):
+        result = run_cli("align", run, tmp_path / name, *options)
+        assert (result.code, result.err) == (0, "")
+        assert result.out.splitlines() == expected
+    content = (tmp_path / "p.tsv").read_bytes()
+    assert run_cli("align", run, "-", stdin=content).out.splitlines() == expected
+    both = run_cli("align", run, tmp_path / "p.tsv", tmp_path / "p.csv")
+    assert both.out.splitlines() == expected * 2
+    swapped = ["--set", "data.source_column=2", "--set", "data.target_column=1"]
+    turned = lines(*("\t".join(pair[::-1]) for pair in GIVEN))
+    assert run_cli("align", run, "-", *swapped, stdin=turned).out.splitlines() == expected
+
+
+def test_align_tells_all_as_json(run, tmp_path):
+    write_pairs(tmp_path / "p.tsv", GIVEN)
+    result = run_cli("align", run, tmp_path / "p.tsv", "--units", "character", "--format", "jsonl")
+    found = jumok.align(jumok.load(run), GIVEN, units="character")
+    came = [json.loads(line) for line in result.out.splitlines()]
+    assert came == [json.loads(json.dumps(one.to_dict())) for one in found]
+    keys = "source target source_tokens tokens source_units target_units weights reverse_weights"
+    assert list(came[0]) == [*keys.split(), "links", "score"]
+    assert came[1]["source_units"] == ["a", " ", "b", "c", "</s>"]
+    assert {len(one["weights"]) for one in came} == {2, 4, 5}
+
+
+def test_align_joins_two_directions_and_ensembles(run, other_way, tmp_path):
+    write_pairs(tmp_path / "p.tsv", GIVEN)
+    one, other = jumok.load(run), jumok.load(other_way)
+    for method in ("intersection", "union", "grow-diag-final-and", None):
+        options = [] if method is None else ["--symmetrise", method]
+        result = run_cli("align", run, tmp_path / "p.tsv", "--units", "character",
+                         "--reverse-model", other_way, *options)  # fmt: skip
+        found = jumok.align(one, GIVEN, other, "character", method)
+        assert result.out.splitlines() == pharaoh(found), result.err
+    last = run / "last"
+    result = run_cli("align", run, tmp_path / "p.tsv", "--ensemble", last, "--reverse-model",
+                     other_way, "--reverse-model", other_way / "last")  # fmt: skip
+    found = jumok.align(jumok.load([run, last]), GIVEN, jumok.load([other_way, other_way / "last"]))
+    assert result.out.splitlines() == pharaoh(found)
+
+
+def test_lines_that_are_skipped_have_an_empty_line_of_links(run, tmp_path):
+    content = lines("abc\t다나가", "abc", "\t가", "e\t마")
+    skip = ["--set", "data.skip_bad_lines=true"]
+    good = run_cli("align", run, "-", stdin=lines("abc\t다나가", "e\t마")).out.splitlines()
+    result = run_cli("align", run, "-", *skip, stdin=content)
+    assert result.out.splitlines() == [good[0], "", "", good[1]]
+    assert (result.code, "2 bad lines skipped, the first: <stdin>:2: " in result.err) == (0, True)
+    result = run_cli("align", run, "-", *skip, "--format", "jsonl", stdin=content)
+    assert [json.loads(line) is None for line in result.out.splitlines()] == [
+        False, True, True, False
+    ]  # fmt: skip
+
+
 def test_config_prints_what_presets_and_settings_make():
     result = run_cli("config", "--print", "--preset", "g2p", "--set", "train.max_epochs=7")
     tree = yaml.safe_load(result.out)
@@ -288,7 +388,7 @@ def test_the_schema_knows_every_key_that_is_printed():
 
 def test_help_and_version():
     assert run_cli("--version").out == f"jumok {jumok.__version__}\n"
-    for command in ("train", "predict", "evaluate", "explain", "config"):
+    for command in ("train", "predict", "align", "evaluate", "explain", "config"):
         assert command in run_cli("--help").out
         assert run_cli(command, "--help").code == 0
     assert run_cli("trian").code == 2

@@ -11,10 +11,11 @@ OPTIONS = {
     "--set --ensemble --language-model --device --engine",
     "train-lm": "texts --dev --tokens-of --preset --config --set --output",
     "generate": "model --prompt --n --temperature --top-k --top-p --seed --set --device --engine",
-    "evaluate": "model data --format --beam --set --ensemble --language-model --device "
+    "align": "model data --units --format --reverse-model --symmetrise --set --ensemble --device "
     "--engine",
-    "explain": "model text --output --head --beam --set --ensemble --language-model --device "
-    "--engine",
+    "evaluate": "model data --format --beam --set --ensemble --language-model --device --engine",
+    "explain": "model text --output --head --units --beam --set --ensemble --language-model "
+    "--device --engine",
     "export": "model --int8",
     "config": "--print --schema --preset --set",
 }

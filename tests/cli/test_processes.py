@@ -61,6 +61,18 @@ def test_every_line_is_answered_at_once_in_utf8(process):
     assert (process.returncode, rest, error) == (0, b"", b"")
 
 
+def test_every_pair_is_aligned_at_once(run):
+    pipe = subprocess.PIPE
+    command = [*JUMOK, "align", run, "-", "--units", "character"]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=ASCII) as child:
+        first = answer(child, "abc\t다나가\n".encode())
+        assert {int(link.split(b"-")[1]) for link in first.split()} <= {0, 1, 2}
+        assert answer(child, "e\t마\n".encode()) in (b"0-0\n", b"\n")
+        assert answer(child, "abc\t다나가\n".encode()) == first
+        rest, error = child.communicate(timeout=60)
+        assert (child.returncode, rest, error) == (0, b"", b"")
+
+
 def test_ctrl_c_while_waiting_for_a_line_ends_quietly(process):
     answer(process, b"abc\n")
     process.send_signal(signal.SIGINT)

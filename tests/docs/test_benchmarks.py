@@ -102,3 +102,29 @@ def test_the_demo_overwrites_only_a_demo(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(demo.DemoError, match="holds other files"):
         demo.clear(tmp_path / "mine")
     assert (tmp_path / "mine" / "model").exists()
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
+def test_alignments_are_compared_with_the_diagonal() -> None:
+    alignment = importlib.import_module("alignment")
+    assert alignment._diagonal(3, 3) == {(0, 0), (1, 1), (2, 2)}
+    assert alignment._diagonal(4, 2) == {(1, 0), (3, 1)}
+    assert alignment._diagonal(1, 3) == {(0, 0), (0, 1), (0, 2)}
+    elided = alignment.re.sub(alignment._ELISION, r"\1e ", "L'homme, qu'il y a d'ici.")
+    assert alignment._words(elided) == "Le homme , que il y a de ici ."
+    assert alignment._words("The woman's well-known dog.") == "The woman 's well-known dog ."
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
+def test_alignment_errors_stand_side_by_side() -> None:
+    report = importlib.import_module("report")
+    rows = [
+        {"set": s, "attention": a, "links": "forward", "aer": n, "precision": 1.0, "recall": 2.0}
+        for n, (s, a) in enumerate([("x", "dot"), ("x", "general"), ("y", "dot"), ("y", "general")])
+    ]
+    table = report.alignment({"rows": rows}).split("\n\n")[1].splitlines()
+    assert table[0].count("AER") == 2
+    assert table[2:] == [
+        "| dot | forward | 0.0 | 1.0 | 2.0 | 2.0 | 1.0 | 2.0 |",
+        "| general | forward | 1.0 | 1.0 | 2.0 | 3.0 | 1.0 | 2.0 |",
+    ]

@@ -19,12 +19,14 @@ PAIRS = (
     ("docs/guide.md", "docs/guide.ko.md"),
     ("docs/search.md", "docs/search.ko.md"),
     ("docs/export.md", "docs/export.ko.md"),
+    ("docs/alignment.md", "docs/alignment.ko.md"),
 )
 NOT_RUN = {
     "README.md": ["makes an environment of its own", "installs packages"],
     "docs/guide.md": [],
     "docs/search.md": [],
     "docs/export.md": [],
+    "docs/alignment.md": [],
 }
 BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>[^\n]*) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$",

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exports import export, write_tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from exports import export, write_tiny
 from tiny import ALPHABET, MECHANISMS, tiny_predictor
 
 import jumok.export.write
@@ -84,9 +84,7 @@ def test_every_search_gives_what_torch_gives(name: str, exported: Callable[[str]
 
 
 @each_model
-def test_a_whole_search_is_the_search_by_steps(
-    name: str, exported: Callable[[str], Path]
-) -> None:
+def test_a_whole_search_is_the_search_by_steps(name: str, exported: Callable[[str], Path]) -> None:
     whole = load(exported(name), engine="onnx")
     steps = by_steps(load(exported(name), engine="onnx"))
 

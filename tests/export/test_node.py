@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from jumok.predictor import load
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "node" / "predict.cjs"

@@ -47,9 +47,14 @@ MECHANISMS = {
 """What no preset uses: a preset and settings on top of it."""
 
 
-def tiny_predictor(name: str, seed: int, settings: dict[str, object] | None = None) -> Predictor:
+def tiny_predictor(
+    name: str,
+    seed: int,
+    settings: dict[str, object] | None = None,
+    between: tuple[Tokenizer, Tokenizer] | None = None,
+) -> Predictor:
     """A random model of a preset's mechanisms, or one of `MECHANISMS`, in float64 so that laws can
-    be strict."""
+    be strict; ``between`` other tokens than those of `tokenizers`."""
     preset, more = MECHANISMS.get(name, (name, {}))
     uni = not resolve([preset]).model.encoder.bidirectional
     config = resolve(
@@ -69,7 +74,7 @@ def tiny_predictor(name: str, seed: int, settings: dict[str, object] | None = No
             **(settings or {}),
         },
     )
-    source, target = tokenizers(config)
+    source, target = between or tokenizers(config)
     torch.manual_seed(seed)
     model = Seq2Seq(config.model, source.vocab_size, target.vocab_size).double().eval()
     for parameter in model.parameters():

@@ -115,7 +115,9 @@ def test_the_most_probable_text_is_searched_for_too() -> None:
 def test_texts_are_drawn_as_often_as_they_are_probable() -> None:
     mine = model(7)
     drawn = mine.generate("", 1000, max_length_offset=1)
-    first = mine.engine.step(np.array([BOS]), mine.engine.start(*mine._sources([mine.source_tokenizer.encode("")])))
+    first = mine.engine.step(
+        np.array([BOS]), mine.engine.start(*mine._sources([mine.source_tokenizer.encode("")]))
+    )
     p = np.exp(first.log_probs[0])
     p[[0, 1, 3]] = 0
     for i, share in enumerate(p / p.sum()):

@@ -252,3 +252,33 @@ def test_a_capital_separator_and_lower_case_agree():
     assert tokenizer.decode(ids) == tokenizer.comparable("AXB") == "axb"
     again = Tokenizer.from_json(tokenizer.to_json())
     assert again.decode(again.encode("AXB").ids) == "axb"
+
+
+@pytest.mark.parametrize("kind", ["char", "jamo", "word", "bpe", "unigram", "split"])
+@given(text=st.text(alphabet="abc é각나 \u0301▁\u1100\u1161", max_size=12))
+def test_places_are_the_offsets_of_a_text_that_is_written_back(kind, text):
+    """Two roads: Hugging Face's offsets on the way in, lengths of pieces on the way out."""
+    tokenizer = train_tokenizer(["abc é각나 ▁\u1100\u1161"], TokenizerConfig(kind=kind))
+    pieces = tokenizer.encode(text).tokens
+    written = tokenizer.join(pieces)
+    places = tokenizer.places(pieces)
+    if unicodedata.is_normalized("NFC", written):
+        again = tokenizer.encode(written)
+        if again.tokens == pieces:
+            assert places == again.offsets
+    assert len(places) == len(pieces)
+    for piece, (start, end) in zip(pieces, places, strict=True):
+        if kind in ("word", "split"):
+            assert written[start:end] == piece
+        elif kind in ("bpe", "unigram"):
+            assert written[start:end] in (piece.replace("▁", " "), piece[1:].replace("▁", " "))
+        else:
+            nfd = unicodedata.normalize("NFD", written[start:end])
+            assert unicodedata.normalize("NFD", piece) in nfd
+
+
+def test_places_of_letters_are_their_syllables():
+    tokenizer = train_tokenizer(["각 가"], TokenizerConfig(kind="jamo"))
+    pieces = list(unicodedata.normalize("NFD", "각 가"))
+    assert tokenizer.places(pieces) == [(0, 1)] * 3 + [(1, 2)] + [(2, 3)] * 2
+    assert tokenizer.places([]) == []

@@ -60,7 +60,7 @@ Engine = Annotated[
 ]
 
 
-_EVALUATION_SETTINGS = frozenset(
+_READING = frozenset(
     f"data.{field}"
     for field in (
         "format",
@@ -70,8 +70,8 @@ _EVALUATION_SETTINGS = frozenset(
         "encoding",
         "skip_bad_lines",
     )
-) | {"evaluation.bleu_tokenize"}
-"""What `jumok evaluate` may be told of its files and its judging, beside search.*."""
+)
+"""What `jumok evaluate` and `jumok align` may be told of their files."""
 
 
 class PredictFormat(StrEnum):
@@ -80,6 +80,31 @@ class PredictFormat(StrEnum):
     text = "text"
     tsv = "tsv"
     jsonl = "jsonl"
+
+
+class AlignFormat(StrEnum):
+    """Output of `jumok align`."""
+
+    pharaoh = "pharaoh"
+    jsonl = "jsonl"
+
+
+class TextUnits(StrEnum):
+    """`jumok.explain.Units`, which is not imported before it is needed."""
+
+    token = "token"
+    character = "character"
+    word = "word"
+
+
+class SymmetriseMethod(StrEnum):
+    """`jumok.explain.Symmetrisation`, in the same way."""
+
+    intersection = "intersection"
+    union = "union"
+    grow_diag = "grow-diag"
+    grow_diag_final = "grow-diag-final"
+    grow_diag_final_and = "grow-diag-final-and"
 
 
 class EvaluateFormat(StrEnum):
@@ -277,8 +302,7 @@ def predict(
 ) -> None:
     """Write the model's outputs for a file or for stdin, line by line as they come."""
     from jumok.cli.output import render
-    from jumok.cli.streams import read_dictionary, source_lines, windows
-    from jumok.errors import InputError
+    from jumok.cli.streams import answer_all, read_dictionary, source_lines
     from jumok.predictor import load
 
     predictor = load([model, *(ensemble or ())], device, language_model, engine.value)
@@ -295,21 +319,80 @@ def predict(
             sys.stdout.write(render(prediction, format_.value))
         sys.stdout.flush()
 
-    before = 0
-    for window in windows(source_lines(file, encoding), size=1024):
-        good, bad = len(window), None
-        while True:  # what is wrong with one text may hide what is wrong with an earlier one
-            try:
-                answer(window[:good])
-                break
-            except InputError as error:
-                if error.index is None:
-                    raise
-                good, bad = error.index, error
-        if bad is not None:
-            name = "<stdin>" if file == "-" else file
-            raise InputError(f"{name}:{before + good + 1}: {bad}")
-        before += len(window)
+    name = "<stdin>" if file == "-" else file
+    answer_all(source_lines(file, encoding), answer, lambda number: f"{name}:{number}", size=1024)
+
+
+@app.command()
+def align(
+    model: Model,
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PAIRS...", help="Files of pairs, or SOURCE,TARGET; - is stdin (TSV)."
+        ),
+    ],
+    units: Annotated[
+        TextUnits, typer.Option("--units", help="Link the model's tokens, characters or words.")
+    ] = TextUnits.word,
+    format_: Annotated[
+        AlignFormat, typer.Option("--format", help="Form of the output.")
+    ] = AlignFormat.pharaoh,
+    reverse_model: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option(
+            "--reverse-model",
+            help="Model from target to source; may be given again, as an ensemble.",
+        ),
+    ] = None,
+    symmetrise: Annotated[
+        Optional[SymmetriseMethod],  # noqa: UP045
+        typer.Option("--symmetrise", help="How links of two directions are joined."),
+    ] = None,
+    set_: Settings = None,
+    ensemble: Ensemble = None,
+    device: Device = "cpu",
+    engine: Engine = EngineChoice.auto,
+) -> None:
+    """Link the words of given pairs by attention: i-j is source word i with target word j."""
+    from jumok.alignment import Aligner
+    from jumok.cli.output import render_alignment
+    from jumok.cli.streams import answer_all, pairs_of
+    from jumok.config import parse_settings, resolve
+    from jumok.data import BadLine, Pair
+    from jumok.errors import InputError
+    from jumok.predictor import load
+
+    settings = parse_settings(set_ or ())
+    reading = {key: settings.pop(key) for key in list(settings) if key in _READING}
+    config = resolve(settings=reading).data
+    aligner = Aligner(
+        load([model, *(ensemble or ())], device, engine=engine.value),
+        load(reverse_model, device, engine=engine.value) if reverse_model else None,
+        units.value,
+        None if symmetrise is None else symmetrise.value,
+        **_search(None, None, settings),
+    )
+    skipped: list[BadLine] = []
+
+    def answer(items: list[Pair | BadLine]) -> None:
+        places = [i for i, item in enumerate(items) if isinstance(item, Pair)]
+        try:
+            found = iter(aligner.align([item for item in items if isinstance(item, Pair)]))
+        except InputError as error:
+            index = None if error.index is None else places[error.index]
+            raise InputError(str(error), index=index) from None
+        for item in items:
+            if isinstance(item, BadLine):
+                skipped.append(item)
+            alignment = next(found) if isinstance(item, Pair) else None
+            sys.stdout.write(render_alignment(alignment, format_.value))
+        sys.stdout.flush()
+
+    items = pairs_of(data, config, aligner.features)
+    answer_all(items, answer, lambda number: f"pair {number} of {' '.join(data)}", size=1024)
+    if skipped:
+        print(f"{len(skipped):,} bad lines skipped, the first: {skipped[0]}", file=sys.stderr)
 
 
 @app.command()
@@ -337,7 +420,11 @@ def evaluate(
     predictor = load([model, *(ensemble or ())], device, language_model, engine.value)
     settings = parse_settings(set_ or ())
     # these files need not look like the training files, so only what is said here holds
-    reading = {key: settings.pop(key) for key in list(settings) if key in _EVALUATION_SETTINGS}
+    reading = {
+        key: settings.pop(key)
+        for key in list(settings)
+        if key in _READING | {"evaluation.bleu_tokenize"}
+    }
     config = resolve(settings=reading)
     own = "evaluation.bleu_tokenize" in reading
     tokenize = config.evaluation.bleu_tokenize if own else None
@@ -372,6 +459,9 @@ def explain(
         Optional[int],  # noqa: UP045
         typer.Option("--head", min=1, help="Show one head of several; without it, their mean."),
     ] = None,
+    units: Annotated[
+        TextUnits, typer.Option("--units", help="Show the model's tokens, characters or words.")
+    ] = TextUnits.token,
     beam: Beam = None,
     set_: Settings = None,
     ensemble: Ensemble = None,
@@ -387,9 +477,9 @@ def explain(
     predictor = load([model, *(ensemble or ())], device, language_model, engine.value)
     prediction = predictor.predict(text, **_search(beam, None, set_))
     if output is None:
-        print(show_attention(prediction, head))
+        print(show_attention(prediction, head, units.value))
     else:
-        write(prediction.attention_map(head), output)
+        write(prediction.attention_map(head, units.value), output)
         print(f"{prediction.text}\nwritten to {output}")
 
 

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from jumok.explain import render_terminal
+from jumok.explain import Units, pharaoh, render_terminal
 from jumok.prediction import Prediction
 
 if TYPE_CHECKING:  # a first answer need not wait for them
+    from jumok.alignment import Alignment
     from jumok.evaluation import Report
     from jumok.export import Exports
     from jumok.predictor import Perplexities
@@ -28,6 +29,14 @@ def render(prediction: Prediction, form: str) -> str:
     else:
         lines = [_flat(p.text) for p in every]
     return "".join(line + "\n" for line in lines)
+
+
+def render_alignment(alignment: Alignment | None, form: str) -> str:
+    """One pair's links: Pharaoh's, or one JSON. A line without a pair has none, or null."""
+    if form == "jsonl":
+        found = None if alignment is None else alignment.to_dict()
+        return json.dumps(found, ensure_ascii=False) + "\n"
+    return ("" if alignment is None else pharaoh(alignment.links)) + "\n"
 
 
 def render_scores(report: Report, form: str) -> str:
@@ -105,11 +114,11 @@ class Telling:
         self._told = max(self._told, len(text))
 
 
-def show_attention(prediction: Prediction, head: int | None = None) -> str:
-    """The attention map for this terminal: one head's, or all of it."""
+def show_attention(prediction: Prediction, head: int | None = None, units: Units = "token") -> str:
+    """The attention map for this terminal, as `Prediction.attention_map` has it."""
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     width = shutil.get_terminal_size((100, 24)).columns
-    return render_terminal(prediction.attention_map(head), width=width, color=color)
+    return render_terminal(prediction.attention_map(head, units), width=width, color=color)
 
 
 def _flat(text: str) -> str:

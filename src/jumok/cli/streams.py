@@ -1,4 +1,4 @@
-"""Reading sources as they come: many at a time from a file, one by one from a person."""
+"""Reading input as it comes: many at a time from a file, one by one from a person."""
 
 from __future__ import annotations
 
@@ -6,23 +6,32 @@ import io
 import queue
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 from jumok.config import DataConfig
-from jumok.data import read_sources
+from jumok.data import BadLine, Pair, read_sources, stream_pairs
 from jumok.data.lines import ByteStream
-from jumok.errors import ConfigError, DataError
+from jumok.errors import ConfigError, DataError, InputError
+
+T = TypeVar("T")
 
 
 def source_lines(file: str, encoding: str) -> Iterator[str]:
     """Lines of a file, or of stdin for ``-``."""
     try:
-        yield from read_sources(_stdin() if file == "-" else file, DataConfig(encoding=encoding))
+        yield from read_sources(stdin() if file == "-" else file, DataConfig(encoding=encoding))
     except DataError as error:
         raise DataError(_here(error.reason), path=error.path, line=error.line) from None
     except ConfigError as error:
         raise ConfigError(_here(str(error))) from None
+
+
+def pairs_of(files: Sequence[str], config: DataConfig, features: bool) -> Iterator[Pair | BadLine]:
+    """Pairs of all files in order, of stdin for ``-``, and in their places the lines to skip."""
+    for file in files:
+        yield from stream_pairs(stdin() if file == "-" else file, config, features)
 
 
 def read_dictionary(path: Path, encoding: str) -> dict[str, str]:
@@ -47,7 +56,7 @@ def _here(message: str) -> str:
     return message.replace("data.encoding=", "--encoding ").replace("data.encoding", "--encoding")
 
 
-def _stdin() -> ByteStream:
+def stdin() -> ByteStream:
     """Standard input with a buffer of its own: Python aborts at exit if a thread waits in its."""
     try:
         raw = io.FileIO(sys.stdin.fileno(), closefd=False)
@@ -57,32 +66,62 @@ def _stdin() -> ByteStream:
     return io.BufferedReader(raw)
 
 
-def windows(lines: Iterator[str], size: int) -> Iterator[list[str]]:
-    """Everything that has arrived, up to ``size`` lines at once; waits only for the first.
+def answer_all(
+    items: Iterator[T], answer: Callable[[list[T]], None], place: Callable[[int], str], size: int
+) -> None:
+    """Have all items answered, up to ``size`` at once; where one is bad, those before it first.
+
+    ``answer`` raises `InputError`, with the item's ``index``, before it answers any. Raises the
+    same with the ``place`` of the item, which counts from 1.
+    """
+    before = 0
+    for window in windows(items, size):
+        good, bad = len(window), None
+        while True:  # what is wrong with one text may hide what is wrong with an earlier one
+            try:
+                answer(window[:good])
+                break
+            except InputError as error:
+                if error.index is None:
+                    raise
+                good, bad = error.index, error
+        if bad is not None:
+            raise InputError(f"{place(before + good + 1)}: {bad}")
+        before += len(window)
+
+
+class _End(NamedTuple):
+    """After the last item; or the reason why there are no more."""
+
+    error: BaseException | None = None
+
+
+def windows(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    """Everything that has arrived, up to ``size`` items at once; waits only for the first.
 
     So a file is read in large batches, and someone typing gets an answer to every line.
     """
-    arrived: queue.Queue[str | BaseException | None] = queue.Queue(maxsize=4 * size)
+    arrived: queue.Queue[T | _End] = queue.Queue(maxsize=4 * size)
 
     def read() -> None:
         try:
-            for line in lines:
-                arrived.put(line)
-            arrived.put(None)
+            for item in items:
+                arrived.put(item)
+            arrived.put(_End())
         except BaseException as error:  # handed to the main thread
-            arrived.put(error)
+            arrived.put(_End(error))
 
     threading.Thread(target=read, daemon=True).start()
-    last: str | BaseException | None = ""
-    while isinstance(last, str):
-        window: list[str] = []
+    last: T | _End | None = None
+    while not isinstance(last, _End):
+        window: list[T] = []
         last = arrived.get()
-        while isinstance(last, str):
+        while not isinstance(last, _End):
             window.append(last)
             if len(window) == size or arrived.empty():
                 break
             last = arrived.get()
         if window:
             yield window
-    if last is not None:
-        raise last
+    if last.error is not None:
+        raise last.error

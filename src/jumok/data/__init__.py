@@ -9,11 +9,20 @@
 from jumok.data.batch import Batch, collate, pad
 from jumok.data.copying import Copying, copy_row
 from jumok.data.dataset import Dataset, encode_pairs, source_ids, source_order
-from jumok.data.readers import Pair, PairFile, read_pairs, read_sources, read_texts
+from jumok.data.lines import BadLine
+from jumok.data.readers import (
+    Pair,
+    PairFile,
+    read_pairs,
+    read_sources,
+    read_texts,
+    stream_pairs,
+)
 from jumok.data.sampler import BucketSampler, sorted_batches
 from jumok.data.split import split_off_dev
 
 __all__ = [
+    "BadLine",
     "Batch",
     "BucketSampler",
     "Copying",
@@ -31,4 +40,5 @@ __all__ = [
     "source_ids",
     "source_order",
     "split_off_dev",
+    "stream_pairs",
 ]

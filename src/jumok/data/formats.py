@@ -1,4 +1,4 @@
-"""The four file formats: each turns files into pairs and bad lines, in the order of the file."""
+"""The four formats: each turns numbered lines into pairs and bad lines, in the same order."""
 
 from __future__ import annotations
 
@@ -22,14 +22,19 @@ class Pair(NamedTuple):
     target: str
 
 
-def read_tsv(path: Path, config: DataConfig, features: bool = False) -> Iterator[Pair | BadLine]:
+Lines = Iterator[Line | BadLine]
+
+
+def read_tsv(
+    lines: Lines, path: Path, config: DataConfig, features: bool = False
+) -> Iterator[Pair | BadLine]:
     """Columns divided by tabs, chosen by number from 1. More columns than needed are fine."""
     source = _number("source_column", config.source_column, 1)
     target = _number("target_column", config.target_column, 2)
     column = _number("features_column", config.features_column, 0)
     _different_columns(source, target, column)
     wanted = max(source, target, column)
-    for line in read_lines(path, config.encoding):
+    for line in lines:
         if isinstance(line, BadLine):
             yield line
             continue
@@ -48,12 +53,14 @@ def read_tsv(path: Path, config: DataConfig, features: bool = False) -> Iterator
         )
 
 
-def read_csv(path: Path, config: DataConfig, features: bool = False) -> Iterator[Pair | BadLine]:
+def read_csv(
+    lines: Lines, path: Path, config: DataConfig, features: bool = False
+) -> Iterator[Pair | BadLine]:
     """Comma-separated values with a header. A quoted field may hold commas and line ends.
 
     A bad row is reported at the line where it starts. Empty lines are not rows.
     """
-    rows = _csv_rows(path, config.encoding)
+    rows = _csv_rows(lines, path)
     first = next(rows, None)
     if first is None:
         return
@@ -82,11 +89,13 @@ def read_csv(path: Path, config: DataConfig, features: bool = False) -> Iterator
         )
 
 
-def read_jsonl(path: Path, config: DataConfig, features: bool = False) -> Iterator[Pair | BadLine]:
+def read_jsonl(
+    lines: Lines, path: Path, config: DataConfig, features: bool = False
+) -> Iterator[Pair | BadLine]:
     """One JSON object a line, fields chosen by name, dotted where nested. Empty lines are fine."""
     names = config.source_column or "source", config.target_column or "target"
     _different_columns(*names, config.features_column)
-    for line in read_lines(path, config.encoding):
+    for line in lines:
         if isinstance(line, BadLine):
             yield line
         elif line.text.strip():
@@ -198,13 +207,13 @@ def _close(name: str, names: Sequence[str]) -> str:
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
-def _csv_rows(path: Path, encoding: str) -> Iterator[tuple[int, list[str]] | BadLine]:
+def _csv_rows(lines: Lines, path: Path) -> Iterator[tuple[int, list[str]] | BadLine]:
     """Rows with the number of their first line."""
     held: list[BadLine] = []
     numbers: list[int] = []
 
     def texts() -> Iterator[str]:
-        for line in read_lines(path, encoding):
+        for line in lines:
             if isinstance(line, Line):
                 numbers.append(line.number)
                 yield f"{line.text}\n"

@@ -19,7 +19,7 @@ from jumok.data.lines import (
 )
 from jumok.errors import ConfigError, DataError
 
-__all__ = ["Pair", "PairFile", "read_pairs", "read_sources"]
+__all__ = ["Pair", "PairFile", "read_pairs", "read_sources", "stream_pairs"]
 
 _READERS = {"tsv": read_tsv, "csv": read_csv, "jsonl": read_jsonl}
 _ENDINGS = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".jsonl": "jsonl"}
@@ -34,9 +34,10 @@ class PairFile:
     """One error for each line skipped (only with `skip_bad_lines`)."""
 
 
-def read_pairs(
-    paths: Sequence[str | Path] | str | Path, config: DataConfig, features: bool = False
-) -> PairFile:
+Paths = Sequence[str | Path] | str | Path
+
+
+def read_pairs(paths: Paths, config: DataConfig, features: bool = False) -> PairFile:
     """All pairs of all ``paths``, in order. With ``features``, sources must begin with some.
 
     A path may be two, ``SOURCE,TARGET``: parallel text. Raises `DataError` for a bad line (unless
@@ -44,24 +45,36 @@ def read_pairs(
     """
     read = PairFile([])
     for path in [paths] if isinstance(paths, str | Path) else paths:
-        pairs: list[Pair] = []
-        bad: list[DataError] = []
-        for item in _items(path, config, features):
+        for item in stream_pairs(path, config, features):
             if isinstance(item, Pair):
-                pairs.append(item)
-            elif config.skip_bad_lines:
-                bad.append(item)
+                read.pairs.append(item)
             else:
-                raise item
-        if not pairs:
-            first = f"all {len(bad)} lines are bad, the first because {bad[0]}" if bad else ""
-            reason = f"pairs were expected, but {first or 'there are none'}. Check the file"
-            raise DataError(reason, path=path)
-        read.pairs.extend(pairs)
-        read.bad.extend(bad)
+                read.bad.append(item)
     if not read.pairs:
         raise DataError("files of pairs were expected, but none was named. Set data.train")
     return read
+
+
+def stream_pairs(
+    file: str | Path | ByteStream, config: DataConfig, features: bool = False
+) -> Iterator[Pair | BadLine]:
+    """What `read_pairs` reads, while it comes; bad lines in their places where they are skipped.
+
+    An open binary stream is TSV unless ``data.format`` says otherwise.
+    """
+    found, bad, first = False, 0, None
+    for item in _items(file, config, features):
+        if isinstance(item, Pair):
+            found = True
+        elif config.skip_bad_lines:
+            bad, first = bad + 1, first or item
+        else:
+            raise item
+        yield item
+    if not found:
+        all_bad = f"all {bad} lines are bad, the first because {first}" if bad else ""
+        reason = f"pairs were expected, but {all_bad or 'there are none'}. Check the file"
+        raise DataError(reason, path=_name(file))
 
 
 def read_texts(paths: Sequence[str | Path], config: DataConfig) -> PairFile:
@@ -98,8 +111,7 @@ def read_sources(source: str | Path | ByteStream, config: DataConfig) -> Iterato
         lines = read_lines(Path(source), config.encoding)
     else:
         check_encoding(config.encoding)
-        path = Path(str(getattr(source, "name", "input")))
-        lines = stream_lines(source, path, config.encoding)
+        lines = stream_lines(source, _name(source), config.encoding)
     for line in lines:
         if isinstance(line, BadLine):  # nothing can be skipped here
             reason = line.reason.removesuffix(f", {OR_SKIP}")
@@ -107,8 +119,15 @@ def read_sources(source: str | Path | ByteStream, config: DataConfig) -> Iterato
         yield line.text
 
 
-def _items(path: str | Path, config: DataConfig, features: bool) -> Iterator[Pair | BadLine]:
-    two = _two_files(path, config.format)
+def _name(file: str | Path | ByteStream) -> Path:
+    """The name of a file or a stream, for messages."""
+    return Path(file if isinstance(file, str | Path) else str(getattr(file, "name", "input")))
+
+
+def _items(
+    file: str | Path | ByteStream, config: DataConfig, features: bool
+) -> Iterator[Pair | BadLine]:
+    two = _two_files(file, config.format) if isinstance(file, str | Path) else None
     if two is not None:
         if config.features_column:
             raise ConfigError(
@@ -116,10 +135,22 @@ def _items(path: str | Path, config: DataConfig, features: bool) -> Iterator[Pai
                 "came. Leave it out, and put the features before each source"
             )
         return read_parallel(*two, config.encoding, features)
-    path = Path(path)
-    check_file(path)
-    form = _by_name(path) if config.format == "auto" else config.format
-    return _READERS[form](path, config, features)
+    path = _name(file)
+    form: str = config.format
+    if isinstance(file, str | Path):
+        check_file(path)
+        form = _by_name(path) if form == "auto" else form
+        lines = read_lines(path, config.encoding)
+    elif form == "parallel":
+        raise DataError(
+            "data.format=parallel needs two files as SOURCE,TARGET, but a stream came. Name them",
+            path=path,
+        )
+    else:
+        check_encoding(config.encoding)
+        form = "tsv" if form == "auto" else form
+        lines = stream_lines(file, path, config.encoding)
+    return _READERS[form](lines, path, config, features)
 
 
 def _two_files(path: str | Path, form: str) -> tuple[Path, Path] | None:

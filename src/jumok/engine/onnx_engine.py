@@ -155,7 +155,7 @@ class _Graph:
 
     def run(self, given: Mapping[str, np.ndarray | None]) -> dict[str, np.ndarray]:
         """Outputs by name; what the graph has no input for is not read."""
-        feeds = {
+        feeds: dict[str, np.ndarray] = {
             name: np.asarray(given[name], dtype=dtype, order="C")  # keeps scalars, as scalars
             for name, dtype in self._inputs.items()
             if name in given

@@ -79,7 +79,8 @@ def make_graphs(model: Seq2Seq) -> Graphs:
         stepping = {"tokens": torch.tensor([4, 4, 4]), **made}
         if copying:
             stepping["slots"] = torch.zeros(vocab + 2)
-        step, outputs = _Step(model, list(stepping), vocab), []
+        outputs: list[str] = []
+        step = _Step(model, list(stepping), vocab)
         step(*stepping.values(), names=outputs)
         step_graph = _trace(step, stepping, outputs)
         wanted = [value.name for value in step_graph.graph.input if value.name in made]
@@ -158,9 +159,7 @@ def _nested(kind: Any, name: str, given: Mapping[str, Tensor]) -> Any:
     parts = {}
     for field in kind._fields:
         inner = f"{name}.{field}"
-        parts[field] = (
-            _nested(_PARTS[field], inner, given) if field in _PARTS else given.get(inner)
-        )
+        parts[field] = _nested(_PARTS[field], inner, given) if field in _PARTS else given.get(inner)
     return None if all(part is None for part in parts.values()) else kind(**parts)
 
 

@@ -37,7 +37,7 @@ class Nodes:
     def constant(self, value: Any, dtype: type = np.int64) -> str:
         """A number or an array of them."""
         name = f"{self.scope}/constant_{len(self.constants)}"
-        array = np.asarray(value, dtype=dtype)
+        array: np.ndarray = np.asarray(value, dtype=dtype)
         self.constants.append(numpy_helper.from_array(array, name))
         return name
 

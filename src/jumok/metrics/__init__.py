@@ -1,16 +1,22 @@
 """What an output is worth: figures from strings and numbers, no model and no file.
 
-All but `perplexity` compare outputs with references and are in per cent.
+All but `perplexity` compare outputs with references, or alignments with gold links, and are in per
+cent.
 """
 
+from jumok.metrics.alignment import AlignmentScores, GoldLinks, alignment_scores, read_links
 from jumok.metrics.references import group_references
 from jumok.metrics.scores import METRICS, bleu_signature, metric_value, perplexity, score_outputs
 
 __all__ = [
     "METRICS",
+    "AlignmentScores",
+    "GoldLinks",
+    "alignment_scores",
     "bleu_signature",
     "group_references",
     "metric_value",
     "perplexity",
+    "read_links",
     "score_outputs",
 ]

@@ -7,6 +7,8 @@ last real token, its outputs at padding are zeros, and what reads backwards begi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -43,7 +45,7 @@ def run_node(
     return outputs.permute(2, 0, 1, 3).flatten(2), tuple(last)
 
 
-def _reordered(layer: nn.RNNBase, weights: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+def _reordered(layer: nn.RNNBase, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """W, R and both biases of one direction, gates in ONNX's order."""
     size = layer.hidden_size
     rows = [slice(gate * size, (gate + 1) * size) for gate in _GATES[layer.mode]]

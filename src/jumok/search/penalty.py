@@ -29,9 +29,10 @@ class PowerPenalty(NamedTuple):
     base: float
     alpha: float
 
-    def __call__(self, length: Int[np.ndarray, "*rows"]) -> Float[np.ndarray, "*rows"]:
+    def __call__(self, length: np.ndarray) -> np.ndarray:
         """The divisor of each length."""
-        return ((self.base + np.asarray(length, np.float64)) / (self.base + 1)) ** self.alpha
+        number: np.ndarray = self.base + np.asarray(length, np.float64)
+        return (number / (self.base + 1)) ** self.alpha
 
 
 def length_penalty(config: SearchConfig) -> PowerPenalty:

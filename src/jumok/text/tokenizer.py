@@ -7,6 +7,7 @@ text about markup and can never end a sentence, and no setting of the library ca
 
 from __future__ import annotations
 
+import itertools
 import json
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -114,6 +115,18 @@ class Tokenizer:
         if self.kind in ("bpe", "unigram"):
             return text.removeprefix(SPACE).replace(SPACE, " ")
         return unicodedata.normalize("NFC", text)
+
+    def places(self, pieces: Sequence[str]) -> list[tuple[int, int]]:
+        """Each piece's (start, end) in `join(pieces)`, as `Encoding.offsets` has it of a text."""
+        between = {"word": 1, "split": len(self._separator)}.get(self.kind, 0)
+        ends = itertools.accumulate(len(piece) + between for piece in pieces)
+        found = [(e - between - len(p), e - between) for p, e in zip(pieces, ends, strict=True)]
+        text = "".join(pieces)
+        if self.kind in ("bpe", "unigram") and text.startswith(SPACE):
+            return [(max(a - 1, 0), max(b - 1, 0)) for a, b in found]
+        exact = self.kind != "jamo" and unicodedata.is_normalized("NFC", text)
+        joined = self.kind in ("char", "jamo") and not (exact or text.isascii())
+        return _composed(text, found) if joined else found
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """The token of each id, specials by name. Raises `IndexError` outside the vocabulary."""
@@ -223,6 +236,16 @@ class Tokenizer:
             origin = spans(text, self._form, self._lowercase)
             offsets = [(origin[a][0], origin[b - 1][1]) if b else (0, 0) for a, b in offsets]
         return Encoding(ids, tokens, offsets)
+
+
+def _composed(text: str, places: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Where stretches of ``text`` lie in its normal form NFC."""
+    first, last = [0] * len(text), [0] * len(text)
+    for place, (start, end) in reversed(list(enumerate(spans(text, "NFC")))):
+        for i in range(start, end):
+            first[i] = place
+            last[i] = max(last[i], place + 1)
+    return [(first[a], last[b - 1]) if a < b else (0, 0) for a, b in places]
 
 
 class FeaturesAndText(NamedTuple):
