@@ -84,12 +84,20 @@ def ordering_g2p(stored: Stored) -> str:
             [r["wer"] for r in stored["rows"] if (r["variant"], r["language"]) == (variant, x)]
             for x in languages
         ]
-        lines.append([variant, *(f"{mean(wers):.2f} ± {stdev(wers):.2f}" for wers in found)])
+        lines.append([variant, *(_spread(wers) for wers in found)])
     return (
-        "Test WER (%) of three seeds, 20 epochs, one core; `general` is current timing, "
-        "attentional context, input feeding, global scope and no past weights, and each other row "
-        "changes what it names.\n\n" + _table(["attention", *languages], lines)
+        "Test WER (%) of up to three seeds, ten epochs, the last checkpoint, one core; `general` "
+        "is current timing, attentional context, input feeding, global scope and no past "
+        "weights, and each other row changes what it names.\n\n"
+        + _table(["attention", *languages], lines)
     )
+
+
+def _spread(figures: Sequence[float]) -> str:
+    """Mean and standard deviation."""
+    if len(figures) < 2:
+        return ", ".join(f"{figure:.2f}" for figure in figures)
+    return f"{mean(figures):.2f} ± {stdev(figures):.2f}"
 
 
 def ordering_multi30k(stored: Stored) -> str:
@@ -99,7 +107,7 @@ def ordering_multi30k(stored: Stored) -> str:
         for row in stored["rows"]
     ]
     return (
-        "German to English, ten minutes on one core each, greedy BLEU on test_2016_flickr.\n\n"
+        "German to English, two epochs, the last checkpoint, greedy BLEU on test_2016_flickr.\n\n"
         + _table(["attention", "BLEU", "perplexity", "updates"], lines)
     )
 
