@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -23,7 +23,8 @@ _UNSEEN = 1e-9
 """Stands for no attention at all, which sparse weights can have: its logarithm is finite."""
 
 
-class PowerPenalty(NamedTuple):
+@dataclass(frozen=True)
+class PowerPenalty:
     """``((base + length) / (base + 1)) ** alpha``."""
 
     base: float
