@@ -28,6 +28,7 @@ from jumok.predictor import Predictor, load
 MODELS = [*(name for name in preset_names() if name != "language-model"), *MECHANISMS]
 each_model = pytest.mark.parametrize("name", MODELS)
 texts = st.text(alphabet=ALPHABET, min_size=1, max_size=9)
+OUTPUTS = ["x", "x y z y", "u v w x y z u v"]
 quick = settings(max_examples=10, deadline=None)
 
 
@@ -127,6 +128,23 @@ def test_eight_bits_are_near_and_small(tmp_path: Path) -> None:
     assert made.sizes["weights.int8.bin"] < 0.3 * made.sizes["weights.bin"]
     answers = load(tmp_path / "model", engine="onnx-int8").predict(["abc", "가각"], beam=3)
     assert all(np.allclose(answer.attention.sum(axis=1), 1, atol=1e-5) for answer in answers)
+
+
+@pytest.mark.parametrize("name", ["luong2015", "bahdanau2015", "copying"])
+def test_eight_bits_round_a_text_alike_in_every_batch(
+    name: str, exported: Callable[[str], Path]
+) -> None:
+    predictor = load(exported(name), engine="onnx-int8")
+
+    @settings(max_examples=30, deadline=None)
+    @given(sources=st.lists(texts, min_size=2, max_size=6), written=st.sampled_from(OUTPUTS))
+    def check(sources: list[str], written: str) -> None:
+        pairs = [(source, written) for source in sources]
+        for pair, one in zip(pairs, predictor.score(pairs, batch_size=6), strict=True):
+            [alone] = predictor.score([pair])
+            np.testing.assert_allclose(one.token_log_probs, alone.token_log_probs, atol=0.01)
+
+    check()
 
 
 def test_what_does_not_agree_is_not_written(

@@ -85,17 +85,32 @@ class OnnxEngine:
         copies: Int[np.ndarray, "batch src_len"] | None = None,
     ) -> OnnxState:
         """Read the sources (right-padded); for ``copies`` see `Engine`."""
-        made = self._start.run({"source": source, "lengths": lengths, "copies": copies})
+        made = self._start.run(self.reads(source, lengths, copies))
         tokens = self.target_vocab if copies is None else max(self.target_vocab, copies.max() + 1)
         state = {name: part for name, part in made.items() if name.startswith("state.")}
         memory = {name: part for name, part in made.items() if name not in state}
         return OnnxState(state, memory, np.arange(len(source)), int(tokens))
 
-    def step(self, tokens: Int[np.ndarray, "rows"], state: OnnxState) -> Step:
-        """Make one decoding step."""
+    def reads(
+        self,
+        source: Int[np.ndarray, "batch src_len"],
+        lengths: Int[np.ndarray, "batch"],
+        copies: Int[np.ndarray, "batch src_len"] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """What the graph that reads sources is given."""
+        return self._start.feeds({"source": source, "lengths": lengths, "copies": copies})
+
+    def steps_from(
+        self, tokens: Int[np.ndarray, "rows"], state: OnnxState
+    ) -> dict[str, np.ndarray]:
+        """What the graph that makes a step is given."""
         read = np.where(tokens < self.target_vocab, tokens, UNK)
         slots = np.zeros(state.tokens, dtype=np.float32)
-        made = self._step.run({"tokens": read, "slots": slots, **state.memory, **state.state})
+        return self._step.feeds({"tokens": read, "slots": slots, **state.memory, **state.state})
+
+    def step(self, tokens: Int[np.ndarray, "rows"], state: OnnxState) -> Step:
+        """Make one decoding step."""
+        made = self._step.run(self.steps_from(tokens, state))
         after = {
             name.replace("next.", "state.", 1): part
             for name, part in made.items()
@@ -121,7 +136,8 @@ class OnnxEngine:
             "penalty_alpha": np.array(penalty.alpha, dtype=np.float64),
             "beam": np.array(beam),
         }
-        made = (self._greedy if beam == 1 else self._beam).run(given)
+        graph = self._greedy if beam == 1 else self._beam
+        made = graph.run(graph.feeds(given))
         shown = [made.get(field) for field in Evidence._fields]
         found = []
         for row, count in enumerate(made["counts"].tolist()):
@@ -153,13 +169,16 @@ class _Graph:
         self._inputs = {one.name: _DTYPES[one.type] for one in read}
         self.outputs = [one.name for one in self._session.get_outputs()]
 
-    def run(self, given: Mapping[str, np.ndarray | None]) -> dict[str, np.ndarray]:
-        """Outputs by name; what the graph has no input for is not read."""
-        feeds: dict[str, np.ndarray] = {
+    def feeds(self, given: Mapping[str, np.ndarray | None]) -> dict[str, np.ndarray]:
+        """What there is an input for, as it wants it."""
+        return {
             name: np.asarray(given[name], dtype=dtype, order="C")  # keeps scalars, as scalars
             for name, dtype in self._inputs.items()
             if name in given
         }
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Outputs by name."""
         return dict(zip(self.outputs, self._session.run(self.outputs, feeds), strict=True))
 
 

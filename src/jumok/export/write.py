@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import tempfile
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -15,7 +14,6 @@ import numpy as np
 import onnx
 from jaxtyping import Float
 from onnx import TensorProto, external_data_helper
-from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from jumok.bundle import Bundle, Precision, read_bundle
 from jumok.bundle.exported import EXPORT_VERSION, MANIFEST, graph_file, weights_file
@@ -25,6 +23,7 @@ from jumok.engine.onnx_engine import OnnxEngine
 from jumok.engine.torch_engine import load_torch_engine
 from jumok.errors import BundleError
 from jumok.export.graphs import Graphs, make_graphs, without
+from jumok.export.int8 import Examples, in_eight_bits
 from jumok.export.whole import Defaults, beam_graph, can_be_whole, greedy_graph
 from jumok.search import (
     Hypothesis,
@@ -48,6 +47,8 @@ other orders of summation in float32 explain."""
 _INT8_TOLERANCE = 0.15
 """Largest mean distance (total variation) of next-token distributions that rounding to 8 bits
 explains; a graph that went wrong comes close to 1."""
+_EXAMPLES = 8
+"""Batches from which the range of every number that is rounded to 8 bits is found."""
 _INLINE = 1024
 """Bytes of a tensor that is worth a place in the file of weights."""
 
@@ -72,7 +73,7 @@ def export(path: str | Path, int8: bool = True) -> Exports:
     engine = load_torch_engine(bundle)
     graphs: dict[Precision, Graphs] = {"fp32": make_graphs(engine.model)}
     if int8:
-        graphs["int8"] = Graphs(*map(_quantised, graphs["fp32"]))
+        graphs["int8"] = in_eight_bits(graphs["fp32"], _examples(bundle, graphs["fp32"]))
     vocab, differences = bundle.target_tokenizer.vocab_size, {}
     with replace_directory(bundle.path / "onnx") as folder:
         for precision, made in graphs.items():
@@ -105,32 +106,6 @@ def _all(graphs: Graphs, bundle: Bundle) -> dict[str, onnx.ModelProto]:
         found["greedy"] = greedy_graph(graphs, defaults)
         found["beam"] = beam_graph(graphs, defaults)
     return found
-
-
-def _quantised(model: onnx.ModelProto) -> onnx.ModelProto:
-    """With weights in 8 bits, a scale for each column, and inputs that are rounded as they come."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # it asks for an optimisation that loses names of free axes
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            result = Path(folder) / "int8.onnx"
-            quantize_dynamic(
-                model,
-                result,
-                per_channel=True,
-                weight_type=QuantType.QInt8,
-                nodes_to_exclude=_times_vectors(model),
-            )
-            return onnx.load(result)
-    finally:
-        logging.disable(before)
-
-
-def _times_vectors(model: onnx.ModelProto) -> list[str]:
-    """Products with a vector, which has no columns to be scaled one by one."""
-    vectors = {one.name for one in model.graph.initializer if len(one.dims) == 1}
-    products = (node for node in model.graph.node if node.op_type == "MatMul")
-    return [node.name for node in products if vectors.intersection(node.input)]
 
 
 def _write(folder: Path, models: Mapping[str, onnx.ModelProto], precision: Precision) -> None:
@@ -192,6 +167,29 @@ def _compare(bundle: Bundle, ours: Engine, theirs: OnnxEngine, precision: Precis
             f"differ by {found:.2g}), so nothing was written. This is a mistake of jumok, or of "
             "the installed onnx, onnxscript or torch: please report it with their versions"
         )
+    return found
+
+
+def _examples(bundle: Bundle, graphs: Graphs) -> Examples:
+    """What the graphs may be given: random sources, and outputs half the model's own and half
+    random, in which between them most tokens come up."""
+    generator, found = np.random.default_rng(0), Examples([], [])
+    vocab, attends = bundle.target_tokenizer.vocab_size, bundle.config.model.attention.attends
+    with tempfile.TemporaryDirectory() as folder:
+        for name, graph in graphs._asdict().items():
+            (Path(folder) / f"{name}.onnx").write_bytes(graph.SerializeToString())
+        engine = OnnxEngine(lambda name: Path(folder) / f"{name}.onnx", vocab, attends, threads=1)
+        for _ in range(_EXAMPLES):
+            source, lengths, copies = _random_source(generator, bundle, 32, 24)
+            state = engine.start(source, lengths, copies)
+            found.start.append(engine.reads(source, lengths, copies))
+            tokens = np.full(len(source), BOS)
+            for _ in range(_STEPS):
+                found.step.append(engine.steps_from(tokens, state))
+                made = engine.step(tokens, state)
+                best = np.minimum(made.log_probs.argmax(axis=1), vocab - 1)
+                other = generator.integers(EOS, vocab, len(tokens))
+                tokens, state = np.where(np.arange(len(tokens)) % 2, best, other), made.state
     return found
 
 
