@@ -253,46 +253,46 @@ def predict(
     encoding: Annotated[
         str, typer.Option("--encoding", help="Text encoding of the input.")
     ] = "utf-8",
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", help="New file for the outputs, with progress on stderr."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the --output that a broken job left.")
+    ] = False,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Spread the work with Ray (RAY_ADDRESS: over machines).")
+    ] = False,
+    ray_workers: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--ray-workers", min=1, help="Processes of Ray; else as many as fit."),
+    ] = None,
     set_: Settings = None,
     ensemble: Ensemble = None,
     language_model: Judge = None,
     device: Device = "cpu",
 ) -> None:
     """Write the model's outputs for a file or for stdin, line by line as they come."""
-    from jumok.cli.output import render
-    from jumok.cli.streams import read_dictionary, source_lines, windows
-    from jumok.errors import InputError
-    from jumok.predictor import load
+    from jumok.cli.bulk import Job, run
+    from jumok.cli.streams import Source, read_dictionary, source_lines
+    from jumok.errors import ConfigError
 
-    predictor = load([model, *(ensemble or ())], device, language_model)
-    search = _search(beam, n_best, set_)
+    if ray_workers and not ray:
+        raise ConfigError("--ray-workers says how many workers Ray has. Ask for Ray: --ray")
     answers = None
     if choices is not None:  # a blank line is no answer
         answers = [line for line in source_lines(str(choices), encoding) if line]
-    words = None if dictionary is None else read_dictionary(dictionary, encoding)
-
-    def answer(sources: list[str]) -> None:
-        for prediction in predictor.predict(
-            sources, prefix=prefix, choices=answers, dictionary=words, **search
-        ):
-            sys.stdout.write(render(prediction, format_.value))
-        sys.stdout.flush()
-
-    before = 0
-    for window in windows(source_lines(file, encoding), size=1024):
-        good, bad = len(window), None
-        while True:  # what is wrong with one text may hide what is wrong with an earlier one
-            try:
-                answer(window[:good])
-                break
-            except InputError as error:
-                if error.index is None:
-                    raise
-                good, bad = error.index, error
-        if bad is not None:
-            name = "<stdin>" if file == "-" else file
-            raise InputError(f"{name}:{before + good + 1}: {bad}")
-        before += len(window)
+    job = Job(
+        models=[str(path) for path in (model, *(ensemble or ()))],
+        language_model=None if language_model is None else str(language_model),
+        device=device,
+        search=_search(beam, n_best, set_),
+        prefix=prefix,
+        choices=answers,
+        dictionary=None if dictionary is None else read_dictionary(dictionary, encoding),
+        format=format_.value,
+    )
+    run(job, Source(file, encoding), output, resume, (ray_workers or 0) if ray else None)
 
 
 @app.command()

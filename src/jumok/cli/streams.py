@@ -3,22 +3,59 @@
 from __future__ import annotations
 
 import io
+import os
 import queue
 import sys
 import threading
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from jumok.config import DataConfig
 from jumok.data import read_sources
-from jumok.data.lines import ByteStream
-from jumok.errors import ConfigError, DataError
+from jumok.data.lines import ByteStream, Watch
+from jumok.errors import ConfigError, DataError, JumokError
 
 
-def source_lines(file: str, encoding: str) -> Iterator[str]:
+class Source:
+    """Lines of a file, or of stdin for ``-``, and how far they have been read."""
+
+    def __init__(self, file: str, encoding: str) -> None:
+        self.file, self.encoding = file, encoding
+        self.name = "<stdin>" if file == "-" else file
+        self._open: io.BufferedReader | None = None
+
+    def lines(self) -> Iterator[str]:
+        """The lines, which can be asked for once."""
+        return source_lines(self.file, self.encoding, self._watch)
+
+    def windows(self, lines: Iterator[str], size: int) -> Iterator[list[str]]:
+        """What is left of the lines: a file's in full windows, a stream's as they arrive."""
+        return (full_windows if self._is_file else windows)(lines, size)
+
+    def share(self) -> float | None:
+        """How much of a file has been read, of 1; None for a stream, whose end nobody knows."""
+        if not self._is_file:
+            return None
+        if self._open is None:
+            return 0.0
+        if self._open.closed:
+            return 1.0
+        return self._open.tell() / max(1, os.fstat(self._open.fileno()).st_size)
+
+    @property
+    def _is_file(self) -> bool:
+        return self.file != "-" and Path(self.file).is_file()
+
+    def _watch(self, opened: io.BufferedReader) -> None:
+        self._open = opened
+
+
+def source_lines(file: str, encoding: str, watch: Watch | None = None) -> Iterator[str]:
     """Lines of a file, or of stdin for ``-``."""
     try:
-        yield from read_sources(_stdin() if file == "-" else file, DataConfig(encoding=encoding))
+        source = _stdin() if file == "-" else file
+        yield from read_sources(source, DataConfig(encoding=encoding), watch)
     except DataError as error:
         raise DataError(_here(error.reason), path=error.path, line=error.line) from None
     except ConfigError as error:
@@ -57,10 +94,27 @@ def _stdin() -> ByteStream:
     return io.BufferedReader(raw)
 
 
+def full_windows(lines: Iterator[str], size: int) -> Iterator[list[str]]:
+    """``size`` lines at once, always the same ones; fewer only at the end, or before an error."""
+    error = None
+    while error is None:
+        window: list[str] = []
+        try:
+            for line in islice(lines, size):
+                window.append(line)
+        except JumokError as found:
+            error = found
+        if window:
+            yield window
+        if error is None and len(window) < size:
+            return
+    raise error
+
+
 def windows(lines: Iterator[str], size: int) -> Iterator[list[str]]:
     """Everything that has arrived, up to ``size`` lines at once; waits only for the first.
 
-    So a file is read in large batches, and someone typing gets an answer to every line.
+    So a full pipe is read in large batches, and someone typing gets an answer to every line.
     """
     arrived: queue.Queue[str | BaseException | None] = queue.Queue(maxsize=4 * size)
 
