@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -32,7 +31,7 @@ class Bar:
         self.started = self.spoke = time.monotonic()
         self.first: float | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Bar:
         self.progress.start()
         return self
 

@@ -9,9 +9,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from jumok import __version__
 from jumok.bundle import fingerprint
@@ -113,15 +114,17 @@ def run(
         raise ConfigError("--resume goes on with an output file. Name it: --output FILE --resume")
     if ray_workers is not None and source.file == "-":
         raise ConfigError("--ray reads a file, and stdin is none. Name a file")
-    answerer = Answerer(job, source.name)
+    # where Ray's workers answer, this process only finds out whether they can
+    answerer = Answerer(job if ray_workers is None else replace(job, device="cpu"), source.name)
     lines = source.lines()
     if output is None:
+        write = partial(_print, sys.stdout)
         with closing(_answers(answerer, job, source, lines, 0, ray_workers)) as answers:
             if not _is_watched(source):
-                deque(_written(answers, _print), maxlen=0)
+                deque(_written(answers, write), maxlen=0)
                 return
-            with _Progress(0, source.share()) as progress:
-                progress.follow(_written(answers, _print))
+            with (progress := _Progress(0, source.share())):
+                progress.follow(_written(answers, write))
         return
     with (
         ResumableOutput(output, job.identity() | {"encoding": source.encoding}, resume) as kept,
@@ -129,7 +132,7 @@ def run(
     ):
         kept.skip(lines, source.name)
         so_far = "the answers to {:,} lines are in {}. The same command with --resume goes on"
-        with _Progress(kept.lines, source.share()) as progress:
+        with (progress := _Progress(kept.lines, source.share())):
             try:
                 progress.follow(_written(answers, kept.write))
             except KeyboardInterrupt:
@@ -173,9 +176,9 @@ def _written(
             raise answered.error
 
 
-def _print(lines: Sequence[str], text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+def _print(stdout: TextIO, lines: Sequence[str], text: str) -> None:
+    stdout.write(text)
+    stdout.flush()
 
 
 def _is_watched(source: Source) -> bool:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -48,16 +50,7 @@ def answers_of_workers(
             f"Each of Ray's workers sees a GPU of its own, so --device is cpu or cuda, but "
             f"{job.device} came"
         )
-    unit = "GPU" if job.device == "cuda" else "CPU"
-    sizes = {"num_cpus": workers} if address == "local" and workers and unit == "CPU" else {}
-    ray.init(address, include_dashboard=False, log_to_driver=False, logging_level="ERROR", **sizes)
-    try:
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        context = ray.data.DataContext.get_current()
-        context.execution_options.preserve_order = True
-        context.target_max_block_size = 1  # bytes: each window is a block, for any worker
-        context.enable_progress_bars = False
-        count = workers or int(ray.cluster_resources().get(unit, 0))
+    with redirect_stdout(sys.stderr), _cluster(address, workers):  # Ray prints what goes wrong
         rows = ray.data.read_datasource(
             _windows(source, before, size),
             override_num_blocks=1,
@@ -66,14 +59,52 @@ def answers_of_workers(
         ).map(
             _Worker,
             fn_constructor_args=(_absolute(job), source.name),
-            compute=ray.data.ActorPoolStrategy(size=max(1, count)),
+            compute=ray.data.ActorPoolStrategy(size=_count(workers, job.device)),
             num_cpus=1,
-            num_gpus=1 if unit == "GPU" else None,
+            num_gpus=1 if job.device == "cuda" else None,
         )
         for row in rows.iter_rows():
             yield _answered(row)
+
+
+@contextmanager
+def _cluster(address: str, workers: int) -> Iterator[None]:
+    """A cluster to work on, of this machine alone or one that is there, and Ray Data set up."""
+    import ray
+
+    new = {"num_cpus": workers} if address == "local" and workers else {}
+    try:
+        ray.init(
+            address, include_dashboard=False, log_to_driver=False, logging_level="ERROR", **new
+        )
+    except ConnectionError:
+        raise ConfigError(
+            f"There is no cluster of Ray at RAY_ADDRESS={address}. Begin one (ray start --head), "
+            "or unset RAY_ADDRESS to use this machine alone"
+        ) from None
+    try:
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        context = ray.data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.target_max_block_size = 1  # bytes: each window is a block, for any worker
+        context.enable_progress_bars = False
+        yield
     finally:
         ray.shutdown()
+
+
+def _count(workers: int, device: str) -> int:
+    """How many workers there will be. Raises `ConfigError` where there is no room for them."""
+    import ray
+
+    unit = "GPU" if device == "cuda" else "CPU"
+    room = int(ray.cluster_resources().get(unit, 0))
+    if max(1, workers) > room:
+        raise ConfigError(
+            f"A worker of Ray's takes a {unit}, and there are {room} for {max(1, workers)}. Ask "
+            "for fewer (--ray-workers), or for another --device"
+        )
+    return workers or room
 
 
 class _Worker:

@@ -10,7 +10,7 @@ from io import FileIO
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypedDict
+from typing import Any, TypedDict
 
 from jumok.errors import ConfigError, DataError
 from jumok.storage import storage_errors, write_atomic
@@ -64,7 +64,7 @@ class ResumableOutput:
                 "is writing it: --resume"
             )
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> ResumableOutput:
         return self
 
     def __exit__(

@@ -45,6 +45,10 @@ class ConsoleReporter(Bar):
         super().__init__()
         self.total_steps, self.budget, self.metric, self.log = total_steps, budget, metric, log
 
+    def __enter__(self) -> ConsoleReporter:
+        super().__enter__()
+        return self
+
     def update(self, state: TrainingState, loss: float, tokens_per_second: float) -> None:
         """Move the bar; off a terminal, say a line every half minute."""
         done = state.step / self.total_steps
