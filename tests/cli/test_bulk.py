@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import letters, run_cli, train_small
 
+from jumok.cli.ray_data import _check_address
 from jumok.cli.resumable import ResumableOutput
 from jumok.cli.streams import full_windows, windows
 from jumok.errors import BundleError, ConfigError, DataError, InputError, Interrupted
@@ -497,6 +498,9 @@ def test_ray_refuses_what_it_cannot_do(run, texts, monkeypatch):
     check(run_cli("predict", run, "--ray", stdin=b"abc\n"), ConfigError, "--ray reads a file")
     check(run_cli("predict", run, texts, "--ray-workers", "2"), ConfigError, "Ask for Ray: --ray")
     check(run_cli("predict", run, "no.txt", "--ray"), DataError, "no.txt: there is no such file")
+    for address in ("127.0.0.1:1", "ray://127.0.0.1:1", "nowhere:port"):
+        with pytest.raises(ConfigError, match=f"no cluster of Ray at RAY_ADDRESS={address}"):
+            _check_address(address)
     monkeypatch.setitem(sys.modules, "ray", None)
     result = run_cli("predict", run, texts, "--ray")
     assert (result.code, result.out) == (7, "")

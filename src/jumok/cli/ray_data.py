@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -50,6 +51,7 @@ def answers_of_workers(
             f"Each of Ray's workers sees a GPU of its own, so --device is cpu or cuda, but "
             f"{job.device} came"
         )
+    _check_address(address)
     with redirect_stdout(sys.stderr), _cluster(address, workers):  # Ray prints what goes wrong
         rows = ray.data.read_datasource(
             _windows(source, before, size),
@@ -67,21 +69,26 @@ def answers_of_workers(
             yield _answered(row)
 
 
+def _check_address(address: str) -> None:
+    """Raise `ConfigError` where nobody listens, which Ray would try for ten minutes."""
+    host, colon, port = address.rpartition(":")
+    try:
+        if colon:  # else "local" or "auto"
+            socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError):
+        raise ConfigError(
+            f"There is no cluster of Ray at RAY_ADDRESS={address}. Name one as HOST:PORT, or unset "
+            "it to use this machine alone"
+        ) from None
+
+
 @contextmanager
 def _cluster(address: str, workers: int) -> Iterator[None]:
     """A cluster to work on, of this machine alone or one that is there, and Ray Data set up."""
     import ray
 
     new = {"num_cpus": workers} if address == "local" and workers else {}
-    try:
-        ray.init(
-            address, include_dashboard=False, log_to_driver=False, logging_level="ERROR", **new
-        )
-    except ConnectionError:
-        raise ConfigError(
-            f"There is no cluster of Ray at RAY_ADDRESS={address}. Begin one (ray start --head), "
-            "or unset RAY_ADDRESS to use this machine alone"
-        ) from None
+    ray.init(address, include_dashboard=False, log_to_driver=False, logging_level="ERROR", **new)
     try:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = ray.data.DataContext.get_current()
