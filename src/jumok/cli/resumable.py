@@ -89,7 +89,7 @@ class ResumableOutput:
     def write(self, lines: Sequence[str], text: str) -> None:
         """Keep the answers to some lines. Raises `StorageError`, and keeps those before."""
         with storage_errors(self.path):
-            file = self._file = self._file or self._opened()
+            file = self._file or self._opened()
             rest = memoryview(raw := text.encode("utf-8", "replace"))
             try:
                 while rest:
@@ -112,7 +112,7 @@ class ResumableOutput:
         """The file, at the end of what is whole."""
         if not self._bytes:
             self._commit()  # so that a file that is there always has a journal
-        file = self.path.open("r+b" if self.path.exists() else "xb", buffering=0)
+        file = self._file = self.path.open("r+b" if self.path.exists() else "xb", buffering=0)
         file.truncate(self._bytes)
         file.seek(self._bytes)
         return file
