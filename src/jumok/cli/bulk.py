@@ -10,9 +10,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 from jumok import __version__
 from jumok.bundle import fingerprint
@@ -118,7 +117,12 @@ def run(
     answerer = Answerer(job if ray_workers is None else replace(job, device="cpu"), source.name)
     lines = source.lines()
     if output is None:
-        write = partial(_print, sys.stdout)
+        stdout = sys.stdout
+
+        def write(lines: Sequence[str], text: str) -> None:
+            stdout.write(text)
+            stdout.flush()
+
         with closing(_answers(answerer, job, source, lines, 0, ray_workers)) as answers:
             if not _is_watched(source):
                 deque(_written(answers, write), maxlen=0)
@@ -174,11 +178,6 @@ def _written(
         yield answered
         if answered.error is not None:
             raise answered.error
-
-
-def _print(stdout: TextIO, lines: Sequence[str], text: str) -> None:
-    stdout.write(text)
-    stdout.flush()
 
 
 def _is_watched(source: Source) -> bool:
