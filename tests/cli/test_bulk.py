@@ -87,7 +87,7 @@ def test_a_file_gets_what_stdout_gets(run, texts, tmp_path, form):
         out = tmp_path / f"out{number}"
         kept = run_cli("predict", run, source, *form, "--output", out)
         assert (kept.code, kept.out) == (0, "")
-        assert kept.err.startswith(f"3,200 lines are answered in {out}, ")
+        assert kept.err.splitlines()[-1].startswith(f"3,200 lines are answered in {out}, ")
         assert out.read_text(encoding="utf-8") == shown.out
         assert not journal(out).exists()
 
@@ -101,24 +101,19 @@ def test_no_lines_give_an_empty_file(run, tmp_path):
         assert not journal(out).exists()
 
 
-@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gz"])
-def test_a_job_that_is_killed_again_and_again_ends_as_if_nothing_had_been(
-    run, texts, tmp_path, packed
-):
-    options = ("--format", "jsonl", "--n-best", "3", "--set", "search.beam=4")
+def test_a_job_that_is_killed_again_and_again_ends_as_if_nothing_had_been(run, texts, tmp_path):
+    options = ("--n-best", "2")  # lines of the output are no lines of the input
     expected = run_cli("predict", run, texts, *options)
-    source = texts
-    if packed:
-        source = tmp_path / "in.txt.gz"
-        source.write_bytes(gzip.compress(texts.read_bytes()))
-    out = tmp_path / "out.jsonl"
+    source = tmp_path / "in.txt.gz"
+    source.write_bytes(gzip.compress(texts.read_bytes()))
+    out = tmp_path / "out.txt"
     command = [*JUMOK, "predict", run, source, *options, "--output", out, "--resume"]
-    draw, kills, before = random.Random(int(packed)), 0, b""
+    draw, kills, before = random.Random(0), 0, b""
     while True:
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
             until = time.monotonic() + 120
             # well into the work, or it would be killed before it begins
-            while process.poll() is None and kills < 4 and time.monotonic() < until:
+            while process.poll() is None and kills < 3 and time.monotonic() < until:
                 if out.exists() and out.stat().st_size > len(before):
                     time.sleep(draw.random() * 0.2)
                     process.kill()
@@ -134,7 +129,7 @@ def test_a_job_that_is_killed_again_and_again_ends_as_if_nothing_had_been(
         assert expected.out.encode().startswith(before[:counted])
         if draw.random() < 0.5:  # a kill inside of a write leaves a part of a line
             before = before[: counted + draw.randrange(1 + len(before) - counted)]
-            out.write_bytes(before + b'{"source": "a')
+            out.write_bytes(before + "가".encode()[:2])
     assert kills >= 2
     assert out.read_text(encoding="utf-8") == expected.out
     assert not journal(out).exists()
@@ -338,7 +333,7 @@ def test_a_line_that_is_bad_can_be_mended_and_the_job_goes_on(run, texts, tmp_pa
     out = tmp_path / "out.txt"
     result = run_cli("predict", run, bad, "--output", out)
     assert result.code == InputError.exit_code
-    assert result.err.splitlines()[0] == (
+    assert result.err.splitlines()[-2] == (
         f"the answers to 1,500 lines are in {out}. The same command with --resume goes on"
     )
     assert result.err.splitlines()[-1].startswith(f"jumok: {bad}:1501: A text may have")
@@ -366,8 +361,8 @@ def test_stdin_goes_on_where_the_same_lines_come_again(run, texts, broken, answe
 
 
 def test_ctrl_c_says_how_to_go_on(run, texts, tmp_path, answers):
-    out = tmp_path / "out.jsonl"
-    options = ["--format", "jsonl", "--beam", "5"]
+    out = tmp_path / "out.txt"
+    options = ["--beam", "5"]
     command = [*JUMOK, "predict", run, texts, *options, "--output", out]
     with subprocess.Popen(
         command,
