@@ -8,7 +8,7 @@ from jumok.config import dotted_keys
 OPTIONS = {
     "train": "data --dev --preset --config --set --output --resume --skip-bad-lines",
     "predict": "model file --beam --n-best --prefix --choices --dictionary --format --encoding "
-    "--set --ensemble --language-model --device --engine",
+    "--output --resume --ray --ray-workers --set --ensemble --language-model --device --engine",
     "train-lm": "texts --dev --tokens-of --preset --config --set --output",
     "generate": "model --prompt --n --temperature --top-k --top-p --seed --set --device --engine",
     "align": "model data --units --format --reverse-model --symmetrise --set --ensemble --device "

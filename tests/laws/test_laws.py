@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tiny import ALPHABET, MECHANISMS, tiny_predictor
 
 from jumok.bundle import write_bundle
+from jumok.cli.streams import full_windows
 from jumok.config import preset_names, resolve
 from jumok.data import copy_row, source_ids, source_order
 from jumok.errors import InputError
@@ -53,6 +54,23 @@ def test_batch_mates_order_and_padding_change_nothing(
             assert one.score == pytest.approx(other.score, abs=1e-9)
             if one.attention is not None:
                 np.testing.assert_allclose(one.attention, other.attention, atol=1e-9)
+
+
+@each_preset
+@settings(max_examples=2, deadline=None)
+@given(seed=seeds, sources=st.lists(texts | st.just(""), min_size=4, max_size=8))
+def test_windows_of_any_size_give_the_same_outputs(
+    preset: str, seed: int, sources: list[str]
+) -> None:
+    predictor = tiny_predictor(preset, seed)
+    whole, *others = [
+        [p for window in full_windows(iter(sources), size) for p in predictor.predict(window)]
+        for size in (1024, 1, 3)
+    ]
+    assert [p.source for p in whole] == sources
+    for other in others:
+        assert [p.tokens for p in other] == [p.tokens for p in whole]
+        assert [p.score for p in other] == pytest.approx([p.score for p in whole], abs=1e-9)
 
 
 @each_preset

@@ -1,13 +1,14 @@
 """The model directory: everything a model needs to be used, checked before anything is trusted."""
 
 from jumok.bundle.exported import Exported, Precision, read_exported
-from jumok.bundle.files import FORMAT_VERSION, Bundle, read_bundle, write_bundle
+from jumok.bundle.files import FORMAT_VERSION, Bundle, fingerprint, read_bundle, write_bundle
 
 __all__ = [
     "FORMAT_VERSION",
     "Bundle",
     "Exported",
     "Precision",
+    "fingerprint",
     "read_bundle",
     "read_exported",
     "write_bundle",

@@ -173,6 +173,14 @@ def read_bundle(path: str | Path) -> Bundle:
     )
 
 
+def fingerprint(path: str | Path) -> str:
+    """SHA-256 of a bundle's config.json, which has those of its weights, tokenizers and settings.
+
+    Raises `BundleError` where there is no bundle; whether it is whole only `read_bundle` says.
+    """
+    return sha256(_locate(Path(path)) / "config.json")
+
+
 def _locate(path: Path) -> Path:
     folder = find_directory(path)
     if not (folder / "config.json").exists():

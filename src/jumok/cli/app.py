@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -294,6 +294,20 @@ def predict(
     encoding: Annotated[
         str, typer.Option("--encoding", help="Text encoding of the input.")
     ] = "utf-8",
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", help="New file for the outputs, with progress on stderr."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the --output that a broken job left.")
+    ] = False,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Spread the work with Ray (RAY_ADDRESS: over machines).")
+    ] = False,
+    ray_workers: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--ray-workers", min=1, help="Processes of Ray; else as many as fit."),
+    ] = None,
     set_: Settings = None,
     ensemble: Ensemble = None,
     language_model: Judge = None,
@@ -301,26 +315,27 @@ def predict(
     engine: Engine = EngineChoice.auto,
 ) -> None:
     """Write the model's outputs for a file or for stdin, line by line as they come."""
-    from jumok.cli.output import render
-    from jumok.cli.streams import answer_all, read_dictionary, source_lines
-    from jumok.predictor import load
+    from jumok.cli.bulk import Job, run
+    from jumok.cli.streams import Source, read_dictionary, source_lines
+    from jumok.errors import ConfigError
 
-    predictor = load([model, *(ensemble or ())], device, language_model, engine.value)
-    search = _search(beam, n_best, set_)
+    if ray_workers and not ray:
+        raise ConfigError("--ray-workers says how many workers Ray has. Ask for Ray: --ray")
     answers = None
     if choices is not None:  # a blank line is no answer
         answers = [line for line in source_lines(str(choices), encoding) if line]
-    words = None if dictionary is None else read_dictionary(dictionary, encoding)
-
-    def answer(sources: list[str]) -> None:
-        for prediction in predictor.predict(
-            sources, prefix=prefix, choices=answers, dictionary=words, **search
-        ):
-            sys.stdout.write(render(prediction, format_.value))
-        sys.stdout.flush()
-
-    name = "<stdin>" if file == "-" else file
-    answer_all(source_lines(file, encoding), answer, lambda number: f"{name}:{number}", size=1024)
+    job = Job(
+        models=[str(path) for path in (model, *(ensemble or ()))],
+        language_model=None if language_model is None else str(language_model),
+        device=device,
+        engine=engine.value,
+        search=_search(beam, n_best, set_),
+        prefix=prefix,
+        choices=answers,
+        dictionary=None if dictionary is None else read_dictionary(dictionary, encoding),
+        format=format_.value,
+    )
+    run(job, Source(file, encoding), output, resume, (ray_workers or 0) if ray else None)
 
 
 @app.command()
@@ -375,7 +390,7 @@ def align(
     )
     skipped: list[BadLine] = []
 
-    def answer(items: list[Pair | BadLine]) -> None:
+    def answer(items: Sequence[Pair | BadLine]) -> None:
         places = [i for i, item in enumerate(items) if isinstance(item, Pair)]
         try:
             found = iter(aligner.align([item for item in items if isinstance(item, Pair)]))

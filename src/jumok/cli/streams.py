@@ -3,25 +3,63 @@
 from __future__ import annotations
 
 import io
+import os
 import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from jumok.config import DataConfig
 from jumok.data import BadLine, Pair, read_sources, stream_pairs
-from jumok.data.lines import ByteStream
-from jumok.errors import ConfigError, DataError, InputError
+from jumok.data.lines import ByteStream, Watch
+from jumok.errors import ConfigError, DataError, InputError, JumokError
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 
-def source_lines(file: str, encoding: str) -> Iterator[str]:
+class Source:
+    """Lines of a file, or of stdin for ``-``, and how far they have been read."""
+
+    def __init__(self, file: str, encoding: str) -> None:
+        self.file, self.encoding = file, encoding
+        self.name = "<stdin>" if file == "-" else file
+        self._open: io.BufferedReader | None = None
+
+    def lines(self) -> Iterator[str]:
+        """The lines, which can be asked for once."""
+        return source_lines(self.file, self.encoding, self._watch)
+
+    def windows(self, lines: Iterator[str], size: int) -> Iterator[list[str]]:
+        """What is left of the lines: a file's in full windows, a stream's as they arrive."""
+        return (full_windows if self._is_file else windows)(lines, size)
+
+    def share(self) -> float | None:
+        """How much of a file has been read, of 1; None for a stream, whose end nobody knows."""
+        if not self._is_file:
+            return None
+        if self._open is None:
+            return 0.0
+        if self._open.closed:
+            return 1.0
+        return self._open.tell() / max(1, os.fstat(self._open.fileno()).st_size)
+
+    @property
+    def _is_file(self) -> bool:
+        return self.file != "-" and Path(self.file).is_file()
+
+    def _watch(self, opened: io.BufferedReader) -> None:
+        self._open = opened
+
+
+def source_lines(file: str, encoding: str, watch: Watch | None = None) -> Iterator[str]:
     """Lines of a file, or of stdin for ``-``."""
     try:
-        yield from read_sources(stdin() if file == "-" else file, DataConfig(encoding=encoding))
+        source = stdin() if file == "-" else file
+        yield from read_sources(source, DataConfig(encoding=encoding), watch)
     except DataError as error:
         raise DataError(_here(error.reason), path=error.path, line=error.line) from None
     except ConfigError as error:
@@ -66,28 +104,57 @@ def stdin() -> ByteStream:
     return io.BufferedReader(raw)
 
 
+def answer_window(
+    items: Sequence[T], answer: Callable[[Sequence[T]], R]
+) -> tuple[int, R, InputError | None]:
+    """``answer`` to the items before the first bad one: how many, the answer, and what is wrong.
+
+    It raises `InputError`, with the item's ``index``, before it answers any; what is wrong with one
+    may hide what is wrong with an earlier one.
+    """
+    good, bad = len(items), None
+    while True:
+        try:
+            return good, answer(items[:good]), bad
+        except InputError as error:
+            if error.index is None:
+                raise
+            good, bad = error.index, error
+
+
 def answer_all(
-    items: Iterator[T], answer: Callable[[list[T]], None], place: Callable[[int], str], size: int
+    items: Iterator[T],
+    answer: Callable[[Sequence[T]], None],
+    place: Callable[[int], str],
+    size: int,
 ) -> None:
     """Have all items answered, up to ``size`` at once; where one is bad, those before it first.
 
-    ``answer`` raises `InputError`, with the item's ``index``, before it answers any. Raises the
-    same with the ``place`` of the item, which counts from 1.
+    Raises `InputError` with the ``place`` of the item, which counts from 1.
     """
     before = 0
     for window in windows(items, size):
-        good, bad = len(window), None
-        while True:  # what is wrong with one text may hide what is wrong with an earlier one
-            try:
-                answer(window[:good])
-                break
-            except InputError as error:
-                if error.index is None:
-                    raise
-                good, bad = error.index, error
+        good, _, bad = answer_window(window, answer)
         if bad is not None:
             raise InputError(f"{place(before + good + 1)}: {bad}")
         before += len(window)
+
+
+def full_windows(lines: Iterator[str], size: int) -> Iterator[list[str]]:
+    """``size`` lines at once, always the same ones; fewer only at the end, or before an error."""
+    error = None
+    while error is None:
+        window: list[str] = []
+        try:
+            for line in islice(lines, size):
+                window.append(line)
+        except JumokError as found:
+            error = found
+        if window:
+            yield window
+        if error is None and len(window) < size:
+            return
+    raise error
 
 
 class _End(NamedTuple):
@@ -99,7 +166,7 @@ class _End(NamedTuple):
 def windows(items: Iterator[T], size: int) -> Iterator[list[T]]:
     """Everything that has arrived, up to ``size`` items at once; waits only for the first.
 
-    So a file is read in large batches, and someone typing gets an answer to every line.
+    So a full pipe is read in large batches, and someone typing gets an answer to every line.
     """
     arrived: queue.Queue[T | _End] = queue.Queue(maxsize=4 * size)
 

@@ -12,7 +12,7 @@ import difflib
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -46,12 +46,16 @@ class BadLine(DataError):  # noqa: N818 - one line is bad, the file need not be
     """A line that cannot be used; the lines after it may be fine."""
 
 
-def read_lines(path: Path, encoding: str) -> Iterator[Line | BadLine]:
+Watch = Callable[[io.BufferedReader], None]
+"""Is handed a file that was opened, to see while it is read how far that has come."""
+
+
+def read_lines(path: Path, encoding: str, watch: Watch | None = None) -> Iterator[Line | BadLine]:
     """Lines of ``path`` (gzip is found by its content). Raises `DataError` for a bad file."""
     check_file(path)
     check_encoding(encoding)
     try:
-        with _opened(path) as stream:
+        with _opened(path, watch) as stream:
             _check_head(stream.peek(4096), path, encoding)
             yield from stream_lines(stream, path, encoding)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -119,8 +123,10 @@ def check_encoding(encoding: str) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[io.BufferedReader]:
+def _opened(path: Path, watch: Watch | None) -> Iterator[io.BufferedReader]:
     with path.open("rb") as file:
+        if watch is not None:
+            watch(file)
         if file.peek(2)[:2] == _GZIP:
             with gzip.GzipFile(fileobj=file) as unzipped:
                 yield io.BufferedReader(unzipped)

@@ -12,6 +12,7 @@ from jumok.data.lines import (
     OR_SKIP,
     BadLine,
     ByteStream,
+    Watch,
     check_encoding,
     check_file,
     read_lines,
@@ -101,14 +102,16 @@ def read_texts(paths: Sequence[str | Path], config: DataConfig) -> PairFile:
     return read
 
 
-def read_sources(source: str | Path | ByteStream, config: DataConfig) -> Iterator[str]:
+def read_sources(
+    source: str | Path | ByteStream, config: DataConfig, watch: Watch | None = None
+) -> Iterator[str]:
     """Texts to predict from, one a line, of a file or an open binary stream, while it comes.
 
-    Empty lines are handed on, so that answers stay beside their questions. Raises `DataError` at
-    a line that cannot be read.
+    Empty lines are handed on, so that answers stay beside their questions. ``watch`` is handed a
+    file when it is opened. Raises `DataError` at a line that cannot be read.
     """
     if isinstance(source, str | Path):
-        lines = read_lines(Path(source), config.encoding)
+        lines = read_lines(Path(source), config.encoding, watch)
     else:
         check_encoding(config.encoding)
         lines = stream_lines(source, _name(source), config.encoding)

@@ -40,9 +40,7 @@ class Examples(NamedTuple):
 
 def in_eight_bits(graphs: Graphs, examples: Examples) -> Graphs:
     """Both graphs with products in 8 bits, rounded as their ``examples`` need it."""
-    return Graphs(
-        _quantised(graphs.start, examples.start), _quantised(graphs.step, examples.step)
-    )
+    return Graphs(_quantised(graphs.start, examples.start), _quantised(graphs.step, examples.step))
 
 
 def _quantised(model: onnx.ModelProto, examples: Sequence[Feeds]) -> onnx.ModelProto:
@@ -71,7 +69,7 @@ def _quantised(model: onnx.ModelProto, examples: Sequence[Feeds]) -> onnx.ModelP
         return onnx.load(result)
 
 
-class _Reader(CalibrationDataReader):
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, examples: Sequence[Feeds]) -> None:
         self._left: Iterator[Feeds] = iter(examples)
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import onnx
@@ -19,7 +19,7 @@ from jumok.bundle import Bundle, Precision, read_bundle
 from jumok.bundle.exported import EXPORT_VERSION, MANIFEST, graph_file, weights_file
 from jumok.bundle.files import WEIGHTS, sha256
 from jumok.engine import Engine, WholeSearch
-from jumok.engine.onnx_engine import OnnxEngine
+from jumok.engine.onnx_engine import OnnxEngine, OnnxState
 from jumok.engine.torch_engine import load_torch_engine
 from jumok.errors import BundleError
 from jumok.export.graphs import Graphs, make_graphs, without
@@ -189,7 +189,8 @@ def _examples(bundle: Bundle, graphs: Graphs) -> Examples:
                 made = engine.step(tokens, state)
                 best = np.minimum(made.log_probs.argmax(axis=1), vocab - 1)
                 other = generator.integers(EOS, vocab, len(tokens))
-                tokens, state = np.where(np.arange(len(tokens)) % 2, best, other), made.state
+                tokens = np.where(np.arange(len(tokens)) % 2, best, other)
+                state = cast(OnnxState, made.state)
     return found
 
 

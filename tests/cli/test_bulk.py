@@ -1,0 +1,518 @@
+"""Answers in a file: whole after any kill, gone on with byte for byte, and told of on the way."""
+
+import ast
+import gzip
+import json
+import os
+import pty
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from importlib.util import find_spec
+from io import FileIO
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from runs import letters, run_cli, train_small
+
+from jumok.cli.ray_data import _check_address
+from jumok.cli.resumable import ResumableOutput
+from jumok.cli.streams import full_windows, windows
+from jumok.errors import BundleError, ConfigError, DataError, InputError, Interrupted
+
+JUMOK = [sys.executable, "-m", "jumok"]
+FORMS = [(), ("--format", "tsv"), ("--format", "jsonl", "--n-best", "2")]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return train_small(tmp_path_factory.mktemp("bulk"))
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """3,200 lines, some of them empty: three windows and a bit."""
+    lines = letters(3_000, 1, 8) + [""] * 200
+    random.Random(1).shuffle(lines)
+    path = tmp_path_factory.mktemp("texts") / "in.txt"
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def journal(path):
+    return path.with_name(f"{path.name}.progress.json")
+
+
+@pytest.fixture(scope="module")
+def answers(run, texts):
+    """What one process writes to stdout."""
+    return run_cli("predict", run, texts).out
+
+
+@pytest.fixture(scope="module")
+def broken_once(run, texts, tmp_path_factory):
+    """A job that was broken off after its second window, in the middle of a line."""
+    folder = tmp_path_factory.mktemp("broken")
+    head = texts.read_bytes().splitlines(keepends=True)[:2048]
+    (folder / "head.txt").write_bytes(b"".join([*head, b"\xff\n"]))
+    out = folder / "out.txt"
+    assert run_cli("predict", run, folder / "head.txt", "--output", out).code == 4
+    with out.open("ab") as file:
+        file.write("가나".encode()[:4])
+    return out
+
+
+@pytest.fixture
+def broken(broken_once, tmp_path):
+    """A copy of it to go on with."""
+    shutil.copy(journal(broken_once), tmp_path)
+    return Path(shutil.copy(broken_once, tmp_path))
+
+
+@pytest.mark.parametrize("form", FORMS, ids=["text", "tsv", "jsonl"])
+def test_a_file_gets_what_stdout_gets(run, texts, tmp_path, form):
+    shown = run_cli("predict", run, texts, *form)
+    assert (shown.code, shown.err) == (0, "")
+    with gzip.open(tmp_path / "in.txt.gz", "wb") as packed:
+        packed.write(texts.read_bytes())
+    for number, source in enumerate((texts, tmp_path / "in.txt.gz")):
+        out = tmp_path / f"out{number}"
+        kept = run_cli("predict", run, source, *form, "--output", out)
+        assert (kept.code, kept.out) == (0, "")
+        assert kept.err.splitlines()[-1].startswith(f"3,200 lines are answered in {out}, ")
+        assert out.read_text(encoding="utf-8") == shown.out
+        assert not journal(out).exists()
+
+
+def test_no_lines_give_an_empty_file(run, tmp_path):
+    (tmp_path / "in.txt").write_bytes(b"")
+    for resume in ([], ["--resume"]):
+        out = tmp_path / f"out{len(resume)}"
+        assert run_cli("predict", run, tmp_path / "in.txt", "--output", out, *resume).code == 0
+        assert out.read_bytes() == b""
+        assert not journal(out).exists()
+
+
+def test_a_job_that_is_killed_again_and_again_ends_as_if_nothing_had_been(run, texts, tmp_path):
+    options = ("--n-best", "2")  # lines of the output are no lines of the input
+    expected = run_cli("predict", run, texts, *options)
+    source = tmp_path / "in.txt.gz"
+    source.write_bytes(gzip.compress(texts.read_bytes()))
+    out = tmp_path / "out.txt"
+    command = [*JUMOK, "predict", run, source, *options, "--output", out, "--resume"]
+    draw, kills, before = random.Random(0), 0, b""
+    while True:
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+            until = time.monotonic() + 120
+            # well into the work, or it would be killed before it begins
+            while process.poll() is None and kills < 3 and time.monotonic() < until:
+                if out.exists() and out.stat().st_size > len(before):
+                    time.sleep(draw.random() * 0.2)
+                    process.kill()
+                    break
+                time.sleep(0.002)
+            code = process.wait(timeout=120)
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+        kills += 1
+        counted = json.loads(journal(out).read_text(encoding="utf-8"))["bytes"]
+        before = out.read_bytes()
+        assert expected.out.encode().startswith(before[:counted])
+        if draw.random() < 0.5:  # a kill inside of a write leaves a part of a line
+            before = before[: counted + draw.randrange(1 + len(before) - counted)]
+            out.write_bytes(before + "가".encode()[:2])
+    assert kills >= 2
+    assert out.read_text(encoding="utf-8") == expected.out
+    assert not journal(out).exists()
+
+
+class Killed(BaseException):
+    """Nothing after it happens, as after a kill."""
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Fresh folders, as many as wanted."""
+    base = tmp_path_factory.mktemp("kills")
+    return (base / str(number) for number in range(10**9))
+
+
+WINDOWS = [(["a", "b"], "A\nB\n"), (["", "c"], "\nC\nC2\n"), (["d"], "가\n")]
+
+
+def write_all(path, until):
+    """A job of `WINDOWS` that is killed at its call number ``until`` to the system; how many calls
+    there were if it was not."""
+    calls = 0
+
+    def counted(function, torn=False):
+        def call(*args, **options):
+            nonlocal calls
+            calls += 1
+            if until and calls >= until:
+                if torn and calls == until:
+                    function(args[0], bytes(args[1])[: len(args[1]) // 2])
+                raise Killed
+            return function(*args, **options)
+
+        return call
+
+    class Torn(FileIO):
+        write = counted(FileIO.write, torn=True)
+        truncate = counted(FileIO.truncate)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", counted(lambda number: None))  # for speed
+        for name in ("replace", "unlink"):
+            patch.setattr(Path, name, counted(getattr(Path, name)))
+        opened = counted(Path.open)
+
+        def open_(self, mode="r", buffering=-1, **options):
+            if buffering != 0:
+                return opened(self, mode, buffering, **options)
+            opened(self, mode, buffering).close()
+            return Torn(self, "r+b")
+
+        patch.setattr(Path, "open", open_)
+        with ResumableOutput(path, {"model": 1}, resume=True) as kept:
+            lines = [line for window, _ in WINDOWS for line in window]
+            kept.skip(iter(lines), "in.txt")
+            done = kept.lines
+            for window, text in WINDOWS:
+                if done:  # whole windows were kept, or nothing of them
+                    done -= len(window)
+                    continue
+                kept.write(window, text)
+            kept.finish()
+    return calls
+
+
+def test_whatever_call_to_the_system_is_the_last_one(folders):
+    """The job is killed at every one of its calls (half of what is written is written), and once
+    more at every one of those with which it goes on."""
+    folder = next(folders)
+    folder.mkdir()
+    calls = write_all(folder / "whole", None)
+    whole = (folder / "whole").read_bytes()
+    assert whole == "".join(text for _, text in WINDOWS).encode()
+    assert calls > 20
+    for first in range(1, calls + 1):
+        second = 0
+        while True:
+            second += 1
+            folder = next(folders)
+            folder.mkdir()
+            with pytest.raises(Killed):
+                write_all(folder / "out", first)
+            if not journal(folder / "out").exists() and (folder / "out").exists():
+                # killed when all was done, but for telling so
+                assert (folder / "out").read_bytes() == whole
+                break
+            try:
+                write_all(folder / "out", second)
+            except Killed:
+                if journal(folder / "out").exists() or not (folder / "out").exists():
+                    write_all(folder / "out", None)
+                assert (folder / "out").read_bytes() == whole
+            else:
+                assert (folder / "out").read_bytes() == whole
+                break
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    windows=st.lists(st.lists(st.text("ab가 ", max_size=3), max_size=3), max_size=5),
+    broken=st.integers(0, 5),
+    garbage=st.binary(max_size=9),
+)
+def test_what_a_kill_left_behind_the_journal_is_cut_off(folders, windows, broken, garbage):
+    folder = next(folders)
+    folder.mkdir()
+    lines = [line for window in windows for line in window]
+    done = sum(map(len, windows[:broken]))
+    with ResumableOutput(folder / "out", {}, resume=False) as kept:
+        for window in windows[:broken]:
+            kept.write(window, "".join(f"<{line}>\n" for line in window))
+    if (folder / "out").exists():
+        with (folder / "out").open("ab") as file:
+            file.write(garbage)
+    with ResumableOutput(folder / "out", {}, resume=True) as kept:
+        assert kept.lines == done
+        rest = iter(lines)
+        kept.skip(rest, "in.txt")
+        for line in rest:
+            kept.write([line], f"<{line}>\n")
+        kept.finish()
+    assert (folder / "out").read_text(encoding="utf-8") == "".join(f"<{x}>\n" for x in lines)
+
+
+def check(result, error, *words):
+    assert (result.code, result.out) == (error.exit_code, "")
+    assert "Traceback" not in result.err
+    for word in words:
+        assert str(word) in result.err.splitlines()[-1]
+
+
+def test_a_job_goes_on_only_with_the_same_model_options_and_input(
+    run, texts, broken, tmp_path, answers
+):
+    before = broken.read_bytes(), journal(broken).read_bytes()
+    other = train_small(tmp_path / "other", {"train.seed": 2})
+    (tmp_path / "changed.txt").write_bytes(b"a" + texts.read_bytes())
+    (tmp_path / "shorter.txt").write_bytes(b"".join(texts.read_bytes().splitlines(True)[:2000]))
+    (tmp_path / "answers.txt").write_bytes(b"\xea\xb0\x80\n")
+    again = ("--output", broken, "--resume")
+    check(run_cli("predict", run, texts, "--output", broken), ConfigError, f"{broken} exists",
+          "--resume")  # fmt: skip
+    check(run_cli("predict", other, texts, *again), ConfigError, broken, "another models")
+    for options, word in [
+        (["--beam", "2"], "search"),
+        (["--n-best", "2"], "search"),
+        (["--format", "tsv"], "format"),
+        (["--encoding", "cp949"], "encoding"),
+        (["--prefix", "가"], "prefix"),
+        (["--choices", tmp_path / "answers.txt"], "choices"),
+    ]:
+        check(run_cli("predict", run, texts, *options, *again), ConfigError, f"another {word}")
+    for name in ("changed.txt", "shorter.txt"):
+        check(run_cli("predict", run, tmp_path / name, *again), DataError, tmp_path / name,
+              "the first 2,048 lines are not those")  # fmt: skip
+    check(run_cli("predict", run, tmp_path / "no.txt", *again), DataError, "no such file")
+    check(run_cli("predict", tmp_path / "no", texts, *again), BundleError, "no model directory")
+    assert (broken.read_bytes(), journal(broken).read_bytes()) == before
+    assert run_cli("predict", run, texts, *again).code == 0
+    assert broken.read_text(encoding="utf-8") == answers
+
+
+@pytest.mark.parametrize("damage", ["removed", "shorter", "changed"])
+def test_a_job_does_not_go_on_into_another_file(run, texts, broken, damage):
+    content = broken.read_bytes()
+    broken.unlink()
+    if damage != "removed":
+        broken.write_bytes(content[:99] if damage == "shorter" else b"my thesis" + content)
+    kept = {p: p.read_bytes() for p in broken.parent.iterdir()}
+    check(run_cli("predict", run, texts, "--output", broken, "--resume"), ConfigError,
+          "was changed or removed", f"Remove {journal(broken)}")  # fmt: skip
+    assert {p: p.read_bytes() for p in broken.parent.iterdir()} == kept
+    if damage == "removed":  # and that can be begun again
+        assert run_cli("predict", run, texts, "--output", broken).code == 0
+        assert not journal(broken).exists()
+
+
+def test_a_damaged_journal_is_a_sentence(broken):
+    for content in (b"", b"{", b"[]", b"{}", b'{"made_by": {}, "lines": "many"}', b"\xff"):
+        journal(broken).write_bytes(content)
+        with pytest.raises(ConfigError, match="is no journal of jumok predict"):
+            ResumableOutput(broken, {}, resume=True)
+
+
+def test_what_is_done_does_not_go_on(run, texts, tmp_path):
+    out = tmp_path / "out.txt"
+    assert run_cli("predict", run, texts, "--output", out, "--resume").code == 0  # from nothing
+    before = out.read_bytes()
+    check(run_cli("predict", run, texts, "--output", out, "--resume"), ConfigError,
+          "this one is done")  # fmt: skip
+    assert out.read_bytes() == before
+    check(run_cli("predict", run, texts, "--resume"), ConfigError, "--output FILE --resume")
+    check(run_cli("predict", run, texts, "--output", tmp_path), ConfigError, "exists")
+
+
+def test_a_line_that_is_bad_can_be_mended_and_the_job_goes_on(run, texts, tmp_path, answers):
+    lines = texts.read_bytes().splitlines(keepends=True)
+    bad = tmp_path / "in.txt"
+    bad.write_bytes(b"".join([*lines[:1500], b"ab" * 600 + b"\n", *lines[1501:]]))
+    out = tmp_path / "out.txt"
+    result = run_cli("predict", run, bad, "--output", out)
+    assert result.code == InputError.exit_code
+    assert result.err.splitlines()[-2] == (
+        f"the answers to 1,500 lines are in {out}. The same command with --resume goes on"
+    )
+    assert result.err.splitlines()[-1].startswith(f"jumok: {bad}:1501: A text may have")
+    assert out.read_text(encoding="utf-8") == "".join(answers.splitlines(True)[:1500])
+    bad.write_bytes(b"".join(lines))
+    assert run_cli("predict", run, bad, "--output", out, "--resume").code == 0
+    assert out.read_text(encoding="utf-8") == answers
+
+
+def test_a_first_line_that_is_bad_leaves_no_file(run, tmp_path):
+    (tmp_path / "in.txt").write_bytes(b"\xff\n")
+    out = tmp_path / "out.txt"
+    assert run_cli("predict", run, tmp_path / "in.txt", "--output", out).code == 4
+    assert [p.name for p in tmp_path.iterdir()] == ["in.txt"]
+    nowhere = run_cli("predict", run, "--output", tmp_path / "no" / "out.txt", stdin=b"abc\n")
+    assert nowhere.code == 8
+    assert f"Could not write {tmp_path / 'no' / 'out.txt'}" in nowhere.err
+
+
+def test_stdin_goes_on_where_the_same_lines_come_again(run, texts, broken, answers):
+    again = ("--output", broken, "--resume")
+    check(run_cli("predict", run, *again, stdin=b"abc\n"), DataError, "<stdin>: the first 2,048")
+    assert run_cli("predict", run, *again, stdin=texts.read_bytes()).code == 0
+    assert broken.read_text(encoding="utf-8") == answers
+
+
+def test_ctrl_c_says_how_to_go_on(run, texts, tmp_path, answers):
+    out = tmp_path / "out.txt"
+    options = ["--beam", "5"]
+    command = [*JUMOK, "predict", run, texts, *options, "--output", out]
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        until = time.monotonic() + 120
+        while not (out.exists() and out.stat().st_size) and time.monotonic() < until:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == Interrupted.exit_code
+    last = error.decode().splitlines()[-1]
+    assert last.startswith("jumok: Stopped; the answers to ")
+    assert last.endswith(f"lines are in {out}. The same command with --resume goes on")
+    assert run_cli("predict", run, texts, *options, "--output", out, "--resume").code == 0
+    assert out.read_text(encoding="utf-8") == run_cli("predict", run, texts, *options).out
+
+
+def test_off_a_terminal_a_line_now_and_then(run, texts, tmp_path, monkeypatch):
+    monkeypatch.setattr("jumok.progress._SILENCE", 0)
+    result = run_cli("predict", run, texts, "--output", tmp_path / "out.txt")
+    told = result.err.splitlines()
+    assert [line.split(" lines ")[0] for line in told] == ["0", "1,024", "2,048", "3,072", "3,200",
+                                                           "3,200"]  # fmt: skip
+    assert all(" lines/s" in line for line in told)
+    assert told[1].endswith(" left")
+    piped = run_cli("predict", run, "--output", tmp_path / "new.txt", stdin=texts.read_bytes())
+    assert " lines/s" in piped.err
+    assert "left" not in piped.err  # nobody knows how much will come
+
+
+@pytest.mark.parametrize("stdout", ["pipe", "terminal"])
+def test_on_a_terminal_a_bar_unless_the_answers_are_there(run, texts, stdout, answers):
+    leader, follower = pty.openpty()
+    shown = bytearray()
+
+    def read():  # beside the writing, as a full terminal would stop it
+        with suppress(OSError):  # the other end was closed
+            while part := os.read(leader, 4096):
+                shown.extend(part)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    done = subprocess.run(
+        [*JUMOK, "predict", run, texts],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if stdout == "pipe" else follower,
+        stderr=follower,
+        env={**os.environ, "COLUMNS": "100", "TERM": "xterm"},
+        timeout=120,
+    )
+    os.close(follower)
+    reader.join(10)
+    os.close(leader)
+    assert done.returncode == 0
+    if stdout == "pipe":
+        assert done.stdout.decode() == answers
+        for words in ("2,048 lines", "%", " lines/s", "0:00 left"):
+            assert words in shown.decode()
+    else:
+        assert shown.decode().replace("\r\n", "\n") == answers
+
+
+def test_full_windows_wait_and_others_do_not(texts):
+    lines = texts.read_text(encoding="utf-8").split("\n")[:-1]
+    found = list(full_windows(iter(lines), 1000))
+    assert [len(window) for window in found] == [1000, 1000, 1000, 200]
+    assert list(chain(*found)) == lines
+    assert [len(window) for window in full_windows(iter(lines), 1600)] == [1600, 1600]
+    assert list(chain(*windows(iter(lines), 1000))) == lines
+    go = threading.Event()
+
+    def slow():
+        yield "first"
+        go.wait(10)
+        yield "second"
+
+    arriving = windows(slow(), 1000)
+    assert next(arriving) == ["first"]
+    go.set()
+    assert list(arriving) == [["second"]]
+
+
+# --- Ray -----------------------------------------------------------------------------------------
+
+
+needs_ray = pytest.mark.skipif(
+    not (find_spec("ray") and find_spec("pyarrow")), reason="needs Ray: pip install 'jumok[ray]'"
+)
+
+
+def with_ray(*args, **options):
+    command = [*JUMOK, "predict", *map(str, args), "--ray", "--ray-workers", "2"]
+    return subprocess.run(command, capture_output=True, timeout=600, **options)
+
+
+@needs_ray
+def test_two_workers_of_ray_write_what_one_process_writes(run, texts, broken, tmp_path, answers):
+    """They go on with a job that one process began, and stop where it would stop."""
+    options = ("--format", "jsonl", "--n-best", "2")
+    done = with_ray(run.name, texts, *options, cwd=run.parent)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.decode() == run_cli("predict", run, texts, *options).out
+    lines = texts.read_bytes().splitlines(keepends=True)
+    done = with_ray(run, texts, "--output", broken, "--resume")
+    assert done.returncode == 0, done.stderr.decode()
+    assert broken.read_text(encoding="utf-8") == answers
+    for number, line in enumerate((b"\xff\n", b"ab" * 600 + b"\n")):
+        bad = tmp_path / f"bad{number}.txt"
+        bad.write_bytes(b"".join([*lines[:2500], line, *lines[2500:]]))
+        alone = run_cli("predict", run, bad)
+        done = with_ray(run, bad)
+        assert (done.returncode, done.stdout.decode()) == (alone.code, alone.out)
+        assert done.stderr.decode().splitlines()[-1] == alone.err.strip()
+
+
+@needs_ray
+def test_ray_listens_on_loopback_alone_and_ends(run, texts):
+    code = f"""
+from jumok.cli.bulk import Job
+from jumok.cli.ray_data import answers_of_workers
+from jumok.cli.streams import Source
+job = Job([{str(run)!r}], None, "cpu", {{}}, None, None, None, "text")
+answers = answers_of_workers(job, Source({str(texts)!r}, "utf-8"), 0, 1024, 1)
+next(answers)
+import psutil  # one that Ray brings
+processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+listening = [c.laddr.ip for p in processes for c in p.net_connections() if c.status == "LISTEN"]
+answers.close()
+print(len(listening), sorted(set(listening)))
+print([p.name() for p in psutil.wait_procs(processes[1:], 60)[1]])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=600, text=True)
+    assert done.returncode == 0, done.stderr
+    listening, left = done.stdout.splitlines()
+    count, addresses = listening.split(maxsplit=1)
+    assert int(count) > 3
+    assert set(ast.literal_eval(addresses)) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    assert left == "[]"
+
+
+def test_ray_refuses_what_it_cannot_do(run, texts, monkeypatch):
+    check(run_cli("predict", run, "--ray", stdin=b"abc\n"), ConfigError, "--ray reads a file")
+    check(run_cli("predict", run, texts, "--ray-workers", "2"), ConfigError, "Ask for Ray: --ray")
+    check(run_cli("predict", run, "no.txt", "--ray"), DataError, "no.txt: there is no such file")
+    for address in ("127.0.0.1:1", "ray://127.0.0.1:1", "nowhere:port"):
+        with pytest.raises(ConfigError, match=f"no cluster of Ray at RAY_ADDRESS={address}"):
+            _check_address(address)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    result = run_cli("predict", run, texts, "--ray")
+    assert (result.code, result.out) == (7, "")
+    assert "pip install 'jumok[ray]'" in result.err
