@@ -6,9 +6,6 @@ import sys
 import time
 from types import TracebackType
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-
 _SILENCE = 30.0
 """Seconds between two lines where there is no terminal."""
 
@@ -17,6 +14,10 @@ class Bar:
     """Progress on stderr, so that stdout stays free for results."""
 
     def __init__(self) -> None:
+        # here, as an answer to one line shows no bar, and need not wait for this
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
         self.console = Console(file=sys.stderr, highlight=False, emoji=False)
         self.progress = Progress(
             TextColumn("{task.fields[head]}"),
