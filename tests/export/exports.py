@@ -12,6 +12,7 @@ from tiny import tiny_predictor
 from jumok.bundle import write_bundle
 from jumok.export import Exports
 from jumok.export import export as export_model
+from jumok.predictor import Predictor
 
 
 def export(path: Path, int8: bool = True) -> Exports:
@@ -26,7 +27,11 @@ def export(path: Path, int8: bool = True) -> Exports:
 
 def write_tiny(path: Path, name: str, seed: int = 3) -> Path:
     """A random model of a preset's or mechanism's kind, in float32, as a bundle."""
-    predictor = tiny_predictor(name, seed)
+    return write(path, tiny_predictor(name, seed))
+
+
+def write(path: Path, predictor: Predictor) -> Path:
+    """A model as a bundle, in float32."""
     tensors = predictor.engine.model.float().state_dict()
     write_bundle(
         path,

@@ -76,6 +76,8 @@ def make_graphs(model: Seq2Seq) -> Graphs:
     with torch.no_grad():
         memory = model.encode(**reading)
         made = {**_flat("memory", memory), **_flat("state", model.decoder.init_state(memory))}
+        # one tensor under two names would be traced as one input
+        made = {name: part.clone() for name, part in made.items()}
         stepping = {"tokens": torch.tensor([4, 4, 4]), **made}
         if copying:
             stepping["slots"] = torch.zeros(vocab + 2)

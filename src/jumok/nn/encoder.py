@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from jumok.config import EncoderConfig
 from jumok.nn.dropout import Dropout
 from jumok.nn.embedding import Embedding
-from jumok.nn.masks import feature_masks, length_mask, zero_elsewhere
+from jumok.nn.masks import feature_masks, length_mask, places, zero_elsewhere
 from jumok.nn.memory import RNNState
 from jumok.nn.rnn import RNN
 
@@ -86,9 +86,13 @@ def _read(
     chosen: Bool[Tensor, "batch src_len"],
 ) -> tuple[Float[Tensor, "batch src_len memory"], RNNState]:
     """Run over the chosen positions alone; their outputs come back at their places."""
-    order = torch.argsort(~chosen, dim=1, stable=True)  # the chosen first, as they stand
-    lengths = chosen.sum(dim=1).clamp_min(1)  # a row with none reads one token in vain
+    count = chosen.sum(dim=1)
+    # the chosen first, as they stand: where each goes, and who comes to each place
+    goes = torch.where(chosen, places(chosen), count[:, None] + places(~chosen)) - 1
+    position = torch.arange(chosen.shape[1], device=goes.device).expand_as(goes)
+    order = torch.zeros_like(goes).scatter(1, goes, position)
+    lengths = count.clamp_min(1)  # a row with none reads one token in vain
     gathered = embedded.gather(1, order[:, :, None].expand_as(embedded))
     outputs, final = rnn(gathered, lengths=lengths)
-    back = torch.argsort(order, dim=1)[:, :, None].expand_as(outputs)
+    back = goes[:, :, None].expand_as(outputs)
     return zero_elsewhere(outputs.gather(1, back), chosen), final
