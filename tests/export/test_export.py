@@ -26,10 +26,10 @@ from jumok.prediction import Prediction
 from jumok.predictor import Predictor, load
 
 MODELS = [*(name for name in preset_names() if name != "language-model"), *MECHANISMS]
-each_model = pytest.mark.parametrize("name", MODELS)
 texts = st.text(alphabet=ALPHABET, min_size=1, max_size=9)
 OUTPUTS = ["x", "x y z y", "u v w x y z u v"]
-quick = settings(max_examples=10, deadline=None)
+# float32 in two orders of summation: where two outputs tie, chance must not choose when tests fail
+quick = settings(max_examples=10, deadline=None, derandomize=True)
 
 
 def by_steps(predictor: Predictor) -> Predictor:
@@ -53,9 +53,9 @@ def assert_equal(one: Prediction, other: Prediction) -> None:
         assert_equal(ours, theirs)
 
 
-@each_model
-def test_every_search_gives_what_torch_gives(name: str, exported: Callable[[str], Path]) -> None:
-    ours, theirs = load(exported(name), engine="torch"), load(exported(name), engine="onnx")
+def check_against_torch(path: Path) -> None:
+    """Every search gives what torch gives, batches of any size, and forced outputs too."""
+    ours, theirs = load(path, engine="torch"), load(path, engine="onnx")
     assert isinstance(theirs.engine, WholeSearch) and not isinstance(ours.engine, WholeSearch)
     attends = ours.engine.attends
 
@@ -84,12 +84,12 @@ def test_every_search_gives_what_torch_gives(name: str, exported: Callable[[str]
     check()
 
 
-@each_model
-def test_a_whole_search_is_the_search_by_steps(name: str, exported: Callable[[str], Path]) -> None:
-    whole = load(exported(name), engine="onnx")
-    steps = by_steps(load(exported(name), engine="onnx"))
+def check_whole_searches(path: Path) -> None:
+    """A whole search is the search by steps, alone and in a batch."""
+    whole = load(path, engine="onnx")
+    steps = by_steps(load(path, engine="onnx"))
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25, deadline=None, derandomize=True)
     @given(
         sources=st.lists(texts, min_size=1, max_size=6),
         beam=st.integers(1, 7),
@@ -115,6 +115,13 @@ def test_a_whole_search_is_the_search_by_steps(name: str, exported: Callable[[st
     check()
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_the_graphs_compute_what_the_model_does(name: str, exported: Callable[[str], Path]) -> None:
+    path = exported(name)
+    check_against_torch(path)
+    check_whole_searches(path)
+
+
 def test_eight_bits_are_near_and_small(tmp_path: Path) -> None:
     sizes = {"model.decoder.hidden": 64, "model.decoder.embedding": 64}
     predictor = tiny_predictor("g2p", 5, sizes)
@@ -136,7 +143,7 @@ def test_eight_bits_round_a_text_alike_in_every_batch(
 ) -> None:
     predictor = load(exported(name), engine="onnx-int8")
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30, deadline=None, derandomize=True)
     @given(sources=st.lists(texts, min_size=2, max_size=6), written=st.sampled_from(OUTPUTS))
     def check(sources: list[str], written: str) -> None:
         pairs = [(source, written) for source in sources]
