@@ -10,8 +10,8 @@ libboost-test-dev, zlib1g-dev).
 
 Both models are of the very same tokens: the 5-gram reads the ids that jumok's tokenizer gives,
 `<unk>` among them, which both learn as one more token. Both write the end of every text. Neither
-sees the validation texts, but the network is kept as it was when it was best on them; the test texts
-nobody has seen. That the 5-gram's probabilities sum to 1 is measured: see `off_one`.
+learns from the validation texts, but the network is kept as it was when it was best on them; the
+test texts nobody has seen. That the 5-gram's probabilities sum to 1 is measured: see `off_one`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import math
-import re
 import subprocess
 import sys
 import tarfile
@@ -136,17 +135,13 @@ class NGram:
         self._tokenizer = tokenizer
         self._file = TOOLS / f"{name}.arpa"
         done = subprocess.run(
-            # where so few n-grams come three or four times that there is no estimate
-            [_program("lmplz"), "-o", str(ORDER), "--discount_fallback", "-S", "1G"],
+            [_program("lmplz"), "-o", str(ORDER), "-S", "1G"],
             input=self._lines(texts),
             capture_output=True,
             text=True,
             check=True,
         )
         self._file.write_text(done.stdout, encoding="utf-8")
-        said = re.findall(r"Substituting fallback discounts for order (\d+)", done.stderr)
-        self.fallback = [int(order) + 1 for order in said]
-        """Orders whose discounts could not be estimated."""
 
     def log_probs(self, lines: str) -> list[list[float]]:
         """Natural logarithms, of every token of every line and of the line's end."""
@@ -235,7 +230,6 @@ def one(name: str, minutes: float) -> dict[str, Any]:
         "vocabulary": tokenizer.vocab_size,
         "network": network,
         "ngram": counted,
-        "ngram_fallback": ngram.fallback,
         "ngram_off_one": off,
         "samples": samples(run, PROMPTS[name]),
         **origin(done),
