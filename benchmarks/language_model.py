@@ -69,7 +69,9 @@ def columns(name: str) -> list[list[str]]:
     path = DATA / name
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding="utf-8") as file:
-        return [list(c) for c in zip(*(line.rstrip("\n").split("\t") for line in file), strict=True)]
+        return [
+            list(c) for c in zip(*(line.rstrip("\n").split("\t") for line in file), strict=True)
+        ]
 
 
 def english() -> dict[str, list[str]]:

@@ -151,7 +151,7 @@ def language_model(stored: Stored) -> str:
     )
     drawn = [
         f"{row['text']}, temperature {one['temperature']}"
-        + (f", beginning with \"{one['prompt']}\"" if one["prompt"] else "")
+        + (f', beginning with "{one["prompt"]}"' if one["prompt"] else "")
         + "\n\n```text\n"
         + "\n".join(one["texts"])
         + "\n```"

@@ -570,8 +570,10 @@ def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Values by dotted key."""
     found: dict[str, object] = {}
     for key, value in tree.items():
-        inside = isinstance(value, Mapping)
-        found |= _flat(value, f"{prefix}{key}.") if inside else {prefix + key: value}
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
     return found
 
 
