@@ -26,14 +26,15 @@ def train(
     presets: Sequence[str],
     settings: Sequence[str],
     threads: int,
+    command: str = "train",
 ) -> dict[str, Any]:
-    """`jumok train`; returns the command, the seconds and the validation records.
+    """`jumok train` or `train-lm`; returns the command, the seconds and the validation records.
 
     A finished run of the same command with the same code and presets is not repeated, so a broken
     series can be gone on with; a run that was broken off is begun again.
     """
     output = RUNS / name
-    arguments = ["train", f"{DATA / train_file}", "--dev", f"{DATA / dev_file}"]
+    arguments = [command, f"{DATA / train_file}", "--dev", f"{DATA / dev_file}"]
     arguments += [a for preset in presets for a in ("--preset", preset)]
     arguments += [a for s in [*settings, f"train.threads={threads}"] for a in ("--set", s)]
     arguments += ["--output", str(output)]
@@ -47,7 +48,7 @@ def train(
     shutil.rmtree(output, ignore_errors=True)
     now = environment()  # as the run begins: the commit may be another when it ends
     started = time.monotonic()
-    _jumok(arguments, threads)
+    jumok(arguments, threads)
     lines = (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     done = {
         "command": shown,
@@ -64,7 +65,7 @@ def train(
 def evaluate(name: str, test_file: str, threads: int, *options: str) -> dict[str, Any]:
     """`jumok evaluate`: all metrics, and the command."""
     arguments = ["evaluate", str(RUNS / name), f"{DATA / test_file}", "--format", "json", *options]
-    return {"command": _shown(arguments), **json.loads(_jumok(arguments, threads))}
+    return {"command": _shown(arguments), **json.loads(jumok(arguments, threads))}
 
 
 def align(name: str, pairs: str, threads: int, *options: str) -> list[str]:
@@ -86,16 +87,8 @@ def store(name: str, rows: Any) -> None:
     print(f"written: benchmarks/results/{name}.json")
 
 
-def _source_hash() -> str:
-    """SHA-256 of all that a training depends on, presets included."""
-    digest = hashlib.sha256()
-    for path in sorted((ROOT / "src").rglob("*")):
-        if path.suffix in (".py", ".yaml"):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _jumok(arguments: Sequence[str], threads: int) -> str:
+def jumok(arguments: Sequence[str], threads: int) -> str:
+    """A command's standard output."""
     environ = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(
         [sys.executable, "-m", "jumok", *arguments],
@@ -106,6 +99,15 @@ def _jumok(arguments: Sequence[str], threads: int) -> str:
         check=True,
     )
     return done.stdout
+
+
+def _source_hash() -> str:
+    """SHA-256 of all that a training depends on, presets included."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "src").rglob("*")):
+        if path.suffix in (".py", ".yaml"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _shown(arguments: Sequence[str]) -> str:

@@ -141,6 +141,43 @@ def korean(stored: Stored) -> str:
     )
 
 
+def language_model(stored: Stored) -> str:
+    """Perplexity beside a Kneser-Ney 5-gram, and texts as they came."""
+    lines = []
+    for row in stored["rows"]:
+        for part, shown in (("dev", "validation"), ("test", "test")):
+            for name, model in (("Kneser-Ney 5-gram", "ngram"), ("LSTM", "network")):
+                found = row[model][part]
+                units = (f"{found[unit]:.2f}" for unit in ("token", "character", "word"))
+                unknown = f"{found['unknown']:.2f}"
+                lines.append([row["text"], shown, name, *units, unknown])
+    head = ["text", "part", "model", "per token", "per character", "per word", "unknown, %"]
+    sizes = "; ".join(
+        f"{row['text']}, {row['training_texts']:,} training texts, {row['vocabulary']:,} "
+        f"{row['tokens']} tokens, {row['seconds'] / 60:.0f} minutes"
+        for row in stored["rows"]
+    )
+    drawn = [
+        f"{row['text']}, temperature {one['temperature']}"
+        + (f', beginning with "{one["prompt"]}"' if one["prompt"] else "")
+        + "\n\n```text\n"
+        + "\n".join(one["texts"])
+        + "\n```"
+        for row in stored["rows"]
+        for one in row["samples"]
+    ]
+    return (
+        "Perplexity. English is that side of `multi30k-en-de-tok`; Korean is the questions and "
+        "answers of `chatbot-ko` and that side of `tatoeba-ko-en`, each text once and in one part. "
+        "Both models read the same tokens, `<unk>` among them, and write the end of every text; "
+        "where tokens are unknown, characters and words are counted as if `<unk>` had written "
+        "them. The 5-gram is KenLM's interpolated modified Kneser-Ney (Heafield et al. 2013); its "
+        "probabilities were summed, and are 1. The LSTM's updates stop with the minutes, on one "
+        f"core ({sizes}).\n\n{_table(head, lines)}\n\nTexts of the LSTM, all that were drawn with "
+        "seed 1, unedited:\n\n" + "\n\n".join(drawn)
+    )
+
+
 def additive(stored: Stored) -> str:
     """Tiles against the formula written out."""
     lines = [
@@ -241,6 +278,7 @@ PARTS: list[tuple[str, str, Callable[[Stored], str]]] = [
     ("multi30k-ladder", "Multi30k German to English: no attention, peek, attention", multi30k),
     ("korean", "Korean to English", korean),
     ("alignment", "Word alignment by attention: AER", alignment),
+    ("language-model", "Language models beside a Kneser-Ney 5-gram", language_model),
     ("rivals", "Training speed beside other toolkits", rivals),
     ("equal-updates", "Quality after the same number of updates", equal_updates),
     ("additive", "Additive attention without its inner tensor", additive),

@@ -7,6 +7,7 @@ automata over them. Whatever is given out meets them: where nothing can, that is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -24,6 +25,7 @@ from jumok.search import (
     forbid,
     min_length,
     no_repeat_ngram,
+    normal,
     one_of,
     repetition_penalty,
 )
@@ -48,6 +50,7 @@ class Constraints:
         choices: Sequence[str] | None = None,
     ) -> None:
         self._speller = speller
+        self._spelling = Spelling(speller.vocabulary)
         self._one_for_all = isinstance(prefix, str)
         prefixes = [prefix] if isinstance(prefix, str) else prefix
         self._prefixes = self._begun = None
@@ -55,7 +58,7 @@ class Constraints:
             self._prefixes = list(prefixes)
             self._begun = [len(ids) for ids in tokenizer.encode_ids(self._prefixes)]
         self._least = settings.min_length
-        self._choices = None if choices is None else _answers(tokenizer, choices)
+        self._choices = [] if choices is None else _answers(tokenizer, choices)
         self._plain = _plain_rules(settings, forbidden)
         self.plain = (
             prefixes is None
@@ -88,25 +91,51 @@ class Constraints:
     def rules(self, sources: Sequence[int], extra: Sequence[Sequence[str]] | None) -> Rules:
         """For a batch of the call's sources; ``extra`` are the tokens beyond the vocabulary that
         each lets be copied."""
-        more = None if extra is None else self._spell(extra)
-        spelling = Spelling(self._speller.vocabulary, more)
-        automata = [*self._required]
-        if self._avoided is not None:
-            automata.append(self._avoided)
-        if self._prefixes is not None:
-            if self._one_for_all:  # and one automaton, unless what may be copied differs
-                own = self._prefixes * (1 if extra is None else len(sources))
-            else:
-                own = [self._prefixes[source] for source in sources]
-            copied = [[]] * len(own) if extra is None else extra
-            joining = [self._speller.joining(*one) for one in zip(own, copied, strict=True)]
-            units = [self._speller.cut(prefix) for prefix in own]
-            automata.append(begins(units, self._speller.skipped, joining))
-        guides = [Guide(automaton, spelling) for automaton in automata]
-        if self._choices is not None:
-            tokens = np.arange(len(self._speller.vocabulary))
-            guides.append(Guide(one_of(self._choices), Spelling(tokens[:, None])))
-        return Rules(self._plain, guides)
+        if extra is None:
+            guides, spelling = self._shared, self._spelling
+        else:
+            spelling = Spelling(self._speller.vocabulary, self._spell(extra))
+            guides = self._guides(spelling, extra)
+        if self._prefixes is not None and not (self._one_for_all and extra is None):
+            own = [self._prefixes[0 if self._one_for_all else source] for source in sources]
+            guides = [*guides, self._begins(own, spelling, extra)]
+        return Rules(self._plain, [*guides, *self._chosen])
+
+    @cached_property
+    def _shared(self) -> list[Guide]:
+        """The same for all batches where nothing can be copied; guides keep what they worked out
+        of a state."""
+        guides = self._guides(self._spelling, ())
+        if self._prefixes is not None and self._one_for_all:
+            guides.append(self._begins(self._prefixes, self._spelling))
+        return guides
+
+    @cached_property
+    def _chosen(self) -> list[Guide]:
+        tokens = np.arange(len(self._speller.vocabulary))
+        return [Guide(one_of(self._choices), Spelling(tokens[:, None]))] if self._choices else []
+
+    def _guides(self, spelling: Spelling, extra: Sequence[Sequence[str]]) -> list[Guide]:
+        """To and away from phrases, which are looked for in what tokens are written with: the text
+        must be that, and not what Unicode would make of it."""
+        automata = [*self._required, *([] if self._avoided is None else [self._avoided])]
+        form = self._speller.form
+        if automata and form is not None:
+            letters = self._speller.letters([token for tokens in extra for token in tokens])
+            found = normal(letters, form)
+            automata += [] if found is None else [found]
+        return [Guide(automaton, spelling) for automaton in automata]
+
+    def _begins(
+        self,
+        prefixes: Sequence[str],
+        spelling: Spelling,
+        extra: Sequence[Sequence[str]] | None = None,
+    ) -> Guide:
+        copied = [[]] * len(prefixes) if extra is None else extra
+        joining = [self._speller.joining(*one) for one in zip(prefixes, copied, strict=True)]
+        units = [self._speller.cut(prefix) for prefix in prefixes]
+        return Guide(begins(units, self._speller.skipped, joining), spelling)
 
     def _spell(self, extra: Sequence[Sequence[str]]) -> Int[np.ndarray, "batch more longest"]:
         flat = self._speller.spell([token for tokens in extra for token in tokens])

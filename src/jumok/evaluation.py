@@ -30,7 +30,8 @@ def evaluate(predictor: Predictor, pairs: Pairs, **search: Any) -> dict[str, flo
     """Every metric on ``pairs``; those with one source are one item with several references.
 
     Keys: exact_match wer per cer bleu chrf ter (per cent) and perplexity (per target token, EOS
-    counted, of every pair). ``search`` are fields of `SearchConfig`.
+    counted, of every pair; not beside a language model, whose weighted sums are no probabilities).
+    ``search`` are fields of `SearchConfig`.
     """
     return evaluate_report(predictor, pairs, **search).scores
 
@@ -59,8 +60,9 @@ def evaluate_report(
     sources, references = _items(predictor, pairs)
     outputs = [p.text for p in predictor.predict(sources, **search)]
     scores = score_outputs(outputs, references, bleu_tokenize=tokenize)
-    reading = {key: search[key] for key in ("batch_size", "max_source_length") if key in search}
-    scores["perplexity"] = _perplexity(predictor, pairs, **reading)
+    if predictor.judge is None:
+        reading = {key: search[key] for key in ("batch_size", "max_source_length") if key in search}
+        scores["perplexity"] = _perplexity(predictor, pairs, **reading)
     return Report(
         scores,
         len(pairs),

@@ -74,7 +74,7 @@ def load(
     if judge is not None:
         _check_judge(first, judge)
     engines = [load_engine(bundle, device, engine) for bundle in bundles]
-    kind = LanguageModel if first.config.model.kind == "language_model" else Predictor
+    kind = Predictor if first.config.model.reads else LanguageModel
     return kind(
         EnsembleEngine(engines) if others else engines[0],
         first.source_tokenizer,
@@ -86,7 +86,7 @@ def load(
 
 def _check_judge(model: Bundle, judge: Bundle) -> None:
     """Raise `ConfigError` unless ``judge`` can say how probable the model's outputs are."""
-    if judge.config.model.kind != "language_model":
+    if judge.config.model.reads:
         raise ConfigError(
             f"{judge.path} is no language model. Train one: jumok train-lm TEXT... --tokens-of "
             f"{model.path}"
@@ -147,7 +147,7 @@ class Predictor:
         self._forbidden[[PAD, BOS, UNK]] = True
         copies = config.model.attention.copy_tokens
         self._copying = Copying(source_tokenizer, target_tokenizer) if copies else None
-        self._reads = config.model.kind == "seq2seq"
+        self._reads = config.model.reads
         # from a mean of members, or beside a judge, it cannot be told what made a token probable
         self._tells_copies = judge is None and not isinstance(engine, EnsembleEngine)
 
@@ -427,8 +427,15 @@ class Predictor:
                 )
             return None
         self._must_attend("search.replace_unknown")
-        words = dictionary or {}
-        return {self.source_tokenizer.normalise(key): word for key, word in words.items()}
+        found: dict[str, str] = {}
+        for key, word in (dictionary or {}).items():
+            token = self.source_tokenizer.normalise(key)
+            if found.setdefault(token, word) != word:
+                raise InputError(
+                    f"A dictionary has one entry for a source token, but {found[token]!r:.60} and "
+                    f"{word!r:.60} came for {token!r:.60}, as this model reads it. Leave one out"
+                )
+        return found
 
     def _must_attend(self, setting: str) -> None:
         if not self.engine.attends:

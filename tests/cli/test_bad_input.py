@@ -335,6 +335,12 @@ def test_bad_input_to_a_model(whole, tmp_path):
     replace = ("--set", "search.replace_unknown=true")
     check(run_cli("predict", whole, *replace, "--dictionary", tmp_path / "words.tsv", stdin=b"a\n"),
           DataError, "words.tsv:2: ", "2 columns divided by a tab", "'c' came")  # fmt: skip
+    (tmp_path / "words.tsv").write_bytes(b"a\tb\n\nc\td\na\tb\nc\te\n")
+    check(run_cli("predict", whole, *replace, "--dictionary", tmp_path / "words.tsv", stdin=b"a\n"),
+          DataError, "words.tsv:5: ", "line 3 says 'd' and this one 'e'")  # fmt: skip
+    (tmp_path / "words.tsv").write_bytes("가\tb\n\u1100\u1161\td\n".encode())
+    check(run_cli("predict", whole, *replace, "--dictionary", tmp_path / "words.tsv", stdin=b"a\n"),
+          InputError, "one entry for a source token, but 'b' and 'd' came")  # fmt: skip
     check(run_cli("predict", whole, "--choices", tmp_path / "no.txt", stdin=b"a\n"), DataError,
           "no.txt: there is no such")  # fmt: skip
     check(run_cli("predict", whole, "--prefix", "?", stdin=b"a\n"), InputError,

@@ -201,8 +201,28 @@ def test_a_language_model_goes_on_and_shares_tokens(texts, run, tmp_path):
     shared = run_cli("train-lm", tmp_path / "out.txt", "--dev", tmp_path / "out.txt",
                      "--tokens-of", run, "--output", tmp_path / "lm", *small)  # fmt: skip
     assert shared.code == 0, shared.err
-    one, other = jumok.load(run).target_tokenizer, jumok.load(tmp_path / "lm").target_tokenizer
-    assert one.to_json() == other.to_json()
+    one, other = jumok.load(run), jumok.load(tmp_path / "lm")
+    assert one.target_tokenizer.to_json() == other.target_tokenizer.to_json()
+    assert one.config.text.target == other.config.text.target
+    refused = run_cli("train-lm", tmp_path / "out.txt", "--tokens-of", run, "--output",
+                      tmp_path / "no", "--set", "text.target.kind=word")  # fmt: skip
+    assert refused.code == 3 and "text.target.kind=word says how to cut texts" in refused.err
+    assert f"{run}, which has {one.config.text.target.kind}" in refused.err
+
+
+def test_beside_a_language_model_there_is_no_perplexity(run, texts, tmp_path):
+    written = lines(*(p.text for p in jumok.load(run).predict(["abc", "ba", "cab"])), "가")
+    (tmp_path / "out.txt").write_bytes(written)
+    small = as_options({"model.decoder.hidden": 8, "train.max_epochs": 1})
+    assert run_cli("train-lm", tmp_path / "out.txt", "--tokens-of", run, "--output",
+                   tmp_path / "lm", *small).code == 0  # fmt: skip
+    (tmp_path / "test.tsv").write_bytes(b"abc\txyz\n")
+    beside = ("--language-model", tmp_path / "lm", "--set", "search.lm_weight=0.2")
+    table = run_cli("evaluate", run, tmp_path / "test.tsv", *beside)
+    assert "no perplexity: scores beside a language model" in table.out
+    found = run_cli("evaluate", run, tmp_path / "test.tsv", *beside, "--format", "json")
+    assert "perplexity" not in json.loads(found.out) and "bleu" in json.loads(found.out)
+    assert "perplexity  " in run_cli("evaluate", run, tmp_path / "test.tsv").out
 
 
 def test_tsv_has_source_output_and_score(run):

@@ -33,7 +33,6 @@ def model(seed: int = 0, kind: str = "char", cell: str = "lstm") -> LanguageMode
         ["language-model"],
         {
             "text.target.kind": kind,
-            "text.source.kind": kind,
             "model.decoder.cell": cell,
             "model.decoder.embedding": 4,
             "model.decoder.hidden": 8,
@@ -161,10 +160,19 @@ def test_what_it_cannot_do_is_said() -> None:
     ("model.decoder.bridge", "learned", "Set model.decoder.bridge=zero"),
     ("model.encoder.features", "tokens", "Set model.encoder.features=none"),
     ("evaluation.metric", "bleu", "Set evaluation.metric=perplexity"),
+    ("model.encoder.hidden", 8, "Set model.encoder.hidden=256, or leave it out"),
+    ("data.reverse_source", True, "Set data.reverse_source=false"),
+    ("data.target_column", "2", "data.target_column=2 is for pairs"),
+    ("text.source.kind", "word", "Set text.source.kind=auto"),
 ])  # fmt: skip
 def test_settings_that_need_a_source_are_refused(setting, value, sentence) -> None:
     with pytest.raises(ConfigError, match=sentence):
         resolve(["language-model"], {setting: value})
+
+
+def test_settings_that_say_nothing_new_are_no_mistake() -> None:
+    idle = {"model.encoder.hidden": 256, "data.reverse_source": False, "text.source.kind": "auto"}
+    assert resolve(["language-model"], idle) == resolve(["language-model"])
 
 
 @quick

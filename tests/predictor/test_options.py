@@ -29,7 +29,13 @@ seeds = st.integers(0, 50)
 
 
 @functools.cache
-def predictor(kind: str, seed: int, copies: bool = False, score: str = "general") -> Predictor:
+def predictor(
+    kind: str,
+    seed: int,
+    copies: bool = False,
+    score: str = "general",
+    texts: tuple[str, ...] = tuple(TEXTS),
+) -> Predictor:
     """A random model that reads and writes tokens of one kind."""
     text = {"kind": kind, "vocab_size": 40}
     config = resolve(
@@ -47,7 +53,7 @@ def predictor(kind: str, seed: int, copies: bool = False, score: str = "general"
             "search.max_length_offset": 12,
         },
     )
-    tokenizer = train_tokenizer(TEXTS, TokenizerConfig(**text))
+    tokenizer = train_tokenizer(texts, TokenizerConfig(**text))
     torch.manual_seed(seed)
     model = Seq2Seq(config.model, tokenizer.vocab_size, tokenizer.vocab_size).double().eval()
     for parameter in model.parameters():
@@ -172,6 +178,22 @@ def test_what_can_be_copied_counts_as_letters() -> None:
     assert "xa" in best.text and best.copied is not None
     assert "x" not in model.predict("xxx", forbidden=["x"], beam=2).text
     assert model.predict("x", prefix="xx").text.startswith("xx")
+
+
+@pytest.mark.parametrize("kind", ["char", "jamo", "bpe"])
+def test_a_letter_and_its_accent_are_one_letter(kind) -> None:
+    """The vocabulary has e, é and, because of x́, the accent alone."""
+    model = predictor(kind, 5, texts=("ex\u0301e", "éx", "e"))
+    plain = model.predict("e", sample=True, n_best=100)
+    drawn = [p.tokens for p in (plain, *plain.alternatives)]
+    parts = ["e", "\u0301"]
+    assert any(parts == list(pair) for tokens in drawn for pair in itertools.pairwise(tokens))
+    free = model.predict("e", sample=True, n_best=100, forbidden=["é"])
+    assert not any("é" in unicodedata.normalize("NFC", p.text) for p in free.alternatives)
+    held = model.predict("e", required=["xe"], beam=8, n_best=8, max_length_offset=4)
+    form = "NFD" if kind == "jamo" else "NFC"
+    for one in (held, *held.alternatives):
+        assert "xe" in unicodedata.normalize(form, one.text)
 
 
 def test_unknown_tokens_are_replaced_by_what_was_looked_at() -> None:

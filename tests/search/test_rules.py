@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import unicodedata
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from toy import SPELLING, WORDS, text, units
 
@@ -18,9 +21,11 @@ from jumok.search import (
     coverage_penalty,
     length_penalty,
     no_repeat_ngram,
+    normal,
     one_of,
     repetition_penalty,
 )
+from jumok.search.automaton import Automaton
 from jumok.text import EOS
 
 letters = st.text(alphabet="ab ", min_size=1, max_size=4)
@@ -84,6 +89,42 @@ def test_the_space_before_the_first_word_is_no_part_of_the_text(
     assert run(Guide(avoids([units(phrase)], skip), SPACED), written) == (phrase not in said)
     start = Guide(begins([units(phrase.lstrip())], skip), SPACED)
     assert run(start, written) == said.startswith(phrase.lstrip())
+
+
+MARKED = "aeǵ가간간\u0301\u0316\u0327\u0300क\u09c7\u09be\u093c>\u0338 "
+"""Letters, marks that join them or change places, marks of class 0, letters of syllables."""
+
+
+@functools.cache
+def watching(form: str) -> Automaton:
+    found = normal((ord(c) for c in MARKED if unicodedata.is_normalized(form, c)), form)
+    assert found is not None
+    return found
+
+
+@given(st.text(alphabet=MARKED, max_size=8), st.sampled_from(["NFC", "NFD"]))
+@example("e\u0316\u0301", "NFC")
+@example("e\u0301\u0301", "NFC")
+@example("\u0301\u0316", "NFD")
+@example("간", "NFC")
+def test_normal_is_what_unicode_says(said: str, form) -> None:
+    pieces = [c for c in said if unicodedata.is_normalized(form, c)]
+    cuts = [pieces, ["".join(pieces)] if pieces else []]
+    for cut in cuts:  # as a token for each letter, and as one token
+        spelt = np.full((4 + len(cut), 8), -1)
+        for row, piece in zip(spelt[4:], cut, strict=True):
+            row[: len(piece)] = list(map(ord, piece))
+        guide = Guide(watching(form), Spelling(spelt))
+        state = np.zeros(1, dtype=int)
+        for token in range(4, len(spelt)):
+            state = guide.next(state, np.array([0]), len(spelt))[:, token]
+            if state[0] < 0:
+                break
+        assert (state[0] >= 0) == unicodedata.is_normalized(form, "".join(pieces))
+
+
+def test_letters_without_marks_need_no_watching() -> None:
+    assert normal(map(ord, "abéㅏ가 나"), "NFC") is None
 
 
 def test_tokens_that_a_source_lets_be_copied_have_letters_too() -> None:

@@ -59,7 +59,7 @@ def model_card(
         f"| {name} | {value:.4g} |" for name, value in metrics.items() if name in _SCORES
     )
     scores = f"| | |\n|---|---|\n{scores}" if scores else "It was saved between two validations."
-    reads = config.model.kind == "seq2seq"
+    reads = config.model.reads
     rows = {
         "source": f"{source_tokenizer.kind} tokens, vocabulary {source_tokenizer.vocab_size}",
         "target": f"{target_tokenizer.kind} tokens, vocabulary {target_tokenizer.vocab_size}",

@@ -51,6 +51,8 @@ def render_scores(report: Report, form: str) -> str:
     for name, value in report.scores.items():
         unit = " %" if name in ("exact_match", "wer", "per", "cer") else ""
         lines.append(f"{name:<12}{value:>9.2f}{unit}")
+    if "perplexity" not in report.scores:
+        lines.append("no perplexity: scores beside a language model are no probabilities")
     lines += [f"{name}: {text}" for name, text in report.signatures.items()]
     return "\n".join(lines)
 

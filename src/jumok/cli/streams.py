@@ -75,6 +75,7 @@ def pairs_of(files: Sequence[str], config: DataConfig, features: bool) -> Iterat
 def read_dictionary(path: Path, encoding: str) -> dict[str, str]:
     """Source tokens and what stands for them, from two columns; blank lines are left out."""
     found: dict[str, str] = {}
+    lines: dict[str, int] = {}
     for number, line in enumerate(source_lines(str(path), encoding), start=1):
         source, tab, target = line.partition("\t")
         if line and not tab:
@@ -84,8 +85,14 @@ def read_dictionary(path: Path, encoding: str) -> dict[str, str]:
                 path=path,
                 line=number,
             )
-        if line:
-            found[source] = target
+        if line and found.setdefault(source, target) != target:
+            raise DataError(
+                f"one entry for {source!r:.60} was expected, but line {lines[source]} says "
+                f"{found[source]!r:.60} and this one {target!r:.60}. Leave one out",
+                path=path,
+                line=number,
+            )
+        lines.setdefault(source, number)
     return found
 
 

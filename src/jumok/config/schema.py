@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import yaml
@@ -298,6 +298,11 @@ class ModelConfig(Section):
     """What joins them."""
 
     @property
+    def reads(self) -> bool:
+        """Whether there is a source."""
+        return self.kind == "seq2seq"
+
+    @property
     def context(self) -> int:
         """Size of a context: with features apart, theirs stands beside that of the text."""
         return self.encoder.memory * (2 if self.encoder.features == "apart" else 1)
@@ -314,11 +319,10 @@ class ModelConfig(Section):
     @model_validator(mode="after")
     def _possible(self) -> ModelConfig:
         enc, dec, att = self.encoder, self.decoder, self.attention
-        if self.kind == "language_model":
+        if not self.reads:
             for name, value, idle in (
                 ("model.attention.score", att.score, "none"),
                 ("model.decoder.bridge", dec.bridge, "zero"),
-                ("model.encoder.features", enc.features, "none"),
             ):
                 if value != idle:
                     raise ValueError(
@@ -562,6 +566,17 @@ def _shown(value: object) -> str:
     return "null" if value is None else str(value).lower()
 
 
+def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Values by dotted key."""
+    found: dict[str, object] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    return found
+
+
 class EvaluationConfig(Section):
     """What an output is judged by."""
 
@@ -570,6 +585,13 @@ class EvaluationConfig(Section):
     measured on outputs that the model wrote by itself."""
     bleu_tokenize: Literal["13a", "none", "intl", "char", "zh", "ja-mecab", "ko-mecab"] = "13a"
     """sacrebleu's tokenizer for BLEU."""
+
+
+_OF_PAIRS = (
+    *("text.source", "model.encoder", "data.format", "data.source_column", "data.target_column"),
+    *("data.features_column", "data.reverse_source", "data.max_source_length"),
+)
+"""Sections and settings that say nothing where there are texts and no sources."""
 
 
 class Config(Section):
@@ -592,11 +614,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Config:
-        if self.model.kind == "language_model" and self.evaluation.metric != "perplexity":
-            raise ValueError(
-                f"evaluation.metric={self.evaluation.metric} judges outputs for sources, but "
-                "model.kind=language_model has none. Set evaluation.metric=perplexity"
-            )
+        if not self.model.reads:
+            self._check_texts_alone()
         source, target = self.text.source, self.text.target
         settled = "auto" not in (source.kind, target.kind)
         if self.model.attention.copy_tokens and settled:
@@ -616,6 +635,21 @@ class Config(Section):
                 "train.coverage_loss=0, or use another score"
             )
         return self
+
+    def _check_texts_alone(self) -> None:
+        """Refuse what goes by sources."""
+        if self.evaluation.metric != "perplexity":
+            raise ValueError(
+                f"evaluation.metric={self.evaluation.metric} judges outputs for sources, but "
+                "model.kind=language_model has none. Set evaluation.metric=perplexity"
+            )
+        given, idle = _flat(self.model_dump()), _flat(Config().model_dump())
+        for key, value in given.items():
+            if key.startswith(_OF_PAIRS) and value != idle[key]:
+                raise ValueError(
+                    f"{key}={_shown(value)} is for pairs, but model.kind=language_model is trained "
+                    f"on texts, without any source. Set {key}={_shown(idle[key])}, or leave it out"
+                )
 
     def to_yaml(self) -> str:
         """The whole configuration as YAML text."""

@@ -1,6 +1,14 @@
 """Searches over step functions. In NumPy; knows no concrete model."""
 
-from jumok.search.automaton import Guide, Spelling, avoids, begins, contains, one_of
+from jumok.search.automaton import (
+    Guide,
+    Spelling,
+    avoids,
+    begins,
+    contains,
+    normal,
+    one_of,
+)
 from jumok.search.beam import beam_search
 from jumok.search.forced import forced_search
 from jumok.search.greedy import greedy_search
@@ -59,6 +67,7 @@ __all__ = [
     "mean_of_heads",
     "min_length",
     "no_repeat_ngram",
+    "normal",
     "one_of",
     "repetition_penalty",
     "sample_search",

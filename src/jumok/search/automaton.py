@@ -10,9 +10,10 @@ the failures already followed: their algorithm 4); one phrase alone is Knuth, Mo
 
 from __future__ import annotations
 
+import unicodedata
 from collections import deque
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -174,6 +175,51 @@ def one_of(outputs: Sequence[Sequence[int]]) -> Automaton:
     trie = _Trie(outputs)
     nothing = np.zeros(len(trie.delta), dtype=np.int64)
     return Automaton(trie.units, trie.delta, trie.ends, nothing, np.zeros(1, dtype=np.int64))
+
+
+def normal(letters: Iterable[int], form: Literal["NFC", "NFD"]) -> Automaton | None:
+    """Outputs in a Unicode normal form, of units that are code points; None where all outputs of
+    these letters are.
+
+    What a letter does to a text in normal form goes by the last letter that is no mark, and by the
+    mark at the end (Unicode Standard, D115: what blocks a mark, and D109: the order of marks).
+    """
+    every = set(map(chr, letters))
+    joining = {char for char in every if _joins(char)}
+    if not joining:
+        return None
+
+    def fits(text: str) -> bool:
+        return unicodedata.is_normalized(form, text)
+
+    changed = {c for c in every if not all(fits(c + mark) for mark in joining)}
+    known = sorted(joining | changed)
+    states, delta = {"": 0}, []
+    for text in (waiting := [""]):
+        row = []
+        for char in known:
+            if not fits(text + char):
+                row.append(-1)
+                continue
+            base = text[:1] if unicodedata.combining(char) else ""
+            if base not in changed or unicodedata.combining(base):
+                base = ""
+            after = base + char
+            if after not in states:
+                states[after] = len(states)
+                waiting.append(after)
+            row.append(states[after])
+        delta.append([*row, 0])
+    nothing = np.zeros(len(states), dtype=np.int64)
+    every_state = np.ones(len(states), dtype=bool)
+    units = np.array([ord(char) for char in known], dtype=np.int64)
+    return Automaton(units, np.array(delta), every_state, nothing, np.zeros(1, dtype=np.int64))
+
+
+def _joins(char: str) -> bool:
+    """Whether a letter can become one with what is before it, or change places with it: marks, and
+    the second and third letters of Hangul syllables."""
+    return unicodedata.category(char).startswith("M") or "\u1160" <= char <= "\u11ff"
 
 
 class _Trie:

@@ -6,11 +6,12 @@ Kinds `word` and `split`: whole tokens. All others: characters (of `jamo`, lette
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Int
 
+from jumok.text.normal import Form
 from jumok.text.tokenizer import SPACE, SPECIALS, UNK, Tokenizer
 
 _NOTHING = -1
@@ -38,6 +39,18 @@ class Speller:
         """The unit that is left out at the start of a text: the space before its first word."""
         return ord(" ") if self._tokenizer.kind in ("bpe", "unigram") else None
 
+    @property
+    def form(self) -> Form | None:
+        """The Unicode normal form that tokens and phrases are in; None for whole tokens, which are
+        what they are."""
+        if self._whole:
+            return None
+        return "NFD" if self._tokenizer.kind == "jamo" else "NFC"
+
+    def letters(self, copied: Iterable[str] = ()) -> frozenset[int]:
+        """The units that an output can be written with, of ``copied`` tokens too."""
+        return self._known.union(unit for token in copied for unit in self._units(token))
+
     def spell(self, tokens: Sequence[str]) -> Int[np.ndarray, "tokens longest"]:
         """The units of tokens, right-padded."""
         spelt = [self._units(token) for token in tokens]
@@ -61,10 +74,9 @@ class Speller:
         if self._tokenizer.kind not in ("char", "jamo") or not prefix:
             return []
         last = unicodedata.normalize("NFC", self._tokenizer.normalise(prefix))[-1]
-        units = self._known.union(unit for token in copied for unit in self._units(token))
         joined = [
             unit
-            for unit in sorted(units)
+            for unit in sorted(self.letters(copied))
             if not unicodedata.normalize("NFC", last + chr(unit)).startswith(last)
         ]
         return [_UNKNOWN, *joined]

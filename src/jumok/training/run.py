@@ -73,13 +73,16 @@ def train_lm(
     if config_file is None:
         names = ["language-model", *(name for name in names if name != "language-model")]
     config = _configure(texts, dev, names, config_file, settings)
-    if config.model.kind != "language_model":
+    if config.model.reads:
         raise ConfigError(
             f"A language model has model.kind=language_model, but {config.model.kind} came. Take "
             "the preset language-model, and leave that as it is"
         )
-    given = None if tokens_of is None else read_bundle(tokens_of).target_tokenizer
-    return _train(config, Path(output), given)
+    if tokens_of is None:
+        return _train(config, Path(output))
+    shared = read_bundle(tokens_of)
+    config = _with_tokens_of(config, shared.config.text.target, tokens_of)
+    return _train(config, Path(output), shared.target_tokenizer)
 
 
 def train(
@@ -107,11 +110,29 @@ def train(
     """
     names = [preset] if isinstance(preset, str) else list(preset)
     config = _configure(data, dev, names, config_file, settings)
-    if config.model.kind == "language_model":
+    if not config.model.reads:
         raise ConfigError(
             "A language model is trained on texts and not on pairs: jumok train-lm FILE ..."
         )
     return _train(config, Path(output))
+
+
+def _with_tokens_of(config: Config, theirs: TokenizerConfig, model: str | Path) -> Config:
+    """``config`` with what it says of tokens taken from the model that has made them.
+
+    Refuses settings of one's own, which neither the preset says nor that model.
+    """
+    preset = resolve(["language-model"]).text.target
+    for field in TokenizerConfig.model_fields:
+        own, found = getattr(config.text.target, field), getattr(theirs, field)
+        if own not in (found, getattr(preset, field)):
+            raise ConfigError(
+                f"text.target.{field}={str(own).lower()} says how to cut texts, but --tokens-of "
+                f"takes the tokens of {model}, which has {str(found).lower()}. Leave one of the "
+                "two out"
+            )
+    text = config.text.model_copy(update={"target": theirs})
+    return config.model_copy(update={"text": text})
 
 
 def _configure(
@@ -223,7 +244,7 @@ def _read(config: Config) -> tuple[list[Pair], list[Pair], list[str]]:
     if not config.data.train:
         raise ConfigError(
             f"There is nothing to train on: give a file of {_what(config)}, jumok "
-            f"{'train-lm' if config.model.kind == 'language_model' else 'train'} FILE ..."
+            f"{'train' if config.model.reads else 'train-lm'} FILE ..."
         )
     found = _read_files(config.data.train, config)
     report = _skipped(found.bad)
@@ -242,14 +263,14 @@ def _read(config: Config) -> tuple[list[Pair], list[Pair], list[str]]:
 
 
 def _read_files(paths: Sequence[str], config: Config) -> PairFile:
-    if config.model.kind == "language_model":
-        return read_texts(paths, config.data)
-    return read_pairs(paths, config.data, config.model.encoder.features != "none")
+    if config.model.reads:
+        return read_pairs(paths, config.data, config.model.encoder.features != "none")
+    return read_texts(paths, config.data)
 
 
 def _what(config: Config) -> str:
     """What it is trained on."""
-    return "texts" if config.model.kind == "language_model" else "pairs"
+    return "pairs" if config.model.reads else "texts"
 
 
 def _skipped(bad: Sequence[DataError]) -> list[str]:
@@ -277,7 +298,7 @@ def _tokenizers(
     pairs: Sequence[Pair], config: Config, given: Tokenizer | None
 ) -> tuple[Tokenizer, Tokenizer]:
     """Of the source and of the target. A language model has one, which may be ``given``."""
-    if config.model.kind == "language_model":
+    if not config.model.reads:
         one = given or train_tokenizer((p.target for p in pairs), config.text.target)
         return one, one
     return (
@@ -301,12 +322,11 @@ def _settle(config: Config, pairs: Sequence[Pair]) -> Config:
     def settled(side: TokenizerConfig, texts: list[str]) -> dict[str, Any]:
         return resolve_kind(texts, side).model_dump()
 
-    sources = _sources(pairs, config)
-    text = {
-        "source": settled(config.text.source, sources.texts),
-        "target": settled(config.text.target, [p.target for p in pairs]),
-        "features": settled(config.text.features, sources.features),
-    }
+    text = {"target": settled(config.text.target, [p.target for p in pairs])}
+    if config.model.reads:
+        sources = _sources(pairs, config)
+        text["source"] = settled(config.text.source, sources.texts)
+        text["features"] = settled(config.text.features, sources.features)
     return from_tree({**config.model_dump(), "text": text})
 
 
@@ -317,7 +337,7 @@ def _encode(
     config: Config,
     report: list[str],
 ) -> Corpus:
-    reads = config.model.kind != "language_model"
+    reads = config.model.reads
     what = _what(config)
     sides = [("target", tokenizers[1], config.text.target)]
     if reads:
