@@ -328,12 +328,12 @@ def predict(
         models=[str(path) for path in (model, *(ensemble or ()))],
         language_model=None if language_model is None else str(language_model),
         device=device,
-        engine=engine.value,
         search=_search(beam, n_best, set_),
         prefix=prefix,
         choices=answers,
         dictionary=None if dictionary is None else read_dictionary(dictionary, encoding),
         format=format_.value,
+        engine=engine.value,
     )
     run(job, Source(file, encoding), output, resume, (ray_workers or 0) if ray else None)
 

@@ -34,12 +34,12 @@ class Job:
     models: Sequence[str]
     language_model: str | None
     device: str
-    engine: EngineName
     search: Mapping[str, Any]
     prefix: str | None
     choices: Sequence[str] | None
     dictionary: Mapping[str, str] | None
     format: str
+    engine: EngineName = "auto"
 
     def identity(self) -> dict[str, Any]:
         """All that the answers depend on, models and long lists by their hashes."""

@@ -226,7 +226,8 @@ def _largest(one: Float[np.ndarray, "*shape"], other: Float[np.ndarray, "*shape"
     if one.shape != other.shape or not np.array_equal(np.isneginf(one), np.isneginf(other)):
         return float("inf")
     there = ~np.isneginf(one)
-    return float(np.max(np.abs(one - other)[there] / np.maximum(1.0, np.abs(one[there]))))
+    one, other = one[there], other[there]
+    return float(np.max(np.abs(one - other) / np.maximum(1.0, np.abs(one))))
 
 
 def _distance(
