@@ -118,8 +118,9 @@ def set_up() -> None:
         return
     TOOLS.mkdir(parents=True, exist_ok=True)
     wanted = [KENLM, "--no-deps", "--no-binary", "kenlm", "--no-build-isolation"]
-    pip = [sys.executable, "-m", "pip"]
-    # its metadata is made by setuptools, and the build of its Python part is not asked for
+    # pip asks the package for its name, with setuptools; its Python part is never built
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(TOOLS / "venv")], check=True)
+    pip = [str(TOOLS / "venv" / "bin" / "python"), "-m", "pip"]
     subprocess.run([*pip, "install", "-q", "setuptools", "wheel"], check=True)
     subprocess.run([*pip, "download", "-q", *wanted, "-d", str(TOOLS)], check=True)
     [archive] = TOOLS.glob("kenlm-*.tar.gz")
