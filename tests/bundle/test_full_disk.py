@@ -72,3 +72,21 @@ def test_a_picture_that_does_not_fit(small_disk, tmp_path):
         assert "no space left on the disk" in result.err
     assert path.read_bytes() == before
     assert {p.name for p in small_disk.iterdir()} == {"map.svg", "filler"}
+
+
+def test_outputs_that_do_not_fit(small_disk, tmp_path):
+    run = train_small(tmp_path / "elsewhere")
+    texts = tmp_path / "in.txt"
+    texts.write_text("abcde\n" * 3000, encoding="utf-8")
+    expected = run_cli("predict", run, texts, "--format", "tsv").out
+    job = ("predict", run, texts, "--format", "tsv", "--output", small_disk / "out.txt", "--resume")
+    fill(small_disk, 60_000)  # enough for the first of three windows, but not for two
+    result = run_cli(*job)
+    assert result.code == StorageError.exit_code
+    assert f"Could not write {small_disk / 'out.txt'}: there is no space left" in result.err
+    whole = "".join(expected.splitlines(keepends=True)[:1024])
+    assert (small_disk / "out.txt").read_text(encoding="utf-8") == whole
+    free_again(small_disk)
+    assert run_cli(*job).code == 0
+    assert (small_disk / "out.txt").read_text(encoding="utf-8") == expected
+    assert {p.name for p in small_disk.iterdir()} == {"out.txt"}
