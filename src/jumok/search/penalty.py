@@ -32,8 +32,8 @@ class PowerPenalty:
 
     def __call__(self, length: np.ndarray) -> np.ndarray:
         """The divisor of each length."""
-        number: np.ndarray = self.base + np.asarray(length, np.float64)
-        return (number / (self.base + 1)) ** self.alpha
+        number = self.base + np.asarray(length, np.float64)
+        return np.asarray((number / (self.base + 1)) ** self.alpha)
 
 
 def length_penalty(config: SearchConfig) -> PowerPenalty:
