@@ -39,7 +39,7 @@ def train(
     arguments += ["--output", str(output)]
     record = output / "benchmark.json"
     shown = _shown(arguments)
-    source = _source_hash()
+    source = source_hash()
     if record.exists():
         done = json.loads(record.read_text(encoding="utf-8"))
         if (done["command"], done["source"]) == (shown, source):
@@ -86,7 +86,7 @@ def store(name: str, rows: Any) -> None:
     print(f"written: benchmarks/results/{name}.json")
 
 
-def _source_hash() -> str:
+def source_hash() -> str:
     """SHA-256 of all that a training depends on, presets included."""
     digest = hashlib.sha256()
     for path in sorted((ROOT / "src").rglob("*")):
