@@ -3,17 +3,17 @@
     python benchmarks/decoding.py                            two hours; needs the data
     python benchmarks/decoding.py --only plain-256 jumok-256 --repeats 1       nothing is stored
 
-Models are those of `rivals.py` after some epochs (`trained.py`), and each toolkit decodes by its own
-command: greedily and with a beam of 5, 64 sentences at a time and one. Everywhere an output has at
-most 50 tokens, hypotheses are ranked by their log-probability as it is, without a penalty of
+Models are those of `rivals.py` after some epochs (`trained.py`), and each toolkit decodes by its
+own command: greedily and with a beam of 5, 64 sentences at a time and one. Everywhere an output has
+at most 50 tokens, hypotheses are ranked by their log-probability as it is, without a penalty of
 length, and no output has an unknown word, which Yoyodyne alone cannot be told. OpenNMT-py's
-`-precision int8` is no row of its own: version 3.5.1 compares the word with a type of torch, so that
-nothing is quantised. The tutorial has no beam.
+`-precision int8` has no row: version 3.5.1 compares the word with a type of torch, and so never
+quantises anything. The tutorial has no beam.
 
 Counted is processor time (user and system) of a whole run, less that of a run on one sentence, so
 that start-up and the reading of the model do not come into it. The first sentences are the test
-set, on which outputs are judged; a fast engine goes on with others, so that it has work for seconds.
-The engines take turns, and a turn's ratios are taken within it.
+set, on which outputs are judged; a fast engine goes on with others, so that it has work for
+seconds. The engines take turns, and a turn's ratios are taken within it.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def write_sources(data: str, count: int, unknown: bool) -> Path:
 
 
 class Command(NamedTuple):
-    """How a toolkit decodes a file into another, which ``writes`` is where it is standard output."""
+    """How a toolkit decodes; the files that are its standard input and output, if it needs them."""
 
     arguments: Sequence[str]
     reads: Path | None = None

@@ -4,8 +4,8 @@ python plain_loop.py TRAIN.tsv --hidden 256 --updates 120 --report 40
 
 One loop over target positions, with everything in it: the cell, the keys' projection (Luong et al.
 2015, "general"), the readout and its log-probabilities. Sentences of similar length share a batch.
-It needs torch, and safetensors to keep what it learned (--save); `rivals.py` trains it beside jumok,
-and `plain_greedy.py` decodes with it.
+It needs torch, and safetensors to keep what it learned (--save); `rivals.py` trains it beside
+jumok, and `plain_greedy.py` decodes with it.
 """
 
 from __future__ import annotations
