@@ -20,9 +20,11 @@ check: $(STAMP) ## Lint, formatting, types, and the floors of the code
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP) ## Measure training beside other toolkits, which it installs (two hours; needs the data)
+bench: $(STAMP) ## Measure training and decoding beside other toolkits, which it installs (four hours; needs the data)
 	$(BIN)/python benchmarks/rivals.py
 	$(BIN)/python benchmarks/equal_updates.py
+	$(BIN)/python benchmarks/decoding.py
+	$(BIN)/python benchmarks/cold_start.py
 	$(BIN)/python benchmarks/report.py
 
 results: $(STAMP) ## Measure quality again (hours; needs the data); writes benchmarks/results/

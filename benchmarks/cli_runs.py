@@ -40,7 +40,7 @@ def train(
     arguments += ["--output", str(output)]
     record = output / "benchmark.json"
     shown = _shown(arguments)
-    source = _source_hash()
+    source = source_hash()
     if record.exists():
         done = json.loads(record.read_text(encoding="utf-8"))
         if (done["command"], done["source"]) == (shown, source):
@@ -71,7 +71,7 @@ def evaluate(name: str, test_file: str, threads: int, *options: str) -> dict[str
 def align(name: str, pairs: str, threads: int, *options: str) -> list[str]:
     """`jumok align`: the links of each pair."""
     arguments = ["align", str(RUNS / name), f"{DATA / pairs}", *options]
-    return _jumok(arguments, threads).splitlines()
+    return jumok(arguments, threads).splitlines()
 
 
 def origin(done: dict[str, Any]) -> dict[str, Any]:
@@ -87,6 +87,15 @@ def store(name: str, rows: Any) -> None:
     print(f"written: benchmarks/results/{name}.json")
 
 
+def source_hash() -> str:
+    """SHA-256 of all that a training depends on, presets included."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "src").rglob("*")):
+        if path.suffix in (".py", ".yaml"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def jumok(arguments: Sequence[str], threads: int) -> str:
     """A command's standard output."""
     environ = {**os.environ, "OMP_NUM_THREADS": str(threads)}
@@ -99,15 +108,6 @@ def jumok(arguments: Sequence[str], threads: int) -> str:
         check=True,
     )
     return done.stdout
-
-
-def _source_hash() -> str:
-    """SHA-256 of all that a training depends on, presets included."""
-    digest = hashlib.sha256()
-    for path in sorted((ROOT / "src").rglob("*")):
-        if path.suffix in (".py", ".yaml"):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _shown(arguments: Sequence[str]) -> str:

@@ -9,33 +9,17 @@ test_2016_flickr by sacrebleu, tokens as they are.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import sacrebleu
 from cli_runs import store
-from rivals import (
-    BATCH,
-    ENTRIES,
-    FILES,
-    ONE_CORE,
-    WORK,
-    Entry,
-    command,
-    fresh,
-    prepare_opennmt,
-    set_up,
-    train_jumok,
-    write_data,
-)
+from rivals import BATCH, ENTRIES, FILES, WORK, Entry, command, complete, set_up, write_data
+from trained import EPOCH, trained
 
-UPDATES = 453 * 4
-"""Four epochs of 29,000 pairs."""
+UPDATES = 4 * EPOCH["multi30k"]
 NAMES = ("opennmt-256", "jumok-256", "jumok-256-bf16")
 BEAMS = ("1", "5")
 
@@ -52,8 +36,8 @@ def one(entry: Entry) -> dict[str, Any]:
     """BLEU of one model with each beam."""
     source, target = (WORK / entry.data / f"test.{side}" for side in FILES)
     references = target.read_text(encoding="utf-8").splitlines()
-    folder = fresh(replace(entry, name=f"{entry.name}-updates"))
-    translate = {"opennmt": _opennmt, "jumok": _jumok}[entry.toolkit](entry, folder)
+    folder = trained(entry, UPDATES)
+    translate = {"opennmt": _opennmt, "jumok": _jumok}[entry.toolkit](folder)
     bleu = {}
     for beam in BEAMS:
         output = folder / f"beam{beam}"
@@ -64,42 +48,22 @@ def one(entry: Entry) -> dict[str, Any]:
     return {"name": entry.name, "updates": UPDATES, "batch": BATCH, "bleu": bleu}
 
 
-def _opennmt(entry: Entry, folder: Path) -> Callable[[str, str, str], None]:
-    prepare_opennmt(entry, folder, UPDATES)
-    _run(folder, command("opennmt", "onmt_train", "-config", "config.yaml"))
-
+def _opennmt(folder: Path) -> Callable[[str, str, str], None]:
     def translate(beam: str, source: str, output: str) -> None:
         options = ["-model", f"model_step_{UPDATES}.pt", "-src", source, "-output", output]
         search = ["-beam_size", beam, "-length_penalty", "avg", "-max_length", "60"]
-        _run(folder, command("opennmt", "onmt_translate", *options, *search))
+        complete(command("opennmt", "onmt_translate", *options, *search), folder)
 
     return translate
 
 
-def _jumok(entry: Entry, folder: Path) -> Callable[[str, str, str], None]:
-    train = train_jumok(entry, validate_every=UPDATES)
-    _run(folder, [*train, "--set", f"train.max_steps={UPDATES}"])
-
+def _jumok(folder: Path) -> Callable[[str, str, str], None]:
     def translate(beam: str, source: str, output: str) -> None:
-        search = ["--beam", beam, "--set", "search.length_penalty=average"]
+        search = ["--beam", beam, "--set", "search.length_penalty=average", "--engine", "torch"]
         predict = [sys.executable, "-m", "jumok", "predict", "run/last", source, *search]
-        Path(output).write_text(_run(folder, predict), encoding="utf-8")
+        complete(predict, folder, writes=Path(output))
 
     return translate
-
-
-def _run(folder: Path, arguments: Sequence[str]) -> str:
-    """The program's output; on one core, as in `rivals.py`."""
-    done = subprocess.run(
-        arguments,
-        cwd=folder,
-        env={**os.environ, **ONE_CORE},
-        stdout=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        check=True,
-    )
-    return done.stdout
 
 
 if __name__ == "__main__":

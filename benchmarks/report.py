@@ -242,6 +242,65 @@ def equal_updates(stored: Stored) -> str:
     )
 
 
+def decoding(stored: Stored) -> str:
+    """Decoding speed beside other toolkits."""
+    text = (
+        "Sentences or words per second of processor time on one core, start-up left out, median of "
+        f"{len(stored['rows'][0]['turns'])} turns. Each toolkit decodes by its own command, with "
+        "the model of `benchmarks/rivals.py` that it trained itself for the same updates "
+        "(Yoyodyne on Multi30k for a quarter of them). An output has at most 50 tokens, "
+        "without a penalty of length, and no unknown word but Yoyodyne's. Ratios are between "
+        "equal models."
+    )
+    for data, title in (("multi30k", "Multi30k English to German"), ("kor", "Korean G2P")):
+        rows = [row for row in stored["rows"] if row["data"] == data]
+        figure, name = ("bleu", "BLEU") if data == "multi30k" else ("wer", "WER")
+        searches = dict.fromkeys((row["batch"], row["beam"]) for row in rows)
+        whole = max(row["judged"] for row in rows)
+        lines = [
+            [
+                f"{'beam ' + str(beam) if beam > 1 else 'greedy'}, batch {batch}",
+                row["name"] + (f", {row['engine']}" if row["engine"] else ""),
+                f"{row['sentences_per_second']:,.0f}"
+                if row["sentences_per_second"] >= 10
+                else f"{row['sentences_per_second']:.1f}",
+                ", ".join(f"{ratio:.1f} × {rival}" for rival, ratio in row["times"].items()),
+                f"{row[figure]:.2f}"
+                + (f" (first {row['judged']})" if row["judged"] < whole else ""),
+            ]
+            for batch, beam in sorted(searches, reverse=True)
+            for row in rows
+            if (row["batch"], row["beam"]) == (batch, beam)
+        ]
+        head = ["search", "model", "per second", "times as fast as", name]
+        text += f"\n\n{title}:\n\n{_table(head, lines)}"
+    return text
+
+
+def cold_start(stored: Stored) -> str:
+    """Start-up and size."""
+    lines = [
+        [
+            row["data"],
+            row["toolkit"],
+            f"{row['seconds']:.2f}",
+            ", ".join(f"{ratio:.1f} × {rival}" for rival, ratio in row["times"].items()),
+            f"{sum(row['imports'].values()) / 1000:.2f}",
+            ", ".join(f"{name} {ms:.0f}" for name, ms in list(row["imports"].items())[:6]),
+            f"{row['megabytes']:,.0f}",
+        ]
+        for row in stored["rows"]
+    ]
+    head = ["data", "toolkit", "s", "as fast as", "imports, s", "of them, ms", "MB"]
+    return (
+        "Seconds on the clock from the command to the answer for one sentence or word, one core, "
+        f"median of {len(stored['rows'][0]['turns'])} turns; jumok is installed without torch and "
+        "its model exported. Imports are of one run under `-X importtime`, which slows them. MB: "
+        "all of site-packages without pip; for the others what they have beside jumok's "
+        "environment, and torch.\n\n" + _table(head, lines)
+    )
+
+
 def alignment(stored: Stored) -> str:
     """AER."""
     sets = list(dict.fromkeys(row["set"] for row in stored["rows"]))
@@ -281,6 +340,8 @@ PARTS: list[tuple[str, str, Callable[[Stored], str]]] = [
     ("language-model", "Language models beside a Kneser-Ney 5-gram", language_model),
     ("rivals", "Training speed beside other toolkits", rivals),
     ("equal-updates", "Quality after the same number of updates", equal_updates),
+    ("decoding", "Decoding speed beside other toolkits", decoding),
+    ("cold-start", "From a command to its answer", cold_start),
     ("additive", "Additive attention without its inner tensor", additive),
 ]
 

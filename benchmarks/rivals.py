@@ -32,10 +32,11 @@ import sysconfig
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from cli_runs import DATA, RESULTS, RUNS
@@ -165,7 +166,7 @@ def main() -> None:
 
 
 def write_data(name: str) -> None:
-    """Tokens divided by spaces, as TSV and as parallel files: train, dev, and Multi30k's test."""
+    """Tokens divided by spaces, as TSV and as parallel files: train, dev and test."""
     folder = WORK / name
     folder.mkdir(parents=True, exist_ok=True)
     source = DATA / ("multi30k-en-de-tok" if name == "multi30k" else "sigmorphon2020-g2p")
@@ -176,7 +177,7 @@ def write_data(name: str) -> None:
             "test": source / "test_2016_flickr.tsv",
         }
         if name == "multi30k"
-        else {"train": source / "kor_train.tsv", "dev": source / "kor_dev.tsv"}
+        else {part: source / f"kor_{part}.tsv" for part in ("train", "dev", "test")}
     )
     for part, path in parts.items():
         opened = gzip.open if path.suffix == ".gz" else open
@@ -300,6 +301,49 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+class Spent(NamedTuple):
+    """What a program took, in seconds."""
+
+    processor: float
+    """User and system time, of its children too."""
+    wall: float
+
+
+def complete(
+    arguments: Sequence[str],
+    folder: Path,
+    reads: Path | None = None,
+    writes: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Spent:
+    """Run a program to its end on one core, with files as its standard input and output.
+
+    What it says beside that goes to ``folder``/log. Raises RuntimeError if it fails.
+    """
+    with ExitStack() as files:
+        log = files.enter_context((folder / "log").open("w", encoding="utf-8"))
+        began = time.monotonic()
+        process = subprocess.Popen(
+            arguments,
+            cwd=folder,
+            env={**os.environ, **ONE_CORE, **(environ or {})},
+            stdin=files.enter_context(reads.open("rb")) if reads else subprocess.DEVNULL,
+            stdout=files.enter_context(writes.open("wb")) if writes else log,
+            stderr=log,
+        )
+        try:
+            os.sched_setaffinity(process.pid, {min(os.sched_getaffinity(0))})
+            _, status, used = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            raise
+        wall = time.monotonic() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{arguments} failed; see {folder / 'log'}")
+    return Spent(used.ru_utime + used.ru_stime, wall)
+
+
 def opennmt(entry: Entry) -> float:
     """OpenNMT-py; it says how many tokens a batch had."""
     folder = fresh(entry)
@@ -368,7 +412,26 @@ def prepare_opennmt(entry: Entry, folder: Path, updates: int) -> None:
 
 def joeynmt(entry: Entry) -> float:
     """JoeyNMT; it says tokens per second by the clock on the wall."""
-    folder, data = fresh(entry), WORK / entry.data
+    folder = fresh(entry)
+    prepare_joeynmt(entry, folder, updates=100_000, validate_every=1000 * entry.report)
+    arguments = command("joeynmt", "python", "-m", "joeynmt", "train", "config.yaml", "--skip-test")
+    run = Process(arguments, folder)
+    line = r"Step:\s*(\d+),.*Tokens per Sec:\s*(\d+)"
+    _, began = run.at(line, entry.warm)
+    tokens_seen, clock = 0.0, time.monotonic()
+    ended = began
+    for update in range(entry.warm + entry.report, entry.last + 1, entry.report):
+        found, ended = run.at(line, update)
+        now = time.monotonic()
+        tokens_seen += int(found[2]) * (now - clock)
+        clock = now
+    run.stop()
+    return tokens_seen / (ended - began)
+
+
+def prepare_joeynmt(entry: Entry, folder: Path, updates: int, validate_every: int) -> None:
+    """JoeyNMT's config.yaml for a run of ``updates``."""
+    data = WORK / entry.data
     level = {"level": "word", "max_length": 100, "voc_min_freq": MIN_COUNT[entry.data]}
     ids = {"unk_id": 0, "pad_id": 1, "bos_id": 2, "eos_id": 3}
     tokens = {"unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
@@ -406,9 +469,9 @@ def joeynmt(entry: Entry) -> float:
             "decrease_factor": 1.0,
             "early_stopping_metric": "loss",
             "epochs": 100,
-            "updates": 100_000,
-            "validation_freq": 1000 * entry.report,
-            "logging_freq": entry.report,
+            "updates": updates,
+            "validation_freq": validate_every,
+            "logging_freq": math.gcd(entry.report, validate_every),  # it must divide the other
             "overwrite": True,
             "shuffle": True,
         },
@@ -437,19 +500,6 @@ def joeynmt(entry: Entry) -> float:
         },
     }
     (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
-    arguments = command("joeynmt", "python", "-m", "joeynmt", "train", "config.yaml", "--skip-test")
-    run = Process(arguments, folder)
-    line = r"Step:\s*(\d+),.*Tokens per Sec:\s*(\d+)"
-    _, began = run.at(line, entry.warm)
-    tokens_seen, clock = 0.0, time.monotonic()
-    ended = began
-    for update in range(entry.warm + entry.report, entry.last + 1, entry.report):
-        found, ended = run.at(line, update)
-        now = time.monotonic()
-        tokens_seen += int(found[2]) * (now - clock)
-        clock = now
-    run.stop()
-    return tokens_seen / (ended - began)
 
 
 def yoyodyne(entry: Entry) -> float:
@@ -459,73 +509,76 @@ def yoyodyne(entry: Entry) -> float:
     times = []
     for updates in (entry.warm, entry.last):
         folder = fresh(entry)
-        data = {
-            "model_dir": str(folder),
-            "train": str(WORK / entry.data / "train.unknown.tsv"),
-            "val": str(WORK / entry.data / "dev.unknown.tsv"),
-            "source_sep": " ",
-            "target_sep": " ",
-            "batch_size": BATCH,
-            "tie_embeddings": False,
-        }
-        encoder = {
-            "class_path": "yoyodyne.models.modules.LSTMEncoder",
-            "init_args": {
-                "bidirectional": True,
-                "dropout": 0.1,
-                "embedding_size": 256,
-                "hidden_size": entry.hidden // 2,
-            },
-        }
-        model = {
-            "class_path": "yoyodyne.models.SoftAttentionLSTMModel",
-            "init_args": {
-                "source_encoder": encoder,
-                "decoder_hidden_size": entry.hidden,
-                "decoder_dropout": 0.1,
-                "embedding_size": 256,
-                "optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 0.001}},
-            },
-        }
-        trainer = {
-            "accelerator": "cpu",
-            "max_steps": updates,
-            "callbacks": [],
-            "gradient_clip_val": 5,
-            "enable_progress_bar": False,
-            "num_sanity_val_steps": 0,
-            "limit_val_batches": 0,
-            "logger": False,
-        }
-        config = {"seed_everything": 1, "trainer": trainer, "model": model, "data": data}
+        config = yoyodyne_config(entry, folder, updates)
         (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
-        run = Process(command("yoyodyne", "yoyodyne", "fit", "--config", "config.yaml"), folder)
-        assert run.process.stdout is not None
-        run.log.write(run.process.stdout.read())
-        _, status, used = os.wait4(run.process.pid, 0)
-        run.log.close()
-        if status:
-            raise RuntimeError(f"yoyodyne failed; see {folder / 'log'}")
-        times.append(used.ru_utime + used.ru_stime)
+        fit = command("yoyodyne", "yoyodyne", "fit", "--config", "config.yaml")
+        times.append(complete(fit, folder).processor)
     sentences = (entry.last - entry.warm) * pairs / math.ceil(pairs / BATCH)
     return sentences * mean_lengths(entry.data)[1] / (times[1] - times[0])
 
 
+def yoyodyne_config(entry: Entry, folder: Path, updates: int) -> dict[str, Any]:
+    """Yoyodyne's configuration for a run of ``updates``; it leaves no checkpoint."""
+    data = {
+        "model_dir": str(folder),
+        "train": str(WORK / entry.data / "train.unknown.tsv"),
+        "val": str(WORK / entry.data / "dev.unknown.tsv"),
+        "source_sep": " ",
+        "target_sep": " ",
+        "batch_size": BATCH,
+        "tie_embeddings": False,
+    }
+    encoder = {
+        "class_path": "yoyodyne.models.modules.LSTMEncoder",
+        "init_args": {
+            "bidirectional": True,
+            "dropout": 0.1,
+            "embedding_size": 256,
+            "hidden_size": entry.hidden // 2,
+        },
+    }
+    model = {
+        "class_path": "yoyodyne.models.SoftAttentionLSTMModel",
+        "init_args": {
+            "source_encoder": encoder,
+            "decoder_hidden_size": entry.hidden,
+            "decoder_dropout": 0.1,
+            "embedding_size": 256,
+            "optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 0.001}},
+        },
+    }
+    trainer = {
+        "accelerator": "cpu",
+        "max_steps": updates,
+        "callbacks": [],
+        "gradient_clip_val": 5,
+        "enable_progress_bar": False,
+        "num_sanity_val_steps": 0,
+        "limit_val_batches": 0,
+        "logger": False,
+    }
+    return {"seed_everything": 1, "trainer": trainer, "model": model, "data": data}
+
+
 def plain(entry: Entry) -> float:
     """The loop of `plain_loop.py`."""
-    arguments = [
-        sys.executable,
-        str(ROOT / "benchmarks" / "plain_loop.py"),
-        str(WORK / entry.data / "train.tsv"),
-        *("--hidden", str(entry.hidden), "--min-count", str(MIN_COUNT[entry.data])),
-        *("--updates", str(entry.last), "--report", str(entry.report)),
-    ]
-    run = Process(arguments, fresh(entry))
+    run = Process(train_plain(entry, entry.last), fresh(entry))
     line = r"step (\d+) tokens (\d+)"
     first, began = run.at(line, entry.warm)
     last, ended = run.at(line, entry.last)
     run.stop()
     return (int(last[2]) - int(first[2])) / (ended - began)
+
+
+def train_plain(entry: Entry, updates: int) -> list[str]:
+    """The command of `plain_loop.py`."""
+    return [
+        sys.executable,
+        str(ROOT / "benchmarks" / "plain_loop.py"),
+        str(WORK / entry.data / "train.tsv"),
+        *("--hidden", str(entry.hidden), "--min-count", str(MIN_COUNT[entry.data])),
+        *("--updates", str(updates), "--report", str(entry.report)),
+    ]
 
 
 ATTENTION = {

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,17 +38,36 @@ def test_a_plain_loop_trains(tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.tsv"
     pairs.write_text("a b\tb a\nb b a\ta b b\n" * 40, encoding="utf-8")
     sizes = ("--embedding", "8", "--hidden", "16", "--updates", "60", "--report", "30")
+    printed = _run("plain_loop.py", str(pairs), *sizes)
+    [first, last] = [line.split() for line in printed.splitlines()]
+    assert (first[1], last[1]) == ("30", "60")
+    assert int(last[3]) == 2 * int(first[3])
+    assert float(last[5]) < float(first[5]) < 2
+
+
+def test_a_plain_loop_decodes_what_it_has_learned(tmp_path: Path) -> None:
+    """In the order of the lines, which is not that of their lengths, whatever the batch."""
+    pairs, model = tmp_path / "pairs.tsv", tmp_path / "model.safetensors"
+    taught = {"a b": "b a", "b b a": "a b b", "a": "a"}
+    pairs.write_text("".join(f"{s}\t{t}\n" for s, t in taught.items()) * 40, encoding="utf-8")
+    sizes = ("--embedding", "8", "--hidden", "32", "--updates", "500", "--report", "500")
+    _run("plain_loop.py", str(pairs), *sizes, "--save", str(model))
+    sources = tmp_path / "sources"
+    sources.write_text("b b a\na\na b\na\n", encoding="utf-8")
+    for size in ("1", "3"):
+        outputs = _run("plain_greedy.py", str(model), str(sources), "--batch-size", size)
+        assert outputs.splitlines() == ["a b b", "a", "b a", "a"]
+
+
+def _run(script: str, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / "plain_loop.py"), str(pairs), *sizes],
+        [sys.executable, str(BENCHMARKS / script), *arguments],
         check=True,
         capture_output=True,
         text=True,
         encoding="utf-8",
     )
-    [first, last] = [line.split() for line in done.stdout.splitlines()]
-    assert (first[1], last[1]) == ("30", "60")
-    assert int(last[3]) == 2 * int(first[3])
-    assert float(last[5]) < float(first[5]) < 2
+    return done.stdout
 
 
 @pytest.mark.usefixtures("beside_benchmarks")
@@ -69,6 +89,157 @@ def test_speeds_are_compared_within_a_turn() -> None:
     assert first["tokens_per_second"] == 16.0
     assert first["of_limit"] == 0.4
     assert second["times"] == {}
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
+def test_decoders_are_compared_at_the_same_task_within_a_turn() -> None:
+    decoding, rivals = (importlib.import_module(name) for name in ("decoding", "rivals"))
+
+    def row(toolkit: str, engine: str = "", beam: int = 5, batch: int = 64, **other: object) -> Any:
+        entry = rivals.Entry(f"{toolkit}{other}", toolkit, "kor", 256, **other)
+        return decoding.Row(entry, engine, beam, batch)
+
+    ours, theirs = row("jumok", "onnx"), row("opennmt")
+    others = [
+        row("opennmt", batch=1),
+        row("opennmt", beam=1),
+        row("yoyodyne", feeds=False, attention="bahdanau"),
+        row("jumok", "torch"),
+    ]
+    rows = [ours, theirs, *others]
+    assert len({one.name for one in rows}) == len(rows)
+    speeds = {other.name: [1.0, 1.0, 1.0] for other in others}
+    speeds |= {ours.name: [30.0, 10.0, 16.0], theirs.name: [10.0, 10.0, 4.0]}
+    judged = {one.name: {"wer": 12.345, "judged": 450} for one in rows}
+    first, second, *_ = decoding.summary(rows, speeds, judged)
+    assert first["times"] == {theirs.entry.name: 3.0}  # of 3, 1 and 4
+    assert first["sentences_per_second"] == 16.0
+    assert (first["wer"], first["judged"]) == (12.35, 450)
+    assert second["times"] == {}
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
+def test_every_decoder_is_timed_on_as_much_as_it_is_judged_on() -> None:
+    """All of the test set, but for one that needs a second for a sentence."""
+    decoding = importlib.import_module("decoding")
+    names = [name for timed in decoding.TIMED.values() for name in timed]
+    rows = decoding.all_rows(names)
+    assert len(rows) == 4 * (3 + 3 + 3 + 2 * 3) + 2 * 2  # three toolkits, three engines, the loop
+    whole = {"multi30k": 1000, "kor": 450}
+    short = [row for row in rows if row.sentences < whole[row.entry.data]]
+    assert {(row.entry.name, row.beam) for row in short} == {("yoyodyne-256", 5)}
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
+def test_start_up_is_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoding, rivals = (importlib.import_module(name) for name in ("decoding", "rivals"))
+    row = decoding.all_rows(["plain-kor"])[0]
+    monkeypatch.setattr(
+        decoding,
+        "decode",
+        lambda row, folder, count: (rivals.Spent(3 + count / 8, 99.0), ["x"] * count),
+    )
+    assert decoding.measure(row, tmp_path, 450) == (8.0, ["x"] * 450)
+
+
+@pytest.fixture
+def few_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two test pairs, one to develop on and one to train on, where the benchmarks keep theirs."""
+    decoding = importlib.import_module("decoding")
+    monkeypatch.setattr(decoding, "WORK", tmp_path)
+    for data in ("kor", "multi30k"):
+        (tmp_path / data).mkdir()
+        (tmp_path / data / "test.target").write_text("a b c d e\nf g\n", encoding="utf-8")
+        for part, text in (("test", "p q\ta b c d e\nr\tf g\n"), ("dev", "s\tt\n")):
+            (tmp_path / data / f"{part}.tsv").write_text(text, encoding="utf-8")
+        (tmp_path / data / "train.tsv").write_text("u v\tw\n", encoding="utf-8")
+
+
+@pytest.mark.usefixtures("beside_benchmarks", "few_data")
+def test_the_test_set_comes_first_and_is_judged() -> None:
+    decoding = importlib.import_module("decoding")
+    lines = decoding.write_sources("kor", 6, unknown=False).read_text(encoding="utf-8")
+    assert lines == "p q\nr\ns\nu v\np q\nr\n"
+    outputs = ["a b c d e", "f", "of a text that is not in the test set"]
+    assert decoding.quality("kor", outputs) == {"wer": 50.0, "judged": 2}
+    assert decoding.quality("kor", outputs[:1]) == {"wer": 0.0, "judged": 1}
+    found = decoding.quality("multi30k", ["a b c d e", "f g", "x"])
+    assert found == {"bleu": pytest.approx(100), "judged": 2}
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
+def test_programs_are_pinned_timed_and_must_succeed(tmp_path: Path) -> None:
+    rivals = importlib.import_module("rivals")
+    reads, writes = tmp_path / "in", tmp_path / "out"
+    reads.write_text("주목", encoding="utf-8")
+    program = (
+        "import os, sys, time\n"
+        "while time.process_time() < 0.3: pass\n"
+        "time.sleep(0.3)\n"
+        "print(sys.stdin.buffer.read().decode(), os.environ['WORD'])\n"
+        "print('said', file=sys.stderr)\n"
+    )
+    run = [sys.executable, "-c", program]
+    environ = {"WORD": "x", "PYTHONIOENCODING": "utf-8"}
+    spent = rivals.complete(run, tmp_path, reads, writes, environ)
+    assert 0.3 <= spent.processor <= spent.wall - 0.3 + 0.1
+    assert writes.read_text(encoding="utf-8") == "주목 x\n"
+    assert (tmp_path / "log").read_text(encoding="utf-8") == "said\n"
+    with pytest.raises(RuntimeError, match="failed; see"):
+        rivals.complete([sys.executable, "-c", "raise SystemExit(1)"], tmp_path)
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
+def test_import_times_are_added_up_by_package() -> None:
+    cold_start = importlib.import_module("cold_start")
+    lines = [
+        "import time: self [us] | cumulative | imported package",
+        "import time:       250 |        250 |   numpy._core",
+        "import time:      1000 |       1250 | numpy",
+        "import time:       500 |        500 |     os",
+        "something else that the program says",
+        "import time:       300 |        300 | encodings.utf_8",
+    ]
+    assert cold_start.import_times(lines) == {"numpy": 1.2, "Python": 0.8}
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
+def test_size_is_without_pip(tmp_path: Path) -> None:
+    cold_start = importlib.import_module("cold_start")
+    for name in ("numpy/core.so", "pip/a.py", "pip-23.2.dist-info/METADATA", "pipes/b.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(1500))
+    assert cold_start.size(tmp_path) == 0.003
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
+def test_waits_are_compared_on_the_same_data() -> None:
+    decoding, cold_start = (importlib.import_module(name) for name in ("decoding", "cold_start"))
+    names = ["opennmt-256", "jumok-256", "opennmt-kor"]
+    rows = [r for r in decoding.all_rows(names) if (r.beam, r.batch) == (1, 1)]
+    rows = [r for r in rows if r.engine in ("", "onnx")]
+    walls = dict(zip((r.name for r in rows), ([3.0, 4.0], [0.5, 0.5], [9.0, 9.0]), strict=True))
+    theirs, ours, elsewhere = cold_start.summary(rows, walls)
+    assert ours["times"] == {"opennmt": 7.0}
+    assert (theirs["seconds"], theirs["times"], elsewhere["times"]) == (3.5, {}, {})
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
+def test_decoders_stand_under_their_searches() -> None:
+    report = importlib.import_module("report")
+    common = {"turns": [1.0, 1.0, 1.0], "beam": 5, "batch": 64, "engine": "", "times": {}}
+    slow = {"name": "slow", "data": "multi30k", "sentences_per_second": 0.91, "judged": 32}
+    fast = {"name": "fast", "data": "multi30k", "sentences_per_second": 1234.5, "judged": 1000}
+    kor = {"name": "k", "data": "kor", "sentences_per_second": 20.0, "judged": 450, "wer": 30.0}
+    rows = [
+        {**common, **slow, "bleu": 1.0},
+        {**common, **fast, "bleu": 32.1, "engine": "onnx", "times": {"slow": 1356.6}},
+        {**common, **kor, "beam": 1, "batch": 1},
+    ]
+    page = report.decoding({"rows": rows})
+    assert "| beam 5, batch 64 | slow | 0.9 |  | 1.00 (first 32) |" in page
+    assert "| beam 5, batch 64 | fast, onnx | 1,234 | 1356.6 × slow | 32.10 |" in page
+    assert "| greedy, batch 1 | k | 20 |  | 30.00 |" in page
 
 
 def test_additive_score(tmp_path: Path) -> None:
