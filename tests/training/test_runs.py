@@ -5,7 +5,6 @@ import json
 import math
 import os
 import pty
-import re
 import struct
 import subprocess
 import sys
@@ -387,6 +386,5 @@ def test_the_bar_on_a_terminal_shows_speed_loss_metric_and_time_left(tmp_path):
         reporter.progress.refresh()
     reader.join(10)
     os.close(leader)
-    for words in ("4,321 tok/s", "loss 1.500", "best wer 12.35", "50%"):
+    for words in ("4,321 tok/s", "loss 1.500", "best wer 12.35", "50%", "at most 0:00 left"):
         assert words in shown.decode("utf-8")
-    assert re.search(r"at most 0:0\d left", shown.decode("utf-8"))

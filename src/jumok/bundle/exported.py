@@ -75,7 +75,7 @@ def read_exported(bundle: Bundle) -> Exported | None:
             f"{folder} was exported in version {head.get('export_version')}, and this jumok reads "
             f"{EXPORT_VERSION}. {again}"
         )
-    if head.get("model") != bundle.hashes[WEIGHTS]:
+    if head.get("model") != bundle.hashes.get(WEIGHTS):
         raise BundleError(f"{folder} was exported from another model than {WEIGHTS}. {again}")
     hashes = head.get("sha256")
     if not isinstance(hashes, dict):

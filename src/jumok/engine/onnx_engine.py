@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,26 +56,13 @@ class OnnxEngine:
         threads: int | None = None,
     ) -> None:
         self._find, self._threads = find, threads
+        self._graphs: dict[str, _Graph] = {}
         self.target_vocab, self.attends = target_vocab, attends
 
-    @cached_property
-    def _start(self) -> _Graph:
-        return self._load("start")
-
-    @cached_property
-    def _step(self) -> _Graph:
-        return self._load("step")
-
-    @cached_property
-    def _greedy(self) -> _Graph:
-        return self._load("greedy")
-
-    @cached_property
-    def _beam(self) -> _Graph:
-        return self._load("beam")
-
-    def _load(self, name: str) -> _Graph:
-        return _Graph(self._find(name), self._threads)
+    def _graph(self, name: str) -> _Graph:
+        if name not in self._graphs:
+            self._graphs[name] = _Graph(self._find(name), self._threads)
+        return self._graphs[name]
 
     def start(
         self,
@@ -85,7 +71,7 @@ class OnnxEngine:
         copies: Int[np.ndarray, "batch src_len"] | None = None,
     ) -> OnnxState:
         """Read the sources (right-padded); for ``copies`` see `Engine`."""
-        made = self._start.run(self.reads(source, lengths, copies))
+        made = self._graph("start").run(self.reads(source, lengths, copies))
         tokens = self.target_vocab if copies is None else max(self.target_vocab, copies.max() + 1)
         state = {name: part for name, part in made.items() if name.startswith("state.")}
         memory = {name: part for name, part in made.items() if name not in state}
@@ -98,7 +84,7 @@ class OnnxEngine:
         copies: Int[np.ndarray, "batch src_len"] | None = None,
     ) -> dict[str, np.ndarray]:
         """What the graph that reads sources is given."""
-        return self._start.feeds({"source": source, "lengths": lengths, "copies": copies})
+        return self._graph("start").feeds({"source": source, "lengths": lengths, "copies": copies})
 
     def steps_from(
         self, tokens: Int[np.ndarray, "rows"], state: OnnxState
@@ -106,11 +92,13 @@ class OnnxEngine:
         """What the graph that makes a step is given."""
         read = np.where(tokens < self.target_vocab, tokens, UNK)
         slots = np.zeros(state.tokens, dtype=np.float32)
-        return self._step.feeds({"tokens": read, "slots": slots, **state.memory, **state.state})
+        return self._graph("step").feeds(
+            {"tokens": read, "slots": slots, **state.memory, **state.state}
+        )
 
     def step(self, tokens: Int[np.ndarray, "rows"], state: OnnxState) -> Step:
         """Make one decoding step."""
-        made = self._step.run(self.steps_from(tokens, state))
+        made = self._graph("step").run(self.steps_from(tokens, state))
         after = {
             name.replace("next.", "state.", 1): part
             for name, part in made.items()
@@ -136,7 +124,7 @@ class OnnxEngine:
             "penalty_alpha": np.array(penalty.alpha, dtype=np.float64),
             "beam": np.array(beam),
         }
-        graph = self._greedy if beam == 1 else self._beam
+        graph = self._graph("greedy" if beam == 1 else "beam")
         made = graph.run(graph.feeds(given))
         shown = [made.get(field) for field in Evidence._fields]
         found = []
