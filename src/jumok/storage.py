@@ -46,46 +46,56 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 
 @contextmanager
-def replace_directory(path: Path) -> Iterator[Path]:
+def replace_directory(path: Path, keep_old: bool = False) -> Iterator[Path]:
     """Fill a fresh directory, then put it in the place of ``path``.
 
-    A directory cannot be renamed over a full one, so the old steps aside for a moment as
-    ``NAME.old``. Whatever the moment of a kill, `find_directory` finds a complete directory: the
-    new one after the first rename, the old one before.
+    A directory cannot be renamed over a full one, so the old steps aside as ``.NAME.old``: for a
+    moment, or with ``keep_old`` until the next one steps aside. Whatever the moment of a kill,
+    `find_directory` finds a complete directory: the new one after the last rename, the old one
+    before.
     """
-    fresh, old = _aside(path, "new"), _aside(path, "old")
+    fresh, old = _aside(path, "new"), old_directory(path)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        restore_directory(path)
+        if not keep_old or not path.exists():
+            restore_directory(path)
         shutil.rmtree(fresh, ignore_errors=True)
         try:
             fresh.mkdir()
             yield fresh
             _flush(fresh)
             if path.exists():
+                shutil.rmtree(old, ignore_errors=True)
                 path.rename(old)
             fresh.rename(path)
         except BaseException:
-            restore_directory(path)
+            if not keep_old or not path.exists():
+                restore_directory(path)
             shutil.rmtree(fresh, ignore_errors=True)
             raise
-        shutil.rmtree(old, ignore_errors=True)
+        if not keep_old:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def find_directory(path: Path) -> Path:
     """``path``, or the directory that a killed `replace_directory` left aside in its stead."""
-    old = _aside(path, "old")
+    old = old_directory(path)
     return old if not path.exists() and old.exists() else path
 
 
 def restore_directory(path: Path) -> None:
     """Undo what a kill in the middle of `replace_directory` left."""
-    old = _aside(path, "old")
+    old = old_directory(path)
     if old.exists():
         if path.exists():
             shutil.rmtree(old, ignore_errors=True)
         else:
             old.rename(path)
+
+
+def old_directory(path: Path) -> Path:
+    """Where what was in ``path`` before steps aside."""
+    return _aside(path, "old")
 
 
 def _aside(path: Path, suffix: str) -> Path:

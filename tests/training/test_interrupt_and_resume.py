@@ -17,6 +17,7 @@ from runs import SIZES, as_options, backwards, letters, records, run_cli, train_
 import jumok
 from jumok.bundle import read_bundle
 from jumok.errors import BundleError, ConfigError, DataError, Interrupted
+from jumok.evaluation import Validation
 from jumok.training.interrupt import StopRequest, listen
 
 # everything that has a state: dropout, warm-up, the average, a plateau; and a tied table, which
@@ -62,8 +63,7 @@ def files(run, *names):
 
 
 PARTS = ("best/model.safetensors", "last/model.safetensors", "last/training_state.safetensors")
-CLOCKS = ("tokens_per_second", "seconds", "validation_seconds", "train_loss", "target_tokens")
-"""What counts from the last validation, or from the start of the program, on."""
+CLOCKS = ("tokens_per_second", "seconds", "validation_seconds")
 
 
 @pytest.fixture(scope="module")
@@ -243,9 +243,9 @@ def test_insisting_stops_at_once_and_says_how_to_go_on(tmp_path, monkeypatch, va
         if len(seen) == validations:
             raise KeyboardInterrupt  # as the second signal does, in the middle of a validation
         seen.append(0.0)
-        return 0.0
+        return Validation(0.0, 0.0)
 
-    monkeypatch.setattr("jumok.training.run.evaluate_metric", measure)
+    monkeypatch.setattr("jumok.training.run.validate", measure)
     with pytest.raises(Interrupted) as caught:
         train_small(tmp_path, {"train.max_epochs": 5})
     if not validations:

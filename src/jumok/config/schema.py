@@ -390,6 +390,60 @@ class ModelConfig(Section):
         return self
 
 
+class TeacherForcing(Section):
+    """How often the decoder is given the target's token to read, and not its own: scheduled
+    sampling (Bengio et al. 2015, section 2.4). With i the update, from 0, and eps the share of
+    tokens that are given, by `decay`:
+
+        constant          eps = rate
+        linear            eps = max(least, rate - c i)
+        exponential       eps = max(least, k^i)              k < 1
+        inverse_sigmoid   eps = max(least, k / (k + exp(i / k)))   k >= 1
+    """
+
+    decay: Literal["constant", "linear", "exponential", "inverse_sigmoid"] = "constant"
+    """How the share of given tokens falls."""
+    rate: float = Field(default=1.0, ge=0.0, le=1.0)
+    """The share, where it stays or where it begins to fall in a line. 1: teacher forcing."""
+    c: float = Field(default=1e-4, gt=0.0)
+    """By how much it falls with each update, in a line."""
+    k: float | None = Field(default=None, gt=0.0)
+    """How slowly it falls otherwise. Empty: 0.9999 for `exponential`, 1000 for the other."""
+    least: float = Field(default=0.0, ge=0.0, le=1.0)
+    """It falls no lower."""
+    own: Literal["argmax", "sample"] = "argmax"
+    """The model's own token is its most probable one, or drawn by its probability."""
+
+    @property
+    def slowness(self) -> float:
+        """k."""
+        return self.k or {"exponential": 0.9999}.get(self.decay, 1000.0)
+
+    @model_validator(mode="after")
+    def _possible(self) -> TeacherForcing:
+        used = {"constant": {"rate"}, "linear": {"rate", "c", "least"}}
+        for field in ("rate", "c", "k", "least"):
+            default = type(self).model_fields[field].default
+            if field in used.get(self.decay, {"k", "least"}) or getattr(self, field) == default:
+                continue
+            raise ValueError(
+                f"train.teacher_forcing.{field}={getattr(self, field):g} does nothing where "
+                f"train.teacher_forcing.decay={self.decay}. Leave it out, or change the decay"
+            )
+        if self.decay == "exponential" and self.slowness >= 1:
+            raise ValueError(
+                f"train.teacher_forcing.decay=exponential falls as k^i, so k must be below 1, but "
+                f"train.teacher_forcing.k={self.slowness:g}. Set it to 0.9999, or some such number"
+            )
+        if self.decay == "inverse_sigmoid" and self.slowness < 1:
+            raise ValueError(
+                "train.teacher_forcing.decay=inverse_sigmoid falls as k / (k + exp(i / k)), so k "
+                f"must be at least 1, but train.teacher_forcing.k={self.slowness:g}. Set it to "
+                "1000, or some such number"
+            )
+        return self
+
+
 class TrainConfig(Section):
     """One training run."""
 
@@ -403,6 +457,9 @@ class TrainConfig(Section):
     """Pairs in a batch."""
     batch_tokens: int | None = Field(default=None, ge=1)
     """If set, fill batches up to this many tokens (longest side, padding counted) instead."""
+    accumulate: int = Field(default=1, ge=1)
+    """Batches in an update: their gradients are added up, as if they were one, which would need
+    as many times the memory."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     """`adamw` is Adam with decoupled weight decay."""
     learning_rate: float = Field(default=1e-3, gt=0)
@@ -421,6 +478,8 @@ class TrainConfig(Section):
     """Gradients longer than this are shortened to it (Pascanu et al. 2013)."""
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the probability spread evenly over the vocabulary (Szegedy et al. 2016)."""
+    teacher_forcing: TeacherForcing = TeacherForcing()
+    """From the target's tokens to the model's own."""
     coverage_loss: float = Field(default=0.0, ge=0.0)
     """Weight of the coverage loss, which punishes looking twice at one place (See et al. 2017). It
     is part of the training loss, not of the validation loss."""
@@ -433,6 +492,12 @@ class TrainConfig(Section):
     """Validate on the first so many dev pairs. Empty: on all."""
     patience: int = Field(default=5, ge=1)
     """Stop after this many validations without a better one."""
+    max_loss_rise: float | None = Field(default=3.0, gt=0)
+    """Stop, with everything kept, where the loss of an update is higher by more than this (nats a
+    token) than its moving mean. Empty: stop only where it is no number any more."""
+    checkpoint_minutes: float = Field(default=10.0, gt=0)
+    """Keep the state of the run at least this often, between validations too: what a kill costs at
+    most."""
     seed: int = 1
     """Seed of weights, order and dropout."""
     device: str = "cpu"

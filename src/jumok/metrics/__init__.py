@@ -5,6 +5,7 @@ cent.
 """
 
 from jumok.metrics.alignment import AlignmentScores, GoldLinks, alignment_scores, read_links
+from jumok.metrics.edits import token_error_rate
 from jumok.metrics.references import group_references
 from jumok.metrics.scores import METRICS, bleu_signature, metric_value, perplexity, score_outputs
 
@@ -19,4 +20,5 @@ __all__ = [
     "perplexity",
     "read_links",
     "score_outputs",
+    "token_error_rate",
 ]

@@ -43,20 +43,30 @@ def _error_rate(
     references: Sequence[Sequence[str]],
     split: Callable[[str], list[str]],
 ) -> float:
-    """Micro-average: all edits / all reference tokens, so a long output weighs more.
+    """`token_error_rate` of texts.
 
-    The reference taken is the one with the fewest edits; among equals the longest, which gives
-    the lower rate. Where every reference is empty the rate is 0 for empty outputs, else 100 (as
-    sacrebleu's TER has it).
+    Where every reference is empty the rate is 0 for empty outputs, else 100 (as sacrebleu's TER has
+    it).
+    """
+    return token_error_rate(
+        [split(_nfc(hypothesis)) for hypothesis in hypotheses],
+        [[split(_nfc(ref)) for ref in refs] for refs in references],
+    )
+
+
+def token_error_rate(
+    hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]
+) -> float:
+    """Edit distance over tokens, in per cent of the references' tokens.
+
+    Micro-average: all edits / all reference tokens, so a long output weighs more. The reference
+    taken is the one with the fewest edits; among equals the longest, which gives the lower rate.
     """
     from rapidfuzz.distance import Levenshtein
 
     edits = length = 0
-    for hypothesis, refs in zip(hypotheses, references, strict=True):
-        output = split(_nfc(hypothesis))
-        distances = (
-            (Levenshtein.distance(output, ref), -len(ref)) for ref in map(split, map(_nfc, refs))
-        )
+    for output, refs in zip(hypotheses, references, strict=True):
+        distances = ((Levenshtein.distance(output, ref), -len(ref)) for ref in refs)
         distance, minus_length = min(distances)
         edits += distance
         length -= minus_length

@@ -50,6 +50,7 @@ from jumok.nn.memory import (
     DecoderState,
     FeatureMemory,
     Memory,
+    OwnTokens,
     RNNState,
     StepOutput,
 )
@@ -169,19 +170,27 @@ class Decoder(nn.Module):
             logits, made.state, weights, made.looked.context, made.switch, feature_weights
         )
 
-    def forward(self, target_in: Int[Tensor, "batch tgt_len"], memory: Memory) -> DecoderOutput:
-        """Teacher forcing: all of ``target_in`` (from <s>) is given.
+    def forward(
+        self,
+        target_in: Int[Tensor, "batch tgt_len"],
+        memory: Memory,
+        own: OwnTokens | None = None,
+    ) -> DecoderOutput:
+        """Teacher forcing: all of ``target_in`` (from <s>) is given, but where ``own`` says.
 
         Equals the loop over `step`. Where no step waits for another, the fast road is to run the
         RNN over the whole target in one call; attention is then two batched products.
         """
         embedded = self.embedding(target_in)
         state = self.init_state(memory)
-        if self.fast and not self._goes_step_by_step:
+        if self.fast and own is None and not self._goes_step_by_step:
             return self._forward_at_once(embedded, state, memory)
-        steps = []
+        steps: list[_Advance] = []
         for position in range(target_in.shape[1]):
-            steps.append(self._advance(embedded[:, position], state, memory))
+            read = embedded[:, position]
+            if own is not None and steps:
+                read = self._own_where_not_given(read, own, position, steps[-1], memory)
+            steps.append(self._advance(read, state, memory))
             state = steps[-1].state
         return DecoderOutput(
             torch.stack([step.features for step in steps], dim=1),
@@ -189,6 +198,36 @@ class Decoder(nn.Module):
             _stack([step.switch for step in steps], dim=1),
             _stack([step.looked.feature_weights for step in steps], dim=-2),
         )
+
+    def _own_where_not_given(
+        self,
+        embedded: Float[Tensor, "batch embedding"],
+        own: OwnTokens,
+        position: int,
+        before: _Advance,
+        memory: Memory,
+    ) -> Float[Tensor, "batch embedding"]:
+        """What is read at ``position``: the model's own token of the step ``before`` in the rows
+        where none is given."""
+        given = own.given[:, position]
+        if given.all():
+            return embedded
+        with torch.no_grad():
+            made = StepOutput(
+                self.logits(before.features),
+                before.state,
+                before.looked.weights,
+                before.looked.context,
+                before.switch,
+            )
+            log_probs = self.log_probs(made, memory)
+            if own.sample:
+                tokens = torch.multinomial(log_probs.exp(), 1)[:, 0]
+            else:
+                tokens = log_probs.argmax(dim=-1)
+            vocab = self.embedding.table.num_embeddings
+            tokens = tokens.masked_fill(tokens >= vocab, own.unknown)
+        return torch.where(given[:, None], embedded, self.embedding(tokens))
 
     def logits(self, features: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows vocab"]:
         """Scores over the vocabulary; give it only the rows that are needed."""

@@ -35,16 +35,17 @@ from jumok.engine.torch_engine import (
     load_torch_engine,
     make_model,
 )
-from jumok.errors import ConfigError, DataError, Interrupted
-from jumok.evaluation import evaluate_metric
+from jumok.errors import BundleError, ConfigError, DataError, Interrupted
+from jumok.evaluation import Validation, validate
 from jumok.metrics import metric_value
 from jumok.nn import Seq2Seq, initialise
 from jumok.nn.arithmetic import cpu_arithmetic
 from jumok.predictor import Predictor, load
-from jumok.storage import find_directory, storage_errors, write_atomic
+from jumok.storage import find_directory, old_directory, storage_errors, write_atomic
 from jumok.text import Tokenizer, resolve_kind, split_features, train_tokenizer, unknown_rate
 from jumok.training.interrupt import listen
 from jumok.training.progress import ConsoleReporter
+from jumok.training.state import read_state
 from jumok.training.trainer import Trainer, make_sampler, total_steps
 
 Settings = Iterable[str] | Mapping[str, Any]
@@ -186,19 +187,37 @@ def resume(directory: str | Path, settings: Settings = ()) -> Predictor:
             )
     config = resolve(settings=settings, base=begun.model_dump())
     find_device(config.train.device)
-    last = find_directory(folder / "last")
-    if not last.exists():
-        raise ConfigError(
-            f"The run in {folder} was stopped before its first checkpoint, so there is nothing to "
-            f"go on from. Begin again: remove {folder}, or give another --output"
-        )
+    last, damage = _newest_intact(folder)
     bundle = read_bundle(last)
     tokenizers = (bundle.source_tokenizer, bundle.target_tokenizer)
     train_pairs, dev_pairs, report = _read(config)
     corpus = _encode(train_pairs, dev_pairs, tokenizers, config, report)
-    corpus.report.append(f"going on with {folder}")
+    corpus.report += [*damage, f"going on with {folder}"]
     _fit(load_torch_engine(bundle).model, config, corpus, folder, last)
     return load(folder, config.train.device)
+
+
+def _newest_intact(folder: Path) -> tuple[Path, list[str]]:
+    """The checkpoint to go on from, and what there is to say of a newer one that is damaged."""
+    last = folder / "last"
+    there = [path for path in (last, old_directory(last)) if path.exists()]
+    if not there:
+        raise ConfigError(
+            f"The run in {folder} was stopped before its first checkpoint, so there is nothing to "
+            f"go on from. Begin again: remove {folder}, or give another --output"
+        )
+    damage: list[str] = []
+    for path in there:
+        try:
+            read_bundle(path)
+            state, _ = read_state(path)
+        except BundleError as error:
+            damage.append(str(error))
+        else:
+            if damage:
+                damage.append(f"the checkpoint before that one is intact: step {state.step}")
+            return path, damage
+    raise BundleError(" ".join(damage))
 
 
 def _try_metric(config: Config) -> None:
@@ -393,9 +412,9 @@ def _fit(
     model.to(settings.device)
     model.use_fast_roads(settings.fast)
 
-    def measure(judged: Seq2Seq) -> float:
+    def measure(judged: Seq2Seq) -> Validation:
         engine = TorchEngine(judged, settings.device)
-        return evaluate_metric(Predictor(engine, *corpus.tokenizers, config), corpus.dev.pairs)
+        return validate(Predictor(engine, *corpus.tokenizers, config), corpus.dev.pairs)
 
     steps = total_steps(config, make_sampler(corpus.train, settings))
     budget = settings.max_minutes * 60 if settings.max_minutes else None

@@ -5,13 +5,14 @@ Both files lie in ``last/`` beside the weights they belong to, written in one pi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -36,6 +37,12 @@ class TrainingState:
     bad_validations: int = 0
     rate_factor: float = 1.0
     """What schedule `plateau` has made of the learning rate."""
+    mean_loss: float = 0.0
+    """Moving mean of the updates' losses."""
+    since_loss: float = 0.0
+    """Loss of all target tokens since the last validation, summed."""
+    since_tokens: int = 0
+    since_seconds: float = 0.0
     corpus: str = ""
     """SHA-256 of the pairs: a run goes on with the pairs that it was begun with."""
     order: str = ""
@@ -50,15 +57,38 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     average: AveragedModel | None,
 ) -> None:
-    """Write the state into ``folder``."""
+    """Write the state into ``folder``.
+
+    Random numbers are torch's alone: nothing here draws from Python's or NumPy's generators, and
+    the order of batches is a function of the seed and the epoch.
+    """
     arrays: dict[str, Tensor] = {"rng.cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         arrays["rng.cuda"] = torch.cuda.get_rng_state()
     arrays |= {k: v.contiguous() for k, v in optimizer_arrays(model, optimizer).items()}
     if average is not None:
         arrays |= {f"average.{k}": v for k, v in average.state_dict().items()}
-    (folder / ARRAYS).write_bytes(save(arrays))
-    (folder / COUNTERS).write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
+    raw = save(arrays)
+    (folder / ARRAYS).write_bytes(raw)
+    counters = {**asdict(state), "sha256": hashlib.sha256(raw).hexdigest()}
+    (folder / COUNTERS).write_text(json.dumps(counters, indent=2) + "\n", encoding="utf-8")
+
+
+def read_state(folder: Path) -> tuple[TrainingState, dict[str, Tensor]]:
+    """Counters and arrays, as they lie in ``folder``.
+
+    Raises `BundleError` where the files are missing or damaged.
+    """
+    try:
+        counters = json.loads((folder / COUNTERS).read_text(encoding="utf-8"))
+        raw = (folder / ARRAYS).read_bytes()
+        if hashlib.sha256(raw).hexdigest() != counters.pop("sha256"):
+            raise ValueError(f"{ARRAYS} has changed since it was written")
+        return TrainingState(**counters), load(raw)
+    except Exception as error:  # whatever damage there is, it is one sentence to the user
+        raise BundleError(
+            f"{folder} does not hold the state of a run to go on from: {error}"
+        ) from None
 
 
 def load_state(
@@ -69,11 +99,10 @@ def load_state(
 ) -> TrainingState:
     """Read the state back: counters, optimizer and random numbers.
 
-    Raises `BundleError` where the files are missing or damaged.
+    Raises `BundleError` where the files are missing or damaged, or are another model's.
     """
+    state, arrays = read_state(folder)
     try:
-        state = TrainingState(**json.loads((folder / COUNTERS).read_text(encoding="utf-8")))
-        arrays = load_file(folder / ARRAYS)
         torch.set_rng_state(arrays["rng.cpu"])
         if "rng.cuda" in arrays and torch.cuda.is_available():
             torch.cuda.set_rng_state(arrays["rng.cuda"])

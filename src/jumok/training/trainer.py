@@ -6,10 +6,10 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -19,17 +19,18 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from jumok.bundle import write_bundle
 from jumok.config import LOWER_IS_BETTER, Config, TrainConfig
 from jumok.data import Batch, BucketSampler, Dataset, collate
-from jumok.errors import ConfigError, DataError, Interrupted
-from jumok.nn import Seq2Seq
+from jumok.errors import DataError, Diverged, Interrupted
+from jumok.evaluation import Validation
+from jumok.nn import OwnTokens, Seq2Seq
 from jumok.nn.attention import mean_of_heads
 from jumok.nn.masks import length_mask
 from jumok.storage import find_directory, storage_errors, write_atomic
-from jumok.text import Tokenizer
+from jumok.text import UNK, Tokenizer
 from jumok.training.interrupt import StopRequest
-from jumok.training.loss import coverage_loss, sequence_loss
+from jumok.training.loss import coverage_loss, forced_errors, sequence_loss
 from jumok.training.optimizer import make_optimizer
 from jumok.training.progress import Reporter
-from jumok.training.schedule import learning_rate_factor
+from jumok.training.schedule import given_share, learning_rate_factor
 from jumok.training.state import TrainingState, load_state, save_state
 
 
@@ -41,7 +42,7 @@ class Trainer:
         config: everything resolved.
         tokenizers: source and target, stored with every checkpoint.
         train, dev: encoded pairs.
-        measure: the metric of a model, on outputs that it writes by itself.
+        measure: judges a model on outputs that it writes by itself.
         output: the run directory.
         reporter: who hears of progress.
         stop: whether the user asked to stop.
@@ -54,7 +55,7 @@ class Trainer:
         tokenizers: tuple[Tokenizer, Tokenizer],
         train: Dataset,
         dev: Dataset,
-        measure: Callable[[Seq2Seq], float],
+        measure: Callable[[Seq2Seq], Validation],
         output: Path,
         reporter: Reporter,
         stop: StopRequest,
@@ -72,7 +73,8 @@ class Trainer:
         )
         self.sampler = make_sampler(train, config.train)
         self.total_steps = total_steps(config, self.sampler)
-        self._since = _Since(self.device)
+        self._since = _Since(self.state)
+        self._kept = time.monotonic()
         self._order: tuple[int, list[np.ndarray]] = (-1, [])
 
     @property
@@ -91,7 +93,7 @@ class Trainer:
         if begun.order != self.state.order and begun.batch:  # `batch` counts other batches now
             begun.epoch, begun.batch = begun.epoch + 1, 0
         begun.order = self.state.order
-        self.state = begun
+        self.state, self._since = begun, _Since(begun)
         self.state.finished = self.limit() is not None
         self._forget_later_records()
 
@@ -99,40 +101,49 @@ class Trainer:
         """Train until a limit is reached or patience ends; raise `Interrupted` if asked to stop."""
         started = time.monotonic() - self.state.seconds
         while not self.state.finished:
-            for batch in self._rest_of_epoch():
-                self._update(batch)
+            for batches in self._rest_of_epoch():
+                self._update(batches)
                 self.state.seconds = time.monotonic() - started
-                self._after_update()
+                self._after_update(len(batches))
                 if self.state.finished:
                     break
         return self.state
 
-    def _rest_of_epoch(self) -> Iterator[Batch]:
-        reverse = self.config.data.reverse_source
-        for indices in self._epoch_order()[self.state.batch :]:
-            yield collate(self.train, indices, reverse)
+    def _rest_of_epoch(self) -> Iterator[list[Batch]]:
+        """The batches of each update."""
+        reverse, size = self.config.data.reverse_source, self.config.train.accumulate
+        order = self._epoch_order()
+        for start in range(self.state.batch, len(order), size):
+            yield [collate(self.train, one, reverse) for one in order[start : start + size]]
 
     def _epoch_order(self) -> list[np.ndarray]:
         if self._order[0] != self.state.epoch:
             self._order = (self.state.epoch, self.sampler.batches(self.state.epoch))
         return self._order[1]
 
-    def _update(self, batch: Batch) -> None:
+    def _update(self, batches: Sequence[Batch]) -> None:
+        """One step of the optimizer on the mean loss per token of all ``batches``."""
         config, state = self.config.train, self.state
         self.model.train()
         state.step += 1
         factor = learning_rate_factor(config, state.step, self.total_steps, state.seconds)
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor * state.rate_factor
-        with self._precision():
-            loss = self._loss(self.model, batch, config.label_smoothing)
+        tokens = sum(int(batch.target_lengths.sum()) for batch in batches)
+        loss = 0.0
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+        for batch in batches:
+            share = float(batch.target_lengths.sum() / tokens)
+            with self._precision():
+                part = self._loss(batch) * share
+            part.backward()  # type: ignore[no-untyped-call]
+            loss += float(part.detach())
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+        self._check_update(loss, float(norm), batches)
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
-        self._since.add(loss.detach(), int(batch.target_lengths.sum()))
+        self._since.add(loss, tokens)
 
     def _precision(self) -> torch.autocast:
         """bfloat16 products, where they are asked for. Validation is in float32, as models are
@@ -140,7 +151,7 @@ class Trainer:
         wanted = self.config.train.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=wanted)
 
-    def _loss(self, model: Seq2Seq, batch: Batch, label_smoothing: float) -> Tensor:
+    def _tensors(self, batch: Batch) -> _Tensors:
         source, lengths, target_in, target_out, target_lengths = (
             torch.from_numpy(array).to(self.device)
             for array in (
@@ -152,19 +163,71 @@ class Trainer:
             )
         )
         copies = None if batch.copies is None else torch.from_numpy(batch.copies).to(self.device)
-        output = model(source, lengths, target_in, copies)
         mask = length_mask(target_lengths, target_out.shape[1])
-        loss = sequence_loss(model, output, target_out, mask, label_smoothing, copies)
-        if model.training and self.config.train.coverage_loss:
+        return _Tensors(source, lengths, target_in, target_out, mask, copies)
+
+    def _loss(self, batch: Batch) -> Tensor:
+        """What an update makes smaller."""
+        config = self.config.train
+        source, lengths, target_in, target_out, mask, copies = self._tensors(batch)
+        output = self.model(source, lengths, target_in, copies, self._own_tokens(target_in))
+        loss = sequence_loss(self.model, output, target_out, mask, config.label_smoothing, copies)
+        if config.coverage_loss:
             assert output.weights is not None
-            loss = loss + self.config.train.coverage_loss * coverage_loss(
+            loss = loss + config.coverage_loss * coverage_loss(
                 mean_of_heads(output.weights, 3), mask
             )
         return loss
 
-    def _after_update(self) -> None:
+    def _own_tokens(self, target_in: Tensor) -> OwnTokens | None:
+        """Toss a coin for every token; None where all are given."""
+        config = self.config.train.teacher_forcing
+        share = given_share(config, self.state.step)
+        if share >= 1.0:
+            return None
+        given = torch.rand(target_in.shape, device=self.device) < share
+        given[:, 0] = True
+        return OwnTokens(given, config.own == "sample", UNK)
+
+    def _check_update(self, loss: float, norm: float, batches: Sequence[Batch]) -> None:
+        """Stop before the weights are changed, where the loss or its gradient has run away.
+
+        What is kept is the state before this update.
+        """
+        state, most = self.state, self.config.train.max_loss_rise
+        if state.step == 1:
+            state.mean_loss = loss
+        rise = loss - state.mean_loss
+        finite = math.isfinite(loss) and math.isfinite(norm)
+        if finite and (most is None or rise <= most):
+            state.mean_loss += (loss - state.mean_loss) / _MEAN_OF
+            return
+        if finite:
+            what = (
+                f"The loss shot up to {loss:.3f} at step {state.step}, {rise:.3f} above its mean "
+                f"(train.max_loss_rise={most:g})"
+            )
+        else:
+            what = f"The loss or its gradient is no longer a finite number at step {state.step}"
+        state.step -= 1
+        self.checkpoint()
+        path = self.output / "stopped-batch.tsv"
+        pairs = [self.train.pairs[i] for batch in batches for i in batch.indices]
+        write_atomic(path, "".join(f"{pair.source}\t{pair.target}\n" for pair in pairs))
+        raise Diverged(f"{what}. Its {len(pairs)} pairs are in {path}. {self._advice()}")
+
+    def _advice(self) -> str:
+        lower = f"--set train.learning_rate={self.config.train.learning_rate / 10:g}"
+        if find_directory(self.output / "last").exists():
+            return (
+                "If they are as they should be, go on with a lower rate: jumok train --resume "
+                f"{self.output} {lower}"
+            )
+        return f"Begin again, with another --output, and {lower}"
+
+    def _after_update(self, batches: int) -> None:
         state, config = self.state, self.config.train
-        state.batch += 1
+        state.batch += batches
         epoch_ended = state.batch == len(self._epoch_order())
         if epoch_ended:
             state.epoch, state.batch = state.epoch + 1, 0
@@ -183,6 +246,8 @@ class Trainer:
                 f"Stopped at step {state.step}; everything is kept in {self.output}. "
                 f"Go on with: jumok train --resume {self.output}"
             )
+        if time.monotonic() - self._kept > 60 * config.checkpoint_minutes:
+            self.checkpoint()
 
     def limit(self) -> str | None:
         """The setting that ends the run, as ``train.max_epochs=3``; None before the end."""
@@ -204,9 +269,9 @@ class Trainer:
         speed = self._since.tokens_per_second
         started = time.monotonic()
         self.judged.eval()
-        dev_loss = self.dev_loss()
-        value = self.measure(self.judged)
-        self._check_finite(self._since.loss, dev_loss, value)
+        dev_loss, forced = self.forced()
+        value, alone = self.measure(self.judged)
+        self._check_finite(dev_loss, value)
         improved = is_better(metric, value, state.best) or (
             value == state.best and dev_loss < state.best_loss
         )
@@ -223,55 +288,58 @@ class Trainer:
             "dev_loss": dev_loss,
             "dev_perplexity": math.exp(min(dev_loss, 700.0)),
             metric: value,
+            "teacher_forcing": given_share(self.config.train.teacher_forcing, state.step),
+            "forced_token_error": forced,
+            "token_error": alone,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "tokens_per_second": round(speed, 1),
             "seconds": round(state.seconds, 1),
             "validation_seconds": round(time.monotonic() - started, 1),
             "best": improved,
         }
-        self._since = _Since(self.device)
+        self._since.begin()
         self._write(record)
         if improved:
             self._write_bundle(self.output / "best", self.judged, record)
 
     def _check_finite(self, *values: float) -> None:
-        """Raise `ConfigError` where the training has run away to infinity."""
-        if all(map(math.isfinite, values)):
-            return
-        lower = f"--set train.learning_rate={self.config.train.learning_rate / 10:g}"
-        advice = (
-            f"Go on from the last checkpoint: jumok train --resume {self.output} {lower}"
-            if find_directory(self.output / "last").exists()
-            else f"Begin again, with another --output, and {lower}"
-        )
-        raise ConfigError(
-            f"The loss is no longer a finite number at step {self.state.step}: the learning rate "
-            f"{self.config.train.learning_rate:g} is too high. {advice}"
-        )
+        """Raise `Diverged` where a validation gave no number."""
+        if not all(map(math.isfinite, values)):
+            raise Diverged(
+                f"The validation at step {self.state.step} gave no finite number. {self._advice()}"
+            )
 
     @torch.inference_mode()
-    def dev_loss(self) -> float:
-        """Teacher-forced cross-entropy per target token on the dev pairs, in nats."""
-        total, tokens = 0.0, 0
-        size = self.config.train.batch_size
+    def forced(self) -> Forced:
+        """How well the dev pairs are foretold where every token before is given."""
+        total, tokens, wrong = 0.0, 0, 0
+        size, model = self.config.train.batch_size, self.judged
         for start in range(0, len(self.dev), size):
             indices = range(start, min(start + size, len(self.dev)))
             batch = collate(self.dev, list(indices), self.config.data.reverse_source)
-            count = int(batch.target_lengths.sum())
-            total += float(self._loss(self.judged, batch, 0.0)) * count
+            source, lengths, target_in, target_out, mask, copies = self._tensors(batch)
+            memory = model.encode(source, lengths, copies)
+            output = model.decoder(target_in, memory)
+            count = int(mask.sum())
+            loss = sequence_loss(model, output, target_out, mask, copies=copies)
+            total += float(loss) * count
+            wrong += forced_errors(model, output, memory, target_out, mask)
             tokens += count
-        return total / tokens
+        return Forced(total / tokens, 100 * wrong / tokens)
 
     def checkpoint(self) -> None:
         """Write ``last/``: the model as it now is and all that is needed to go on."""
         record = {"step": self.state.step, "epoch": self.state.epoch}
+        self._since.keep()
         state = replace(self.state)
         self._write_bundle(
             self.output / "last",
             self.model,
             record,
             also=lambda folder: save_state(folder, state, self.model, self.optimizer, self.average),
+            keep_old=True,
         )
+        self._kept = time.monotonic()
 
     def _write_bundle(
         self,
@@ -279,12 +347,13 @@ class Trainer:
         model: Seq2Seq,
         metrics: dict[str, Any],
         also: Callable[[Path], None] = lambda folder: None,
+        keep_old: bool = False,
     ) -> None:
         arrays = {
             name: tensor.detach().cpu().contiguous().numpy()
             for name, tensor in model.state_dict().items()
         }
-        write_bundle(path, self.config, *self.tokenizers, arrays, metrics, also)
+        write_bundle(path, self.config, *self.tokenizers, arrays, metrics, also, keep_old)
 
     def _forget_later_records(self) -> None:
         """Drop records after the checkpoint that a kill left: they will be made again."""
@@ -301,36 +370,79 @@ class Trainer:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
         metric = self.config.evaluation.metric
         star = "  *" if record["best"] else ""
+        wrong = f"tokens wrong: {record['forced_token_error']:.2f} % forced"
+        if record["token_error"] is not None:
+            gap = record["token_error"] - record["forced_token_error"]
+            wrong += f", {record['token_error']:.2f} % alone (gap {gap:.2f})"
+        if record["teacher_forcing"] < 1:
+            wrong += f"  {record['teacher_forcing']:.0%} given"
         self.reporter.message(
             f"epoch {record['epoch']:g}  step {record['step']}  train loss "
             f"{record['train_loss']:.4f}  dev loss {record['dev_loss']:.4f}  "
-            f"{metric} {record[metric]:.2f}  {record['tokens_per_second']:,.0f} tok/s  "
+            f"{metric} {record[metric]:.2f}  {wrong}  {record['tokens_per_second']:,.0f} tok/s  "
             f"{record['seconds']:.0f} s{star}"
         )
 
 
+_MEAN_OF = 100
+"""Updates that the moving mean of the loss reaches back, about."""
+
+
+class Forced(NamedTuple):
+    """How well tokens are foretold where those before are given."""
+
+    loss: float
+    """Cross-entropy per target token, in nats."""
+    token_error: float
+    """Share of target tokens that are not the most probable ones, in per cent."""
+
+
+class _Tensors(NamedTuple):
+    """A batch on the model's device."""
+
+    source: Tensor
+    lengths: Tensor
+    target_in: Tensor
+    target_out: Tensor
+    mask: Tensor
+    copies: Tensor | None
+
+
 class _Since:
-    """Loss and speed since the last validation. The loss stays on its device until asked for."""
+    """Loss and speed since the last validation, kept in the state of the run."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.total = torch.zeros((), device=device)
-        self.tokens = 0
-        self.started = time.monotonic()
+    def __init__(self, state: TrainingState) -> None:
+        self._state = state
+        self._started = time.monotonic() - state.since_seconds
 
-    def add(self, loss: Tensor, tokens: int) -> None:
+    def begin(self) -> None:
+        """A validation is done."""
+        self._state.since_loss, self._state.since_tokens = 0.0, 0
+        self._started = time.monotonic()
+
+    def add(self, loss: float, tokens: int) -> None:
         """Count one update."""
-        self.total += loss * tokens
-        self.tokens += tokens
+        self._state.since_loss += loss * tokens
+        self._state.since_tokens += tokens
+
+    def keep(self) -> None:
+        """Let the state know the time so far."""
+        self._state.since_seconds = time.monotonic() - self._started
+
+    @property
+    def tokens(self) -> int:
+        """Real target tokens, EOS counted."""
+        return self._state.since_tokens
 
     @property
     def loss(self) -> float:
         """Mean loss per target token."""
-        return float(self.total) / max(1, self.tokens)
+        return self._state.since_loss / max(1, self.tokens)
 
     @property
     def tokens_per_second(self) -> float:
-        """Real target tokens, EOS counted."""
-        return self.tokens / max(1e-9, time.monotonic() - self.started)
+        """Of all time but that of validations."""
+        return self.tokens / max(1e-9, time.monotonic() - self._started)
 
 
 def make_average(model: Seq2Seq, config: TrainConfig) -> AveragedModel | None:
@@ -364,7 +476,8 @@ def make_sampler(data: Dataset, config: TrainConfig) -> BucketSampler:
 
 def total_steps(config: Config, sampler: BucketSampler) -> int:
     """The most updates a run can take (with `batch_tokens`, where epochs differ, about)."""
-    most = config.train.max_epochs * len(sampler.batches(0))
+    updates = math.ceil(len(sampler.batches(0)) / config.train.accumulate)
+    most = config.train.max_epochs * updates
     return most if config.train.max_steps is None else min(most, config.train.max_steps)
 
 
