@@ -20,11 +20,13 @@ from runs import SIZES, as_options, backwards, letters, records, run_cli, train_
 from safetensors.numpy import load, load_file
 
 import jumok
+from jumok.bundle import read_bundle
 from jumok.config import DataConfig
 from jumok.data import read_pairs, split_off_dev
-from jumok.errors import ConfigError, MissingExtra
+from jumok.errors import Diverged, MissingExtra
+from jumok.evaluation import Validation
 from jumok.training.progress import ConsoleReporter
-from jumok.training.state import TrainingState
+from jumok.training.state import TrainingState, read_state
 
 STILL = 1e-30
 """A learning rate that changes no float32 weight."""
@@ -83,8 +85,8 @@ def test_every_validation_is_recorded(tmp_path):
     for record in found:
         assert set(record) == {
             "step", "epoch", "target_tokens", "train_loss", "dev_loss", "dev_perplexity",
-            "exact_match", "learning_rate", "tokens_per_second", "seconds", "validation_seconds",
-            "best",
+            "exact_match", "teacher_forcing", "forced_token_error", "token_error",
+            "learning_rate", "tokens_per_second", "seconds", "validation_seconds", "best",
         }  # fmt: skip
     # 144 of 160 pairs are trained on, in 9 batches of 16; the end is validated too
     assert [r["step"] for r in found] == [4, 8, 12, 16, 18]
@@ -208,18 +210,92 @@ def test_a_run_that_runs_away_is_stopped_with_advice(tmp_path):
         "train.clip_norm": 1e30,
         "evaluation.metric": "perplexity",
     }
-    with pytest.raises(ConfigError, match=r"no longer a finite number at step 9.*1e\+30 is too"):
+    with pytest.raises(Diverged, match=r"at step 2.*Begin again.*train\.learning_rate=1e\+29"):
         train_small(tmp_path, settings)
-    assert not (tmp_path / "run" / "best").exists()
+    run = tmp_path / "run"
+    assert not (run / "best").exists() and not (run / "last").exists()
+    batch = (run / "stopped" / "batch.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(batch) == 16
+    pairs = {tuple(line.split("\t")) for line in pairs_of(run)}
+    assert {(one["source"], one["target"]) for one in map(json.loads, batch)} <= pairs
+    read_state(run / "stopped")  # and the model beside it
+    assert read_bundle(run / "stopped").metrics["step"] == 1
+
+
+def test_a_loss_that_shoots_up_stops_the_run_and_it_can_go_on(tmp_path):
+    run = train_small(tmp_path, {"train.max_epochs": 2})
+    rises = {"train.max_epochs": 9, "train.max_loss_rise": 1e-9}
+    with pytest.raises(Diverged, match=r"shot up to .* \(train\.max_loss_rise=1e-09"):
+        jumok.resume(run, rises)
+    assert steps(run) == 18  # the checkpoint before is as it was
+    assert read_state(run / "stopped")[0].step >= 18
+    jumok.resume(run, {"train.max_epochs": 3, "train.max_loss_rise": "null"})
+    assert steps(run) == 27
+
+
+def test_accumulated_batches_are_one_large_batch(tmp_path):
+    """All 144 pairs in one update: at once, or in nine parts of unlike lengths."""
+    settings = {"train.optimizer": "sgd", "train.max_epochs": 3}
+    whole = train_small(tmp_path / "whole", {**settings, "train.batch_size": 144})
+    parts = train_small(tmp_path / "parts", {**settings, "train.accumulate": 9})
+    assert steps(whole) == steps(parts) == 3
+    one, other = (load_file(run / "last" / "model.safetensors") for run in (whole, parts))
+    for name, array in one.items():
+        assert other[name] == pytest.approx(array, rel=1e-3, abs=1e-6), name
+    assert [r["train_loss"] for r in records(parts)] == pytest.approx(
+        [r["train_loss"] for r in records(whole)], rel=1e-5
+    )
+    uneven = train_small(tmp_path / "uneven", {"train.accumulate": 4, "train.max_epochs": 2})
+    assert steps(uneven) == 6  # of 4, 4 and 1 batches, twice
+
+
+def test_tokens_given_and_tokens_wrong_are_recorded(tmp_path):
+    settings = {
+        "train.teacher_forcing.decay": "linear",
+        "train.teacher_forcing.c": 0.05,
+        "train.teacher_forcing.least": 0.2,
+        "train.validate_every": 6,
+    }
+    run = train_small(tmp_path, settings)
+    found = records(run)
+    assert [r["teacher_forcing"] for r in found] == pytest.approx([0.75, 0.45, 0.2])
+    assert "45% given" in (run / "train.log").read_text(encoding="utf-8")
+    # measured again: by forced scoring and by greedy outputs
+    pairs = read_pairs([run.parent / "pairs.tsv"], DataConfig()).pairs
+    _, dev = split_off_dev(pairs, 0.1, 1)
+    model, best = jumok.load(run), next(r for r in reversed(found) if r["best"])
+    outputs = model.predict([pair.source for pair in dev], beam=1)
+    edits = tokens = 0
+    for output, pair in zip(outputs, dev, strict=True):
+        wanted = [*pair.target, "</s>"]
+        edits += levenshtein(output.tokens, wanted)
+        tokens += len(wanted)
+    assert best["token_error"] == pytest.approx(100 * edits / tokens)
+    wrong = sum(
+        model.predict(pair.source, beam=1, prefix=pair.target[:t]).tokens[t] != token
+        for pair in dev
+        for t, token in enumerate([*pair.target, "</s>"])
+    )
+    assert best["forced_token_error"] == pytest.approx(100 * wrong / tokens)
+
+
+def levenshtein(one, other):
+    """By the definition (Wagner & Fischer 1974)."""
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, start=1):
+        before, row = row, [i]
+        for j, b in enumerate(other, start=1):
+            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (a != b)))
+    return row[-1]
 
 
 def test_the_advice_after_running_away_works(tmp_path, monkeypatch):
     run = train_small(tmp_path, {"train.max_epochs": 1})
     with monkeypatch.context() as patch:
-        patch.setattr("jumok.training.run.evaluate_metric", lambda *_: float("nan"))
+        patch.setattr("jumok.training.run.validate", lambda *_: Validation(float("nan"), 0.0))
         failed = run_cli("train", "--resume", run, "--set", "train.max_epochs=2")
     advice = failed.err.partition("jumok train ")[2].split()
-    assert failed.code == 3, failed.err
+    assert failed.code == Diverged.exit_code, failed.err
     assert advice == ["--resume", str(run), "--set", "train.learning_rate=0.001"]
     again = run_cli("train", *advice, "--set", "train.max_epochs=2")
     assert again.code == 0, again.err

@@ -192,7 +192,7 @@ def resume(directory: str | Path, settings: Settings = ()) -> Predictor:
     tokenizers = (bundle.source_tokenizer, bundle.target_tokenizer)
     train_pairs, dev_pairs, report = _read(config)
     corpus = _encode(train_pairs, dev_pairs, tokenizers, config, report)
-    corpus.report += [*damage, f"going on with {folder}"]
+    corpus.report.extend([*damage, f"going on with {folder}"])
     _fit(load_torch_engine(bundle).model, config, corpus, folder, last)
     return load(folder, config.train.device)
 

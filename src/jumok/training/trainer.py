@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from jumok.bundle import write_bundle
 from jumok.config import LOWER_IS_BETTER, Config, TrainConfig
-from jumok.data import Batch, BucketSampler, Dataset, collate
+from jumok.data import Batch, BucketSampler, Dataset, Pair, collate
 from jumok.errors import DataError, Diverged, Interrupted
 from jumok.evaluation import Validation
 from jumok.nn import OwnTokens, Seq2Seq
@@ -192,7 +192,8 @@ class Trainer:
     def _check_update(self, loss: float, norm: float, batches: Sequence[Batch]) -> None:
         """Stop before the weights are changed, where the loss or its gradient has run away.
 
-        What is kept is the state before this update.
+        ``stopped/`` keeps the state before this update and its pairs. ``last/`` is left as it is:
+        what spoilt the weights may have begun some updates ago.
         """
         state, most = self.state, self.config.train.max_loss_rise
         if state.step == 1:
@@ -209,20 +210,16 @@ class Trainer:
             )
         else:
             what = f"The loss or its gradient is no longer a finite number at step {state.step}"
-        state.step -= 1
-        self.checkpoint()
-        path = self.output / "stopped-batch.tsv"
         pairs = [self.train.pairs[i] for batch in batches for i in batch.indices]
-        write_atomic(path, "".join(f"{pair.source}\t{pair.target}\n" for pair in pairs))
-        raise Diverged(f"{what}. Its {len(pairs)} pairs are in {path}. {self._advice()}")
+        path = self.output / "stopped"
+        state.step -= 1
+        self._keep_state(path, pairs)
+        raise Diverged(f"{what}. Its {len(pairs)} pairs are in {path / BATCH}. {self._advice()}")
 
     def _advice(self) -> str:
         lower = f"--set train.learning_rate={self.config.train.learning_rate / 10:g}"
         if find_directory(self.output / "last").exists():
-            return (
-                "If they are as they should be, go on with a lower rate: jumok train --resume "
-                f"{self.output} {lower}"
-            )
+            return f"Go on from the last checkpoint: jumok train --resume {self.output} {lower}"
         return f"Begin again, with another --output, and {lower}"
 
     def _after_update(self, batches: int) -> None:
@@ -329,17 +326,21 @@ class Trainer:
 
     def checkpoint(self) -> None:
         """Write ``last/``: the model as it now is and all that is needed to go on."""
-        record = {"step": self.state.step, "epoch": self.state.epoch}
+        self._keep_state(self.output / "last")
+        self._kept = time.monotonic()
+
+    def _keep_state(self, path: Path, pairs: Sequence[Pair] = ()) -> None:
         self._since.keep()
         state = replace(self.state)
-        self._write_bundle(
-            self.output / "last",
-            self.model,
-            record,
-            also=lambda folder: save_state(folder, state, self.model, self.optimizer, self.average),
-            keep_old=True,
-        )
-        self._kept = time.monotonic()
+
+        def also(folder: Path) -> None:
+            save_state(folder, state, self.model, self.optimizer, self.average)
+            if pairs:
+                lines = (json.dumps(pair._asdict(), ensure_ascii=False) for pair in pairs)
+                (folder / BATCH).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+        record = {"step": state.step, "epoch": state.epoch}
+        self._write_bundle(path, self.model, record, also, keep_old=not pairs)
 
     def _write_bundle(
         self,
@@ -384,6 +385,7 @@ class Trainer:
         )
 
 
+BATCH = "batch.jsonl"
 _MEAN_OF = 100
 """Updates that the moving mean of the loss reaches back, about."""
 
