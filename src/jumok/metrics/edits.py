@@ -7,7 +7,7 @@ equals the composed one. With several references the nearest one counts.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 
 def exact_match(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
@@ -55,7 +55,7 @@ def _error_rate(
 
 
 def token_error_rate(
-    hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]
+    hypotheses: Sequence[Sequence[Hashable]], references: Sequence[Sequence[Sequence[Hashable]]]
 ) -> float:
     """Edit distance over tokens, in per cent of the references' tokens.
 

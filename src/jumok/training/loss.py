@@ -51,28 +51,25 @@ def sequence_loss(
     return -(likelihood + label_smoothing * log_vocab.mean(dim=-1)).mean()
 
 
-def forced_errors(
+def forced_tokens(
     model: Seq2Seq,
     output: DecoderOutput,
     memory: Memory,
-    target_out: Int[Tensor, "batch tgt_len"],
-    mask: Bool[Tensor, "batch tgt_len"],
-) -> int:
-    """How many real tokens are not the most probable ones after those before them.
+) -> Int[Tensor, "batch tgt_len"]:
+    """The most probable token at each position, after the given ones before it.
 
     One position after the other, so that the logits of all never exist at once.
     """
-    wrong = 0
-    for t in range(target_out.shape[1]):
+    found = []
+    for t in range(output.features.shape[1]):
         here = slice(t, t + 1)
         step = DecoderOutput(
             output.features[:, here],
             None if output.weights is None else output.weights[..., here, :],
             None if output.switch is None else output.switch[:, here],
         )
-        chosen = model.decoder.log_probs(step, memory).argmax(dim=-1)
-        wrong += int((chosen != target_out[:, here])[mask[:, here]].sum())
-    return wrong
+        found.append(model.decoder.log_probs(step, memory).argmax(dim=-1))
+    return torch.cat(found, dim=1)
 
 
 def coverage_loss(

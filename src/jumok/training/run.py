@@ -209,7 +209,7 @@ def _newest_intact(folder: Path) -> tuple[Path, list[str]]:
     damage: list[str] = []
     for path in there:
         try:
-            read_bundle(path)
+            read_bundle(path).check_weights()
             state, _ = read_state(path)
         except BundleError as error:
             damage.append(str(error))

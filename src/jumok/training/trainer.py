@@ -21,13 +21,14 @@ from jumok.config import LOWER_IS_BETTER, Config, TrainConfig
 from jumok.data import Batch, BucketSampler, Dataset, Pair, collate
 from jumok.errors import DataError, Diverged, Interrupted
 from jumok.evaluation import Validation
+from jumok.metrics import token_error_rate
 from jumok.nn import OwnTokens, Seq2Seq
 from jumok.nn.attention import mean_of_heads
 from jumok.nn.masks import length_mask
 from jumok.storage import find_directory, storage_errors, write_atomic
 from jumok.text import UNK, Tokenizer
 from jumok.training.interrupt import StopRequest
-from jumok.training.loss import coverage_loss, forced_errors, sequence_loss
+from jumok.training.loss import coverage_loss, forced_tokens, sequence_loss
 from jumok.training.optimizer import make_optimizer
 from jumok.training.progress import Reporter
 from jumok.training.schedule import given_share, learning_rate_factor
@@ -309,7 +310,7 @@ class Trainer:
     @torch.inference_mode()
     def forced(self) -> Forced:
         """How well the dev pairs are foretold where every token before is given."""
-        total, tokens, wrong = 0.0, 0, 0
+        total, outputs, wanted = 0.0, list[list[int]](), list[list[int]]()
         size, model = self.config.train.batch_size, self.judged
         for start in range(0, len(self.dev), size):
             indices = range(start, min(start + size, len(self.dev)))
@@ -317,12 +318,13 @@ class Trainer:
             source, lengths, target_in, target_out, mask, copies = self._tensors(batch)
             memory = model.encode(source, lengths, copies)
             output = model.decoder(target_in, memory)
-            count = int(mask.sum())
             loss = sequence_loss(model, output, target_out, mask, copies=copies)
-            total += float(loss) * count
-            wrong += forced_errors(model, output, memory, target_out, mask)
-            tokens += count
-        return Forced(total / tokens, 100 * wrong / tokens)
+            total += float(loss) * int(mask.sum())
+            chosen = forced_tokens(model, output, memory)
+            for found, tokens in ((outputs, chosen), (wanted, target_out)):
+                found += [row[real].tolist() for row, real in zip(tokens, mask, strict=True)]
+        error = token_error_rate(outputs, [[one] for one in wanted])
+        return Forced(total / sum(map(len, wanted)), error)
 
     def checkpoint(self) -> None:
         """Write ``last/``: the model as it now is and all that is needed to go on."""
@@ -396,7 +398,8 @@ class Forced(NamedTuple):
     loss: float
     """Cross-entropy per target token, in nats."""
     token_error: float
-    """Share of target tokens that are not the most probable ones, in per cent."""
+    """Edit distance of the most probable tokens from the targets, in per cent of these: what
+    `Validation.token_error` is where the model goes on from its own tokens."""
 
 
 class _Tensors(NamedTuple):
