@@ -87,6 +87,9 @@ class DataConfig(Section):
     """Hold out this share of the pairs for validation, where no dev file is given."""
     dev_seed: int = 1
     """Seed of that choice."""
+    cache: str = "auto"
+    """A directory where token ids are kept on the disk and found again, so that they need no
+    memory; `none`: they stay in memory; `auto`: ~/.cache/jumok for files of 50 MB and more."""
     reverse_source: bool = False
     """Read the source backwards (Sutskever et al. 2014, section 3.3)."""
     max_source_length: int = Field(default=1000, ge=1)

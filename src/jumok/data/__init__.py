@@ -2,14 +2,23 @@
 
     files ─ lines ─ readers ─ [Pair] ─ dataset ─ sampler ─ batch
 
-``lines`` opens files and finds broken lines, ``readers`` knows the formats, ``dataset`` encodes,
+``lines`` opens files and finds broken lines, ``readers`` knows the formats, ``parts`` goes through
+them again and again, ``dataset`` encodes,
 ``sampler`` decides who stands beside whom, ``batch`` pads.
 """
 
 from jumok.data.batch import Batch, collate, pad
 from jumok.data.copying import Copying, copy_row
-from jumok.data.dataset import Dataset, encode_pairs, source_ids, source_order
+from jumok.data.dataset import (
+    Dataset,
+    encode_pairs,
+    encode_parts,
+    open_dataset,
+    source_ids,
+    source_order,
+)
 from jumok.data.lines import BadLine
+from jumok.data.parts import Part, Parts, read_parts, split_parts
 from jumok.data.readers import (
     Pair,
     PairFile,
@@ -17,6 +26,7 @@ from jumok.data.readers import (
     read_sources,
     read_texts,
     stream_pairs,
+    stream_texts,
 )
 from jumok.data.sampler import BucketSampler, sorted_batches
 from jumok.data.split import split_off_dev
@@ -29,16 +39,23 @@ __all__ = [
     "Dataset",
     "Pair",
     "PairFile",
+    "Part",
+    "Parts",
     "collate",
     "copy_row",
     "encode_pairs",
+    "encode_parts",
+    "open_dataset",
     "pad",
     "read_pairs",
+    "read_parts",
     "read_sources",
     "read_texts",
     "sorted_batches",
     "source_ids",
     "source_order",
     "split_off_dev",
+    "split_parts",
     "stream_pairs",
+    "stream_texts",
 ]

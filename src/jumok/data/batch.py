@@ -48,9 +48,9 @@ def collate(
     source, source_lengths = pad([source_ids(dataset.source[i], reverse) for i in indices])
     target_in, target_lengths = pad([[BOS, *dataset.target[i].tolist()] for i in indices])
     copies = None
-    if dataset.copies:
-        target_in = np.where(target_in < dataset.target_vocab, target_in, UNK)
-        copies, _ = pad([copy_row(dataset.copies[i], reverse) for i in indices])
+    if dataset.copies is not None:
+        target_in = np.where(target_in < dataset.counts.target_vocab, target_in, UNK)
+        copies, _ = pad([copy_row(dataset.copies[i].tolist(), reverse) for i in indices])
     target_out, _ = pad([[*dataset.target[i].tolist(), EOS] for i in indices])
     chosen = np.asarray(indices, dtype=np.int64)
     return Batch(source, source_lengths, target_in, target_out, target_lengths, chosen, copies)

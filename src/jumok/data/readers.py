@@ -84,22 +84,29 @@ def read_texts(paths: Sequence[str | Path], config: DataConfig) -> PairFile:
     Raises `DataError` as `read_pairs` does.
     """
     read = PairFile([])
-    for path in map(Path, paths):
-        check_file(path)
-        texts: list[Pair] = []
-        bad: list[DataError] = []
-        for line in read_lines(path, config.encoding):
-            if isinstance(line, BadLine):
-                if not config.skip_bad_lines:
-                    raise line
-                bad.append(line)
-            elif line.text.strip():
-                texts.append(Pair("", line.text))
-        if not texts:
-            raise DataError("texts were expected, one a line, but there are none", path=path)
-        read.pairs.extend(texts)
-        read.bad.extend(bad)
+    for path in paths:
+        for item in stream_texts(path, config):
+            if isinstance(item, Pair):
+                read.pairs.append(item)
+            else:
+                read.bad.append(item)
     return read
+
+
+def stream_texts(path: str | Path, config: DataConfig) -> Iterator[Pair | BadLine]:
+    """What `read_texts` reads, while it comes; bad lines in their places where they are skipped."""
+    path, found = Path(path), False
+    check_file(path)
+    for line in read_lines(path, config.encoding):
+        if isinstance(line, BadLine):
+            if not config.skip_bad_lines:
+                raise line
+            yield line
+        elif line.text.strip():
+            found = True
+            yield Pair("", line.text)
+    if not found:
+        raise DataError("texts were expected, one a line, but there are none", path=path)
 
 
 def read_sources(

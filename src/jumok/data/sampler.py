@@ -30,15 +30,21 @@ class BucketSampler:
         batch_tokens: int | None = None,
         seed: int = 1,
     ) -> None:
-        self._source = np.asarray(source_lengths, dtype=np.int64)
-        self._target = np.asarray(target_lengths, dtype=np.int64)
+        self._source, self._target = np.asarray(source_lengths), np.asarray(target_lengths)
         self._longest = np.maximum(self._source, self._target)
         self._batch_size = batch_size
         self._batch_tokens = batch_tokens
         self._seed = seed
 
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch; with ``batch_tokens``, where epochs differ, in the first."""
+        if self._batch_tokens is None:
+            return -(-len(self._source) // self._batch_size)
+        return len(self.batches(0))
+
     def batches(self, epoch: int) -> list[Indices]:
-        """Indices of each batch of ``epoch`` (from 0), in order. `len` of it is the steps."""
+        """Indices of each batch of ``epoch`` (from 0), in order."""
         random = np.random.default_rng([abs(self._seed), int(self._seed < 0), epoch])
         order = random.permutation(len(self._source))
         out: list[Indices] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -19,15 +19,6 @@ from jumok.config import (
     read_tree,
     resolve,
 )
-from jumok.data import (
-    Dataset,
-    Pair,
-    PairFile,
-    encode_pairs,
-    read_pairs,
-    read_texts,
-    split_off_dev,
-)
 from jumok.engine.torch_engine import (
     TorchEngine,
     find_device,
@@ -35,14 +26,15 @@ from jumok.engine.torch_engine import (
     load_torch_engine,
     make_model,
 )
-from jumok.errors import BundleError, ConfigError, DataError, Interrupted
+from jumok.errors import BundleError, ConfigError, Interrupted
 from jumok.evaluation import Validation, validate
 from jumok.metrics import metric_value
 from jumok.nn import Seq2Seq, initialise
 from jumok.nn.arithmetic import cpu_arithmetic
 from jumok.predictor import Predictor, load
 from jumok.storage import find_directory, old_directory, storage_errors, write_atomic
-from jumok.text import Tokenizer, resolve_kind, split_features, train_tokenizer, unknown_rate
+from jumok.text import Tokenizer
+from jumok.training.corpus import Corpus, make_corpus
 from jumok.training.interrupt import listen
 from jumok.training.progress import ConsoleReporter
 from jumok.training.state import read_state
@@ -163,11 +155,9 @@ def _train(config: Config, folder: Path, tokenizer: Tokenizer | None = None) -> 
         )
     find_device(config.train.device)
     _try_metric(config)
-    train_pairs, dev_pairs, report = _read(config)
-    config = _settle(config, train_pairs)
-    tokenizers = _tokenizers(train_pairs, config, tokenizer)
-    corpus = _encode(train_pairs, dev_pairs, tokenizers, config, report)
-    _fit(_new_model(config, tokenizers), config, corpus, folder)
+    corpus = make_corpus(config, of_target=tokenizer)
+    config = corpus.config
+    _fit(_new_model(config, corpus.tokenizers), config, corpus, folder)
     return load(folder, config.train.device)
 
 
@@ -189,9 +179,7 @@ def resume(directory: str | Path, settings: Settings = ()) -> Predictor:
     find_device(config.train.device)
     last, damage = _newest_intact(folder)
     bundle = read_bundle(last)
-    tokenizers = (bundle.source_tokenizer, bundle.target_tokenizer)
-    train_pairs, dev_pairs, report = _read(config)
-    corpus = _encode(train_pairs, dev_pairs, tokenizers, config, report)
+    corpus = make_corpus(config, (bundle.source_tokenizer, bundle.target_tokenizer))
     corpus.report.extend([*damage, f"going on with {folder}"])
     _fit(load_torch_engine(bundle).model, config, corpus, folder, last)
     return load(folder, config.train.device)
@@ -227,16 +215,6 @@ def _try_metric(config: Config) -> None:
         metric_value(config.evaluation.metric, ["a"], [["a"]], bleu_tokenize=tokenize)
 
 
-class Corpus(NamedTuple):
-    """Everything that was made of the files."""
-
-    tokenizers: tuple[Tokenizer, Tokenizer]
-    train: Dataset
-    dev: Dataset
-    report: list[str]
-    """What there is to say about it, line by line."""
-
-
 def _names(paths: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
     """File names as a run keeps them: absolute, so that it can go on from another directory."""
     every = [paths] if isinstance(paths, str | Path) else list(paths)
@@ -256,137 +234,6 @@ def _parts(name: str) -> list[str]:
 
 def _absolute(name: str) -> str:
     return str(Path(name).absolute()) if Path(name).exists() else name
-
-
-def _read(config: Config) -> tuple[list[Pair], list[Pair], list[str]]:
-    """Training and validation pairs, and what there is to say about the files."""
-    if not config.data.train:
-        raise ConfigError(
-            f"There is nothing to train on: give a file of {_what(config)}, jumok "
-            f"{'train' if config.model.reads else 'train-lm'} FILE ..."
-        )
-    found = _read_files(config.data.train, config)
-    report = _skipped(found.bad)
-    pairs = found.pairs
-    what = _what(config)
-    if config.data.dev:
-        dev_file = _read_files(config.data.dev, config)
-        report += _skipped(dev_file.bad)
-        dev_pairs = dev_file.pairs
-    else:
-        fraction = config.data.dev_fraction
-        pairs, dev_pairs = split_off_dev(pairs, fraction, config.data.dev_seed)
-        report.append(f"no dev file was given: {fraction:.0%} of the {what} are held out")
-    report.append(f"{len(pairs):,} training {what}, {len(dev_pairs):,} validation {what}")
-    return pairs, dev_pairs[: config.train.validate_pairs], report
-
-
-def _read_files(paths: Sequence[str], config: Config) -> PairFile:
-    if config.model.reads:
-        return read_pairs(paths, config.data, config.model.encoder.features != "none")
-    return read_texts(paths, config.data)
-
-
-def _what(config: Config) -> str:
-    """What it is trained on."""
-    return "pairs" if config.model.reads else "texts"
-
-
-def _skipped(bad: Sequence[DataError]) -> list[str]:
-    """The first lines that were skipped, and how many there are."""
-    if not bad:
-        return []
-    return [*(f"{error} (skipped)" for error in bad[:10]), f"{len(bad):,} bad lines skipped"]
-
-
-class _Sources(NamedTuple):
-    """The texts of all sources and, where they begin with features, these."""
-
-    texts: list[str]
-    features: list[str]
-
-
-def _sources(pairs: Sequence[Pair], config: Config) -> _Sources:
-    if config.model.encoder.features == "none":
-        return _Sources([pair.source for pair in pairs], [])
-    parts = [split_features(pair.source) for pair in pairs]
-    return _Sources([part.text for part in parts], [part.features for part in parts])
-
-
-def _tokenizers(
-    pairs: Sequence[Pair], config: Config, given: Tokenizer | None
-) -> tuple[Tokenizer, Tokenizer]:
-    """Of the source and of the target. A language model has one, which may be ``given``."""
-    if not config.model.reads:
-        one = given or train_tokenizer((p.target for p in pairs), config.text.target)
-        return one, one
-    return (
-        _source_tokenizer(pairs, config),
-        train_tokenizer((p.target for p in pairs), config.text.target),
-    )
-
-
-def _source_tokenizer(pairs: Sequence[Pair], config: Config) -> Tokenizer:
-    """Where a source begins with features, with a vocabulary of theirs."""
-    sources = _sources(pairs, config)
-    texts = train_tokenizer(sources.texts, config.text.source)
-    if not sources.features:
-        return texts
-    return texts.with_features(train_tokenizer(sources.features, config.text.features))
-
-
-def _settle(config: Config, pairs: Sequence[Pair]) -> Config:
-    """Replace what depends on the data (tokenizer kind `auto`) by what was found."""
-
-    def settled(side: TokenizerConfig, texts: list[str]) -> dict[str, Any]:
-        return resolve_kind(texts, side).model_dump()
-
-    text = {"target": settled(config.text.target, [p.target for p in pairs])}
-    if config.model.reads:
-        sources = _sources(pairs, config)
-        text["source"] = settled(config.text.source, sources.texts)
-        text["features"] = settled(config.text.features, sources.features)
-    return from_tree({**config.model_dump(), "text": text})
-
-
-def _encode(
-    train_pairs: Sequence[Pair],
-    dev_pairs: Sequence[Pair],
-    tokenizers: tuple[Tokenizer, Tokenizer],
-    config: Config,
-    report: list[str],
-) -> Corpus:
-    reads = config.model.reads
-    what = _what(config)
-    sides = [("target", tokenizers[1], config.text.target)]
-    if reads:
-        sides.insert(0, ("source", tokenizers[0], config.text.source))
-    for side, tokenizer, settings in sides:
-        rates = [
-            unknown_rate(tokenizer, [getattr(p, side) for p in pairs])
-            for pairs in (train_pairs, dev_pairs)
-        ]
-        report.append(
-            f"{side}: {tokenizer.kind} tokens, vocabulary {tokenizer.vocab_size:,} (minimum count "
-            f"{settings.min_count}), unknown {rates[0]:.2%} of train, {rates[1]:.2%} of dev"
-        )
-    copies = config.model.attention.copy_tokens
-    train_set, dev_set = (
-        encode_pairs(some, *tokenizers, config.data, copies, least_source=int(reads))
-        for some in (train_pairs, dev_pairs)
-    )
-    for name, dataset in (("training", train_set), ("validation", dev_set)):
-        if dataset.dropped:
-            report.append(
-                f"{dataset.dropped:,} {name} {what} left out: too long, or without tokens"
-            )
-        if not len(dataset):
-            raise DataError(
-                f"None of the {dataset.dropped:,} {name} {what} can be used: all are longer than "
-                f"data.max_source_length={config.data.max_source_length} or "
-                f"data.max_target_length={config.data.max_target_length} tokens. Raise these limits"
-            )
-    return Corpus(tokenizers, train_set, dev_set, report)
 
 
 def _new_model(config: Config, tokenizers: tuple[Tokenizer, Tokenizer]) -> Seq2Seq:

@@ -44,7 +44,7 @@ class TrainingState:
     since_tokens: int = 0
     since_seconds: float = 0.0
     corpus: str = ""
-    """SHA-256 of the pairs: a run goes on with the pairs that it was begun with."""
+    """A hash of the pairs: a run goes on with the pairs that it was begun with."""
     order: str = ""
     """The settings that the order of batches follows from."""
     finished: bool = False
