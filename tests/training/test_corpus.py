@@ -21,7 +21,7 @@ def weights(run):
 @pytest.mark.parametrize("settings", [{}, BPE, COPYING], ids=["char", "subwords", "copying"])
 def test_ids_on_the_disk_give_the_weights_that_ids_in_memory_give(tmp_path, settings):
     one = train_small(tmp_path / "memory", {**settings, "data.cache": "none"})
-    other = train_small(tmp_path / "disk", {**settings, "data.cache": tmp_path / "cache"})
+    other = train_small(tmp_path / "disk", {**settings, "data.cache": str(tmp_path / "cache")})
     assert weights(one) == weights(other)
     kept = sorted(p.name.split("-")[0] for p in (tmp_path / "cache").iterdir() if p.is_dir())
     assert kept == ["ids", "ids", "tokenizers"]
@@ -30,7 +30,7 @@ def test_ids_on_the_disk_give_the_weights_that_ids_in_memory_give(tmp_path, sett
 
 
 def test_what_was_made_is_found_again_and_not_where_anything_differs(tmp_path, monkeypatch):
-    cache = {"data.cache": tmp_path / "cache"}
+    cache = {"data.cache": str(tmp_path / "cache")}
     first = train_small(tmp_path / "a", cache)
 
     def never(*_, **__):
@@ -47,8 +47,13 @@ def test_what_was_made_is_found_again_and_not_where_anything_differs(tmp_path, m
         train_small(tmp_path / "c", {**cache, "train.max_epochs": 1, "model.decoder.hidden": 8})
     assert stored() == before
     assert [r["epoch"] for r in records(first)] == [1, 2, 3]
-    for i, settings in enumerate([{"data.dev_seed": 2}, {"data.max_target_length": 4},
-                                  {"text.target.min_count": 2}, {"data.reverse_source": True}]):  # fmt: skip
+    others = [
+        {"data.dev_seed": 2},
+        {"data.max_target_length": 4},
+        {"text.target.min_count": 2},
+        {"data.reverse_source": True},
+    ]
+    for i, settings in enumerate(others):
         before = stored()
         train_small(tmp_path / f"d{i}", {**cache, **settings})
         assert (stored() == before) == ("data.reverse_source" in settings)
@@ -63,12 +68,12 @@ def test_a_cache_that_was_killed_in_the_making_is_finished(tmp_path, monkeypatch
         patch.setattr("jumok.data.dataset._CHUNK", 40)
         patch.setattr("jumok.data.dataset._KEEP", 40)
         patch.setattr("jumok.training.corpus.Bar.show", interrupt_at(100))
-        train_small(tmp_path / "killed", {"data.cache": tmp_path / "cache"})
+        train_small(tmp_path / "killed", {"data.cache": str(tmp_path / "cache")})
     begun = list((tmp_path / "cache").glob("ids-*/begun.json"))
     assert json.loads(begun[0].read_text(encoding="utf-8"))["read"] >= 40
     with monkeypatch.context() as patch:
         patch.setattr("jumok.data.dataset._CHUNK", 40)
-        run = train_small(tmp_path / "again", {"data.cache": tmp_path / "cache"})
+        run = train_small(tmp_path / "again", {"data.cache": str(tmp_path / "cache")})
     assert weights(run) == weights(whole)
     assert not list((tmp_path / "cache").glob("ids-*/begun.json"))
 
@@ -83,7 +88,8 @@ def interrupt_at(pairs):
 
 def test_two_runs_at_the_same_time_make_it_once(tmp_path):
     pairs = write_pairs(tmp_path / "pairs.tsv", backwards(letters(160, 2, 5)))
-    options = [f"--set={k}={v}" for k, v in {**SIZES, "data.cache": tmp_path / "cache"}.items()]
+    settings = {**SIZES, "data.cache": str(tmp_path / "cache")}
+    options = [f"--set={k}={v}" for k, v in settings.items()]
     runs = [
         subprocess.Popen([sys.executable, "-m", "jumok", "train", pairs, *options,
                           "--output", tmp_path / name], stderr=subprocess.DEVNULL)
@@ -99,7 +105,7 @@ def test_a_language_model_and_features_are_kept_too(tmp_path):
     sizes = {k: v for k, v in SIZES.items() if "source" not in k and "encoder" not in k}
     for name in ("one", "two"):
         jumok.train_lm(texts, output=tmp_path / name,
-                       settings={**sizes, "data.cache": tmp_path / "cache"})  # fmt: skip
+                       settings={**sizes, "data.cache": str(tmp_path / "cache")})  # fmt: skip
     assert weights(tmp_path / "one") == weights(tmp_path / "two")
     pairs = write_pairs(
         tmp_path / "pairs.tsv", [(f"V;{'PST' if len(s) % 2 else 'PRS'} {s}", t)
@@ -108,8 +114,8 @@ def test_a_language_model_and_features_are_kept_too(tmp_path):
     settings = {**SIZES, "model.encoder.features": "tokens"}
     for name, cache in (
         ("three", "none"),
-        ("four", tmp_path / "cache"),
-        ("five", tmp_path / "cache"),
+        ("four", str(tmp_path / "cache")),
+        ("five", str(tmp_path / "cache")),
     ):
         jumok.train(pairs, output=tmp_path / name, settings={**settings, "data.cache": cache})
     assert weights(tmp_path / "three") == weights(tmp_path / "four") == weights(tmp_path / "five")

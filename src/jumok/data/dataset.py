@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 
 from jumok.config import DataConfig
 from jumok.data.copying import Copying
@@ -114,17 +115,17 @@ def encode_parts(
     of the same pairs and settings.
     """
     encoder = _Encoder(source_tok, target_tok, config, copy_tokens, least_source)
-    building = _Building(encoder, store)
     read = 0
-    for number, part in enumerate(parts):
-        for chunk in _chunks(part):
-            read += len(chunk)
-            if read > building.read:
-                building.add(encoder(chunk), read)
-                tell(read)
-        if number == len(building.counts.ends):
-            building.end_part()
-    return building.finish()
+    with closing(_Building(encoder, store)) as building:
+        for number, part in enumerate(parts):
+            for chunk in _chunks(part):
+                read += len(chunk)
+                if read > building.read:
+                    building.add(encoder(chunk), read)
+                    tell(read)
+            if number == len(building.counts.ends):
+                building.end_part()
+        return building.finish()
 
 
 def open_dataset(store: Path) -> Dataset | None:
@@ -271,12 +272,20 @@ class _Building:
         assert found is not None
         return found
 
+    def close(self) -> None:
+        """Close what is open."""
+        for writer in self._writers():
+            writer.close()
+
+    def _writers(self) -> list[RaggedWriter]:
+        copies = [] if self.copies is None else [self.copies]
+        return [self.source, self.target, *copies, *self.texts]
+
     def _keep(self) -> None:
         """Note how far it has come, when all of that is on the disk."""
         assert self.store is not None
-        for writer in (self.source, self.target, self.copies, *self.texts):
-            if writer is not None:
-                writer.flush()
+        for writer in self._writers():
+            writer.flush()
         begun = {"read": self.read, "rows": self.rows, "counts": asdict(self.counts)}
         write_atomic(self.store / _BEGUN, json.dumps(begun))
         self.kept = self.read
@@ -311,7 +320,7 @@ def _copies(
     return copies, extended
 
 
-def source_ids(ids: Sequence[int] | Int[np.ndarray, "src_len"], reverse: bool) -> list[int]:
+def source_ids(ids: Sequence[int] | Integer[np.ndarray, "src_len"], reverse: bool) -> list[int]:
     """What the encoder reads for a source of ``ids``: the ids, reversed if asked, then eos.
 
     Even an empty text gives one token, so an encoder always has something to read.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import overload
+from typing import BinaryIO, overload
 
 import numpy as np
 from jaxtyping import Int
@@ -59,6 +59,7 @@ class RaggedWriter:
         self._values: list[np.ndarray] = []
         self._ends: list[np.ndarray] = []
         self._end = 0
+        self._files: tuple[BinaryIO, ...] = ()
         if path is None:
             return
         values, ends = _files(path)
@@ -85,16 +86,20 @@ class RaggedWriter:
 
     def flush(self) -> None:
         """Bring what was written to the disk."""
-        for file in self._files if self._path is not None else ():
+        for file in self._files:
             file.flush()
             os.fsync(file.fileno())
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        for file in self._files:
+            file.close()
 
     def finish(self) -> Ragged:
         """All of it."""
         if self._path is not None:
             self.flush()
-            for file in self._files:
-                file.close()
+            self.close()
             return open_ragged(self._path, self._dtype)
         values, ends = np.zeros(0, self._dtype), np.zeros(0, _BOUND)
         return Ragged(np.concatenate([values, *self._values]), np.concatenate([ends, *self._ends]))
