@@ -6,13 +6,16 @@ STAMP := .venv/installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: demo test check bench results clean help
+.PHONY: demo test test-slow check bench results clean help
 
 demo: $(STAMP) ## Train on English pronunciation and show the attention (under ten minutes)
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP) ## Run the tests
 	$(BIN)/pytest -n $(WORKERS)
+
+test-slow: $(STAMP) ## Run the tests that take minutes each: five million pairs
+	$(BIN)/pytest -m slow -s
 
 check: $(STAMP) ## Lint, formatting, types, and the floors of the code
 	$(BIN)/ruff check
