@@ -68,6 +68,9 @@ class DataConfig(Section):
     """Files of training pairs."""
     dev: Strings = ()
     """Files of validation pairs."""
+    weights: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """How often the pairs of each training file come in an epoch: 2 is twice, 0.5 half of them,
+    others each time. Empty: all once."""
     format: Literal["auto", "tsv", "csv", "jsonl", "parallel"] = "auto"
     """`auto` goes by the file name (.tsv .txt .csv .jsonl, each also .gz); two files given
     together as SOURCE,TARGET are `parallel`: plain text, line by line."""

@@ -71,6 +71,12 @@ def make_corpus(
             f"There is nothing to train on: give a file of {_what(config)}, jumok "
             f"{'train' if config.model.reads else 'train-lm'} FILE ..."
         )
+    weights = config.data.weights
+    if weights and len(weights) != len(config.data.train):
+        raise ConfigError(
+            f"data.weights has a number for each training file, but there are {len(weights)} for "
+            f"{len(config.data.train)} files. Give as many"
+        )
     with Bar() as bar:
         cache = _cache(config)
         files = _Files(config, cache is None, bar)

@@ -36,7 +36,8 @@ from jumok.storage import find_directory, old_directory, storage_errors, write_a
 from jumok.text import Tokenizer
 from jumok.training.corpus import Corpus, make_corpus
 from jumok.training.interrupt import listen
-from jumok.training.progress import ConsoleReporter
+from jumok.training.progress import ConsoleReporter, Reporter, SilentReporter
+from jumok.training.ranks import Ranks, device_of_rank, join_ranks
 from jumok.training.state import read_state
 from jumok.training.trainer import Trainer, make_sampler, total_steps
 
@@ -146,6 +147,14 @@ def _configure(
 
 
 def _train(config: Config, folder: Path, tokenizer: Tokenizer | None = None) -> Predictor:
+    with join_ranks(config.train.device) as ranks:
+        if ranks.leads:
+            _check_new(folder)
+        _begin(config, folder, tokenizer, ranks)
+        return load(folder, config.train.device)
+
+
+def _check_new(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"The output {folder} is a file. Give a new directory")
     if folder.exists() and any(folder.iterdir()):
@@ -153,12 +162,14 @@ def _train(config: Config, folder: Path, tokenizer: Tokenizer | None = None) -> 
             f"The output directory {folder} is not empty. Give a new one, or go on with the run "
             f"in it: jumok train --resume {folder}"
         )
-    find_device(config.train.device)
+
+
+def _begin(config: Config, folder: Path, tokenizer: Tokenizer | None, ranks: Ranks) -> None:
+    find_device(device_of_rank(config.train.device))
     _try_metric(config)
     corpus = make_corpus(config, of_target=tokenizer)
     config = corpus.config
-    _fit(_new_model(config, corpus.tokenizers), config, corpus, folder)
-    return load(folder, config.train.device)
+    _fit(_new_model(config, corpus.tokenizers), config, corpus, folder, ranks)
 
 
 def resume(directory: str | Path, settings: Settings = ()) -> Predictor:
@@ -176,13 +187,18 @@ def resume(directory: str | Path, settings: Settings = ()) -> Predictor:
                 f"A run that goes on can change train.* settings and no others, but {key} came"
             )
     config = resolve(settings=settings, base=begun.model_dump())
-    find_device(config.train.device)
+    with join_ranks(config.train.device) as ranks:
+        _go_on(config, folder, ranks)
+        return load(folder, config.train.device)
+
+
+def _go_on(config: Config, folder: Path, ranks: Ranks) -> None:
+    find_device(device_of_rank(config.train.device))
     last, damage = _newest_intact(folder)
     bundle = read_bundle(last)
     corpus = make_corpus(config, (bundle.source_tokenizer, bundle.target_tokenizer))
     corpus.report.extend([*damage, f"going on with {folder}"])
-    _fit(load_torch_engine(bundle).model, config, corpus, folder, last)
-    return load(folder, config.train.device)
+    _fit(load_torch_engine(bundle).model, config, corpus, folder, ranks, last)
 
 
 def _newest_intact(folder: Path) -> tuple[Path, list[str]]:
@@ -251,21 +267,33 @@ def _new_model(config: Config, tokenizers: tuple[Tokenizer, Tokenizer]) -> Seq2S
 
 
 def _fit(
-    model: Seq2Seq, config: Config, corpus: Corpus, folder: Path, last: Path | None = None
+    model: Seq2Seq,
+    config: Config,
+    corpus: Corpus,
+    folder: Path,
+    ranks: Ranks,
+    last: Path | None = None,
 ) -> None:
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     settings, metric = config.train, config.evaluation.metric
-    model.to(settings.device)
+    device = device_of_rank(settings.device)
+    model.to(device)
+    if ranks.world > 1:  # noise of its own for each; the weights are rank 0's
+        torch.manual_seed(settings.seed + ranks.rank)
     model.use_fast_roads(settings.fast)
 
     def measure(judged: Seq2Seq) -> Validation:
-        engine = TorchEngine(judged, settings.device)
+        engine = TorchEngine(judged, device)
         return validate(Predictor(engine, *corpus.tokenizers, config), corpus.dev.pairs)
 
-    steps = total_steps(config, make_sampler(corpus.train, settings))
+    steps = total_steps(config, make_sampler(corpus.train, config))
     budget = settings.max_minutes * 60 if settings.max_minutes else None
-    reporter = ConsoleReporter(steps, budget, metric, folder / "train.log")
+    reporter: Reporter = (
+        ConsoleReporter(steps, budget, metric, folder / "train.log")
+        if ranks.leads
+        else SilentReporter()
+    )
     # the fast road is for CPUs; on a GPU the same switch would mean TF32
     on_cpu = settings.device == "cpu"
     road = cpu_arithmetic(settings.threads, settings.fast) if on_cpu else nullcontext()
@@ -286,10 +314,13 @@ def _fit(
             folder,
             reporter,
             stop,
+            ranks,
         )
         if last is not None:
             trainer.resume(last)
-        write_atomic(folder / "config.yaml", config.to_yaml())
+        ranks.wait()  # until everybody has read what may be written anew
+        if ranks.leads:
+            write_atomic(folder / "config.yaml", config.to_yaml())
         for line in corpus.report:
             reporter.message(line)
         reporter.message(f"model: {sum(p.numel() for p in model.parameters()):,} parameters")
@@ -302,6 +333,7 @@ def _fit(
             f"done after {state.step} updates and {state.seconds:.0f} s ({trainer.limit()}); "
             f"{best}; model in {folder / 'best'}"
         )
+        ranks.wait()  # until the best model is there
 
 
 def _stopped_at_once(folder: Path) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -56,13 +57,14 @@ def save_state(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     average: AveragedModel | None,
+    random: Sequence[Tensor],
 ) -> None:
-    """Write the state into ``folder``.
+    """Write the state into ``folder``; ``random`` is that of every rank's generator.
 
     Random numbers are torch's alone: nothing here draws from Python's or NumPy's generators, and
     the order of batches is a function of the seed and the epoch.
     """
-    arrays: dict[str, Tensor] = {"rng.cpu": torch.get_rng_state()}
+    arrays = {f"rng.cpu.{rank}": numbers for rank, numbers in enumerate(random)}
     if torch.cuda.is_available():
         arrays["rng.cuda"] = torch.cuda.get_rng_state()
     arrays |= {k: v.contiguous() for k, v in optimizer_arrays(model, optimizer).items()}
@@ -96,14 +98,20 @@ def load_state(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     average: AveragedModel | None,
+    rank: int = 0,
 ) -> TrainingState:
     """Read the state back: counters, optimizer and random numbers.
+
+    A rank that was not there before begins with random numbers of its own.
 
     Raises `BundleError` where the files are missing or damaged, or are another model's.
     """
     state, arrays = read_state(folder)
     try:
-        torch.set_rng_state(arrays["rng.cpu"])
+        if f"rng.cpu.{rank}" in arrays:
+            torch.set_rng_state(arrays[f"rng.cpu.{rank}"])
+        else:
+            torch.manual_seed(hash((rank, state.step)))
         if "rng.cuda" in arrays and torch.cuda.is_available():
             torch.cuda.set_rng_state(arrays["rng.cuda"])
         restore_optimizer(model, optimizer, arrays)

@@ -6,13 +6,15 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from jumok.bundle import write_bundle
@@ -30,6 +32,7 @@ from jumok.training.interrupt import StopRequest
 from jumok.training.loss import coverage_loss, forced_tokens, sequence_loss
 from jumok.training.optimizer import make_optimizer
 from jumok.training.progress import Reporter
+from jumok.training.ranks import Ranks
 from jumok.training.schedule import given_share, learning_rate_factor
 from jumok.training.state import TrainingState, load_state, save_state
 
@@ -46,6 +49,7 @@ class Trainer:
         output: the run directory.
         reporter: who hears of progress.
         stop: whether the user asked to stop.
+        ranks: this process among those that train the model.
     """
 
     def __init__(
@@ -59,11 +63,14 @@ class Trainer:
         output: Path,
         reporter: Reporter,
         stop: StopRequest,
+        ranks: Ranks,
     ) -> None:
         self.model, self.config, self.tokenizers = model, config, tokenizers
         self.train, self.dev, self.measure = train, dev, measure
         self.output, self.reporter, self.stop = output, reporter, stop
         self.device = next(model.parameters()).device
+        self.ranks = ranks
+        self.forward: nn.Module = model if ranks.world == 1 else DistributedDataParallel(model)
         self.optimizer = make_optimizer(model, config.train)
         self.average = make_average(model, config.train)
         settings = config.train
@@ -71,7 +78,8 @@ class Trainer:
             corpus=fingerprint(train, dev),
             order=f"seed {settings.seed} batch {settings.batch_size} {settings.batch_tokens}",
         )
-        self.sampler = make_sampler(train, config.train)
+        self.sampler = make_sampler(train, config)
+        self._target_lengths = train.target_lengths
         self.total_steps = total_steps(config, self.sampler)
         self._since = _Since(self.state)
         self._kept = time.monotonic()
@@ -84,7 +92,7 @@ class Trainer:
 
     def resume(self, folder: Path) -> None:
         """Go on from the state in ``folder``; the weights were loaded with the model."""
-        begun = load_state(folder, self.model, self.optimizer, self.average)
+        begun = load_state(folder, self.model, self.optimizer, self.average, self.ranks.rank)
         if begun.corpus != self.state.corpus:
             raise DataError(
                 "The pairs are not those that this run was begun with: a file, or the share that "
@@ -95,55 +103,74 @@ class Trainer:
         begun.order = self.state.order
         self.state, self._since = begun, _Since(begun)
         self.state.finished = self.limit() is not None
-        self._forget_later_records()
+        if self.ranks.leads:
+            self._forget_later_records()
 
     def fit(self) -> TrainingState:
         """Train until a limit is reached or patience ends; raise `Interrupted` if asked to stop."""
         started = time.monotonic() - self.state.seconds
         while not self.state.finished:
             for batches in self._rest_of_epoch():
-                self._update(batches)
-                self.state.seconds = time.monotonic() - started
+                self._update(batches, time.monotonic() - started)
                 self._after_update(len(batches))
                 if self.state.finished:
                     break
         return self.state
 
-    def _rest_of_epoch(self) -> Iterator[list[Batch]]:
-        """The batches of each update."""
-        reverse, size = self.config.data.reverse_source, self.config.train.accumulate
-        order = self._epoch_order()
+    def _rest_of_epoch(self) -> Iterator[list[np.ndarray]]:
+        """The pairs of each update, in batches."""
+        order, size = self._epoch_order(), self.config.train.accumulate
         for start in range(self.state.batch, len(order), size):
-            yield [collate(self.train, one, reverse) for one in order[start : start + size]]
+            yield order[start : start + size]
 
     def _epoch_order(self) -> list[np.ndarray]:
         if self._order[0] != self.state.epoch:
             self._order = (self.state.epoch, self.sampler.batches(self.state.epoch))
         return self._order[1]
 
-    def _update(self, batches: Sequence[Batch]) -> None:
+    def _update(self, batches: Sequence[np.ndarray], seconds: float) -> None:
         """One step of the optimizer on the mean loss per token of all ``batches``."""
         config, state = self.config.train, self.state
         self.model.train()
         state.step += 1
+        [state.seconds] = self.ranks.told([seconds], self.device)
         factor = learning_rate_factor(config, state.step, self.total_steps, state.seconds)
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor * state.rate_factor
-        tokens = sum(int(batch.target_lengths.sum()) for batch in batches)
+        tokens = sum(int(self._target_lengths[rows].sum()) for rows in batches)
         loss = 0.0
         self.optimizer.zero_grad(set_to_none=True)
-        for batch in batches:
-            share = float(batch.target_lengths.sum() / tokens)
-            with self._precision():
-                part = self._loss(batch) * share
-            part.backward()  # type: ignore[no-untyped-call]
-            loss += float(part.detach())
+        for number, rows in enumerate(batches, start=1):
+            part, share = self._share(rows)
+            weight = share / tokens
+            with self._gradients_stay(number < len(batches)):
+                with self._precision():
+                    found = self._loss(part) * weight
+                # DistributedDataParallel takes the mean over the ranks
+                (found * self.ranks.world).backward()  # type: ignore[no-untyped-call]
+            loss += float(found.detach())
+        [loss] = self.ranks.sums([loss], self.device)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
         self._check_update(loss, float(norm), batches)
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
         self._since.add(loss, tokens)
+
+    def _share(self, rows: np.ndarray) -> tuple[Batch, int]:
+        """This rank's rows of a batch, and how many target tokens they have.
+
+        Where there are fewer rows than ranks, some read the first row, and it counts nothing.
+        """
+        own = rows[self.ranks.share(len(rows))]
+        batch = collate(self.train, own if len(own) else rows[:1], self.config.data.reverse_source)
+        return batch, int(batch.target_lengths.sum()) if len(own) else 0
+
+    def _gradients_stay(self, stay: bool) -> AbstractContextManager[None]:
+        """Let gradients add up on each rank, and not yet over all."""
+        if stay and isinstance(self.forward, DistributedDataParallel):
+            return self.forward.no_sync()
+        return nullcontext()
 
     def _precision(self) -> torch.autocast:
         """bfloat16 products, where they are asked for. Validation is in float32, as models are
@@ -170,7 +197,7 @@ class Trainer:
         """What an update makes smaller."""
         config = self.config.train
         source, lengths, target_in, target_out, mask, copies = self._tensors(batch)
-        output = self.model(source, lengths, target_in, copies, self._own_tokens(target_in))
+        output = self.forward(source, lengths, target_in, copies, self._own_tokens(target_in))
         loss = sequence_loss(self.model, output, target_out, mask, config.label_smoothing, copies)
         if config.coverage_loss:
             assert output.weights is not None
@@ -189,7 +216,7 @@ class Trainer:
         given[:, 0] = True
         return OwnTokens(given, config.own == "sample", UNK)
 
-    def _check_update(self, loss: float, norm: float, batches: Sequence[Batch]) -> None:
+    def _check_update(self, loss: float, norm: float, batches: Sequence[np.ndarray]) -> None:
         """Stop before the weights are changed, where the loss or its gradient has run away.
 
         ``stopped/`` keeps the state before this update and its pairs. ``last/`` is left as it is:
@@ -210,7 +237,7 @@ class Trainer:
             )
         else:
             what = f"The loss or its gradient is no longer a finite number at step {state.step}"
-        pairs = [self.train.pairs[i] for batch in batches for i in batch.indices]
+        pairs = [self.train.pairs[i] for rows in batches for i in rows.tolist()]
         path = self.output / "stopped"
         state.step -= 1
         self._keep_state(path, pairs)
@@ -237,13 +264,16 @@ class Trainer:
             self._validate()
             state.finished = self.limit() is not None
             self.checkpoint()
-        if self.stop.asked and not state.finished:
+        # everybody comes to one decision: a signal or a clock is not everywhere the same
+        late = time.monotonic() - self._kept > 60 * config.checkpoint_minutes
+        asked, late_too = self.ranks.sums([self.stop.asked, late and self.ranks.leads], self.device)
+        if asked and not state.finished:
             self.checkpoint()
             raise Interrupted(
                 f"Stopped at step {state.step}; everything is kept in {self.output}. "
                 f"Go on with: jumok train --resume {self.output}"
             )
-        if time.monotonic() - self._kept > 60 * config.checkpoint_minutes:
+        if late_too:
             self.checkpoint()
 
     def limit(self) -> str | None:
@@ -265,9 +295,7 @@ class Trainer:
         state, metric = self.state, self.config.evaluation.metric
         speed = self._since.tokens_per_second
         started = time.monotonic()
-        self.judged.eval()
-        dev_loss, forced = self.forced()
-        value, alone = self.measure(self.judged)
+        dev_loss, forced, value, alone = self._judge()
         self._check_finite(dev_loss, value)
         improved = is_better(metric, value, state.best) or (
             value == state.best and dev_loss < state.best_loss
@@ -287,7 +315,7 @@ class Trainer:
             metric: value,
             "teacher_forcing": given_share(self.config.train.teacher_forcing, state.step),
             "forced_token_error": forced,
-            "token_error": alone,
+            "token_error": None if math.isnan(alone) else alone,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "tokens_per_second": round(speed, 1),
             "seconds": round(state.seconds, 1),
@@ -295,9 +323,20 @@ class Trainer:
             "best": improved,
         }
         self._since.begin()
+        if not self.ranks.leads:
+            return
         self._write(record)
         if improved:
             self._write_bundle(self.output / "best", self.judged, record)
+
+    def _judge(self) -> list[float]:
+        """Rank 0's `Forced` and `Validation`, in a row; nan for what there is not."""
+        found = [0.0] * 4
+        if self.ranks.leads:
+            self.judged.eval()
+            value, alone = self.measure(self.judged)
+            found = [*self.forced(), value, math.nan if alone is None else alone]
+        return self.ranks.told(found, self.device)
 
     def _check_finite(self, *values: float) -> None:
         """Raise `Diverged` where a validation gave no number."""
@@ -333,9 +372,12 @@ class Trainer:
     def _keep_state(self, path: Path, pairs: Sequence[Pair] = ()) -> None:
         self._since.keep()
         state = replace(self.state)
+        random = self.ranks.gathered(torch.get_rng_state())
+        if not self.ranks.leads:
+            return
 
         def also(folder: Path) -> None:
-            save_state(folder, state, self.model, self.optimizer, self.average)
+            save_state(folder, state, self.model, self.optimizer, self.average, random)
             if pairs:
                 lines = (json.dumps(pair._asdict(), ensure_ascii=False) for pair in pairs)
                 (folder / BATCH).write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -462,14 +504,16 @@ def fingerprint(train: Dataset, dev: Dataset) -> str:
     return f"{train.counts.digest}-{dev.counts.digest}"
 
 
-def make_sampler(data: Dataset, config: TrainConfig) -> BucketSampler:
+def make_sampler(data: Dataset, config: Config) -> BucketSampler:
     """The order of training batches."""
     return BucketSampler(
         data.source_lengths,
         data.target_lengths,
-        config.batch_size,
-        config.batch_tokens,
-        config.seed,
+        config.train.batch_size,
+        config.train.batch_tokens,
+        config.train.seed,
+        data.counts.ends,
+        config.data.weights,
     )
 
 
