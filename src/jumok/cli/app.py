@@ -29,6 +29,10 @@ ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="YAML file of settings to begin with.")
 ]
 NewRun = Annotated[Path | None, typer.Option("--output", help="New directory for the run.")]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Say what it would take: sizes, time, memory; train nothing."),
+]
 Judge = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--language-model", help="It judges outputs too, by search.lm_weight."),
@@ -156,6 +160,7 @@ def train(
     skip_bad_lines: Annotated[
         bool, typer.Option("--skip-bad-lines", help="Count and report bad lines, and go on.")
     ] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Train a model on files of pairs."""
     import jumok
@@ -176,16 +181,21 @@ def train(
         raise ConfigError(
             "There is nothing to train on: give a file of pairs, jumok train FILE ..."
         )
+    given: dict[str, Any] = {"dev": dev or (), "preset": preset or (), "settings": settings}
+    given["config_file"] = config_file
+    if dry_run:
+        _say_forecast(data or (), **given)
+        return
     if output is None:
         raise ConfigError("Say where the model should go: --output DIRECTORY")
-    jumok.train(
-        data or (),
-        dev=dev or (),
-        preset=preset or (),
-        config_file=config_file,
-        settings=settings,
-        output=output,
-    )
+    jumok.train(data or (), output=output, **given)
+
+
+def _say_forecast(data: Sequence[str], **given: Any) -> None:
+    from jumok.cli.output import render_forecast
+    from jumok.training.run import forecast_training
+
+    print(render_forecast(*forecast_training(data, **given)))
 
 
 @app.command("train-lm")
@@ -205,22 +215,20 @@ def train_lm(
     config_file: ConfigFile = None,
     set_: Settings = None,
     output: NewRun = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Train a language model on texts; go on with one by jumok train --resume."""
     import jumok
     from jumok.errors import ConfigError
 
+    given: dict[str, Any] = {"dev": dev or (), "preset": preset or (), "settings": set_ or ()}
+    given |= {"config_file": config_file, "tokens_of": tokens_of}
+    if dry_run:
+        _say_forecast(texts, language_model=True, **given)
+        return
     if output is None:
         raise ConfigError("Say where the model should go: --output DIRECTORY")
-    jumok.train_lm(
-        texts,
-        dev=dev or (),
-        tokens_of=tokens_of,
-        preset=preset or (),
-        config_file=config_file,
-        settings=set_ or (),
-        output=output,
-    )
+    jumok.train_lm(texts, output=output, **given)
 
 
 @app.command()

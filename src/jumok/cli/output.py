@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # a first answer need not wait for them
     from jumok.evaluation import Report
     from jumok.export import Exports
     from jumok.predictor import Perplexities
+    from jumok.training.forecast import Forecast
 
 
 def render(prediction: Prediction, form: str) -> str:
@@ -55,6 +56,28 @@ def render_scores(report: Report, form: str) -> str:
         lines.append("no perplexity: scores beside a language model are no probabilities")
     lines += [f"{name}: {text}" for name, text in report.signatures.items()]
     return "\n".join(lines)
+
+
+def render_forecast(report: Sequence[str], found: Forecast) -> str:
+    """What there is to say of the files, and what a training would take."""
+    whole = sum(found.parameters.values())
+    width = max(map(len, found.parameters))
+    minutes, seconds = divmod(round(found.seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    peak = f"{found.peak_bytes / 1e6:,.0f} MB" if found.peak_bytes else "not told by this system"
+    return "\n".join(
+        [
+            *report,
+            f"{whole:,} parameters",
+            *(f"  {name:<{width}}{size:>12,}" for name, size in found.parameters.items()),
+            f"an epoch: {found.pairs:,} pairs, {found.target_tokens:,} target tokens, "
+            f"{found.updates_per_epoch:,} updates",
+            f"at most {found.updates:,} updates, {1000 * found.seconds_per_update:,.1f} ms each: "
+            f"at most {hours}:{minutes:02d}:{seconds:02d}, validations not counted",
+            f"memory: {found.state_bytes / 1e6:,.0f} MB of weights, gradients and optimizer; with "
+            f"all else {peak} at the largest batch",
+        ]
+    )
 
 
 def render_perplexities(found: Perplexities, texts: int, form: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -35,7 +36,8 @@ from jumok.predictor import Predictor, load
 from jumok.storage import find_directory, old_directory, storage_errors, write_atomic
 from jumok.text import Tokenizer
 from jumok.training.corpus import Corpus, make_corpus
-from jumok.training.interrupt import listen
+from jumok.training.forecast import Forecast, forecast
+from jumok.training.interrupt import StopRequest, listen
 from jumok.training.progress import ConsoleReporter, Reporter, SilentReporter
 from jumok.training.ranks import Ranks, device_of_rank, join_ranks
 from jumok.training.state import read_state
@@ -63,20 +65,8 @@ def train_lm(
     The rest is as in `train`. Without a ``config_file`` the preset ``language-model`` comes before
     all others.
     """
-    names = [preset] if isinstance(preset, str) else list(preset)
-    if config_file is None:
-        names = ["language-model", *(name for name in names if name != "language-model")]
-    config = _configure(texts, dev, names, config_file, settings)
-    if config.model.reads:
-        raise ConfigError(
-            f"A language model has model.kind=language_model, but {config.model.kind} came. Take "
-            "the preset language-model, and leave that as it is"
-        )
-    if tokens_of is None:
-        return _train(config, Path(output))
-    shared = read_bundle(tokens_of)
-    config = _with_tokens_of(config, shared.config.text.target, tokens_of)
-    return _train(config, Path(output), shared.target_tokenizer)
+    config, tokenizer = _of_texts(texts, dev, preset, config_file, settings, tokens_of)
+    return _train(config, Path(output), tokenizer)
 
 
 def train(
@@ -102,13 +92,76 @@ def train(
 
     Raises `ConfigError`, `DataError`, `StorageError`, and `Interrupted` on Ctrl-C.
     """
+    return _train(_of_pairs(data, dev, preset, config_file, settings), Path(output))
+
+
+def forecast_training(
+    data: str | Path | Sequence[str | Path] = (),
+    *,
+    dev: str | Path | Sequence[str | Path] = (),
+    preset: str | Sequence[str] = (),
+    config_file: str | Path | None = None,
+    settings: Settings = (),
+    language_model: bool = False,
+    tokens_of: str | Path | None = None,
+) -> tuple[list[str], Forecast]:
+    """What `train` (or `train_lm`) with the same arguments would find in the files, and take.
+
+    Nothing is written. Raises what `train` would raise before it begins.
+    """
+    tokenizer = None
+    if language_model:
+        config, tokenizer = _of_texts(data, dev, preset, config_file, settings, tokens_of)
+    else:
+        config = _of_pairs(data, dev, preset, config_file, settings)
+    _check_possible(config)
+    corpus = make_corpus(config, of_target=tokenizer)
+    model = _new_model(corpus.config, corpus.tokenizers)
+    with TemporaryDirectory() as folder, _arithmetic(config):
+        trainer = _trainer(
+            model, corpus, Path(folder), SilentReporter(), StopRequest(lambda: None), Ranks()
+        )
+        return corpus.report, forecast(trainer, corpus.config)
+
+
+def _of_pairs(
+    data: str | Path | Sequence[str | Path],
+    dev: str | Path | Sequence[str | Path],
+    preset: str | Sequence[str],
+    config_file: str | Path | None,
+    settings: Settings,
+) -> Config:
     names = [preset] if isinstance(preset, str) else list(preset)
     config = _configure(data, dev, names, config_file, settings)
     if not config.model.reads:
         raise ConfigError(
             "A language model is trained on texts and not on pairs: jumok train-lm FILE ..."
         )
-    return _train(config, Path(output))
+    return config
+
+
+def _of_texts(
+    texts: str | Path | Sequence[str | Path],
+    dev: str | Path | Sequence[str | Path],
+    preset: str | Sequence[str],
+    config_file: str | Path | None,
+    settings: Settings,
+    tokens_of: str | Path | None,
+) -> tuple[Config, Tokenizer | None]:
+    names = [preset] if isinstance(preset, str) else list(preset)
+    if config_file is None:
+        names = ["language-model", *(name for name in names if name != "language-model")]
+    config = _configure(texts, dev, names, config_file, settings)
+    if config.model.reads:
+        raise ConfigError(
+            f"A language model has model.kind=language_model, but {config.model.kind} came. Take "
+            "the preset language-model, and leave that as it is"
+        )
+    if tokens_of is None:
+        return config, None
+    shared = read_bundle(tokens_of)
+    config = _with_tokens_of(config, shared.config.text.target, tokens_of)
+    return config, shared.target_tokenizer
 
 
 def _with_tokens_of(config: Config, theirs: TokenizerConfig, model: str | Path) -> Config:
@@ -165,11 +218,16 @@ def _check_new(folder: Path) -> None:
 
 
 def _begin(config: Config, folder: Path, tokenizer: Tokenizer | None, ranks: Ranks) -> None:
+    _check_possible(config)
+    corpus = make_corpus(config, of_target=tokenizer)
+    model = _new_model(corpus.config, corpus.tokenizers)
+    _fit(model, corpus, folder, ranks)
+
+
+def _check_possible(config: Config) -> None:
+    """Raise now what would be raised when it has taken long already."""
     find_device(device_of_rank(config.train.device))
     _try_metric(config)
-    corpus = make_corpus(config, of_target=tokenizer)
-    config = corpus.config
-    _fit(_new_model(config, corpus.tokenizers), config, corpus, folder, ranks)
 
 
 def resume(directory: str | Path, settings: Settings = ()) -> Predictor:
@@ -198,7 +256,7 @@ def _go_on(config: Config, folder: Path, ranks: Ranks) -> None:
     bundle = read_bundle(last)
     corpus = make_corpus(config, (bundle.source_tokenizer, bundle.target_tokenizer))
     corpus.report.extend([*damage, f"going on with {folder}"])
-    _fit(load_torch_engine(bundle).model, config, corpus, folder, ranks, last)
+    _fit(load_torch_engine(bundle).model, corpus, folder, ranks, last)
 
 
 def _newest_intact(folder: Path) -> tuple[Path, list[str]]:
@@ -266,27 +324,56 @@ def _new_model(config: Config, tokenizers: tuple[Tokenizer, Tokenizer]) -> Seq2S
     return model
 
 
-def _fit(
+def _trainer(
     model: Seq2Seq,
-    config: Config,
     corpus: Corpus,
     folder: Path,
+    reporter: Reporter,
+    stop: StopRequest,
     ranks: Ranks,
-    last: Path | None = None,
-) -> None:
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    settings, metric = config.train, config.evaluation.metric
-    device = device_of_rank(settings.device)
+) -> Trainer:
+    config = corpus.config
+    device = device_of_rank(config.train.device)
     model.to(device)
     if ranks.world > 1:  # noise of its own for each; the weights are rank 0's
-        torch.manual_seed(settings.seed + ranks.rank)
-    model.use_fast_roads(settings.fast)
+        torch.manual_seed(config.train.seed + ranks.rank)
+    model.use_fast_roads(config.train.fast)
 
     def measure(judged: Seq2Seq) -> Validation:
         engine = TorchEngine(judged, device)
         return validate(Predictor(engine, *corpus.tokenizers, config), corpus.dev.pairs)
 
+    return Trainer(
+        model,
+        config,
+        corpus.tokenizers,
+        corpus.train,
+        corpus.dev,
+        measure,
+        folder,
+        reporter,
+        stop,
+        ranks,
+    )
+
+
+def _arithmetic(config: Config) -> AbstractContextManager[object]:
+    """The fast road is for CPUs; on a GPU the same switch would mean TF32."""
+    settings = config.train
+    return (
+        cpu_arithmetic(settings.threads, settings.fast)
+        if settings.device == "cpu"
+        else nullcontext()
+    )
+
+
+def _fit(
+    model: Seq2Seq, corpus: Corpus, folder: Path, ranks: Ranks, last: Path | None = None
+) -> None:
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    config = corpus.config
+    settings, metric = config.train, config.evaluation.metric
     steps = total_steps(config, make_sampler(corpus.train, config))
     budget = settings.max_minutes * 60 if settings.max_minutes else None
     reporter: Reporter = (
@@ -294,28 +381,14 @@ def _fit(
         if ranks.leads
         else SilentReporter()
     )
-    # the fast road is for CPUs; on a GPU the same switch would mean TF32
-    on_cpu = settings.device == "cpu"
-    road = cpu_arithmetic(settings.threads, settings.fast) if on_cpu else nullcontext()
 
     def answer() -> None:
         reporter.message(
             "stopping as soon as all is kept; Ctrl-C again stops at once, without keeping more"
         )
 
-    with listen(answer) as stop, reporter, road:
-        trainer = Trainer(
-            model,
-            config,
-            corpus.tokenizers,
-            corpus.train,
-            corpus.dev,
-            measure,
-            folder,
-            reporter,
-            stop,
-            ranks,
-        )
+    with listen(answer) as stop, reporter, _arithmetic(config):
+        trainer = _trainer(model, corpus, folder, reporter, stop, ranks)
         if last is not None:
             trainer.resume(last)
         ranks.wait()  # until everybody has read what may be written anew

@@ -110,15 +110,19 @@ class Trainer:
         """Train until a limit is reached or patience ends; raise `Interrupted` if asked to stop."""
         started = time.monotonic() - self.state.seconds
         while not self.state.finished:
-            for batches in self._rest_of_epoch():
+            for batches in self.updates_of_epoch():
                 self._update(batches, time.monotonic() - started)
                 self._after_update(len(batches))
                 if self.state.finished:
                     break
         return self.state
 
-    def _rest_of_epoch(self) -> Iterator[list[np.ndarray]]:
-        """The pairs of each update, in batches."""
+    def try_update(self, batches: Sequence[np.ndarray]) -> None:
+        """An update that nobody hears of, to see what it takes."""
+        self._update(batches, 0.0)
+
+    def updates_of_epoch(self) -> Iterator[list[np.ndarray]]:
+        """The pairs of each update that is left of this epoch, in batches."""
         order, size = self._epoch_order(), self.config.train.accumulate
         for start in range(self.state.batch, len(order), size):
             yield order[start : start + size]
