@@ -141,6 +141,39 @@ def korean(stored: Stored) -> str:
     )
 
 
+def teacher_forcing(stored: Stored) -> str:
+    """Given tokens and own tokens."""
+    shown = {"g2p": ("Korean pronunciation, WER", "wer"), "chat": ("Korean chatbot, BLEU", "bleu")}
+    parts = [
+        "The last checkpoint after as many updates, greedy outputs for the test pairs; mean and "
+        "deviation of the seeds. Tokens wrong: edit distance of the validation pairs' outputs in "
+        "per cent of their tokens, where every token before is given and where the model reads its "
+        "own; the gap is the difference."
+    ]
+    for data, (title, metric) in shown.items():
+        rows = [row for row in stored["rows"] if row["data"] == data]
+        lines = []
+        for variant in dict.fromkeys(row["variant"] for row in rows):
+            own = [row for row in rows if row["variant"] == variant]
+            forced, free = (
+                [row[key] for row in own] for key in ("forced_token_error", "token_error")
+            )
+            lines.append(
+                [
+                    variant,
+                    f"{mean(row['given'] for row in own):.0%}",
+                    _spread([row["scores"][metric] for row in own]),
+                    _spread(forced),
+                    _spread(free),
+                    _spread([b - a for a, b in zip(forced, free, strict=True)]),
+                ]
+            )
+        head = ["tokens", "given at the end", title, "wrong, given", "wrong, own", "gap"]
+        if lines:
+            parts.append(_table(head, lines))
+    return "\n\n".join(parts)
+
+
 def language_model(stored: Stored) -> str:
     """Perplexity beside a Kneser-Ney 5-gram, and texts as they came."""
     lines = []
@@ -337,6 +370,7 @@ PARTS: list[tuple[str, str, Callable[[Stored], str]]] = [
     ("multi30k-ladder", "Multi30k German to English: no attention, peek, attention", multi30k),
     ("korean", "Korean to English", korean),
     ("alignment", "Word alignment by attention: AER", alignment),
+    ("teacher-forcing", "From given tokens to its own", teacher_forcing),
     ("language-model", "Language models beside a Kneser-Ney 5-gram", language_model),
     ("rivals", "Training speed beside other toolkits", rivals),
     ("equal-updates", "Quality after the same number of updates", equal_updates),

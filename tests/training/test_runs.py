@@ -467,3 +467,46 @@ def test_the_bar_on_a_terminal_shows_speed_loss_metric_and_time_left(tmp_path):
     os.close(leader)
     for words in ("4,321 tok/s", "loss 1.500", "best wer 12.35", "50%", "at most 0:00 left"):
         assert words in shown.decode("utf-8")
+
+
+def test_a_dry_run_counts_measures_and_writes_nothing(tmp_path):
+    run = train_small(tmp_path, {"train.max_epochs": 3})
+    before = sorted(tmp_path.rglob("*"))
+    pairs = tmp_path / "pairs.tsv"
+    options = as_options({**SIZES, "train.max_epochs": 3, "train.accumulate": 2})
+    result = run_cli("train", pairs, *options, "--dry-run")
+    assert result.code == 0, result.err
+    assert sorted(tmp_path.rglob("*")) == before
+    kept = load_file(run / "last" / "model.safetensors")
+    whole = sum(array.size for array in kept.values())
+    said = result.out.splitlines()
+    assert f"{whole:,} parameters" in said
+    parts = [line.split() for line in said if line.startswith("  ")]
+    assert sum(int(part[-1].replace(",", "")) for part in parts) == whole
+    assert said[1] == "144 training pairs, 16 validation pairs"
+    tokens = sum(len(line.split("\t")[1]) + 1 for line in pairs_of(run))
+    epoch = next(line for line in said if line.startswith("an epoch: 144 pairs"))
+    assert 0.8 * tokens < int(epoch.split(", ")[1].split()[0]) < tokens
+    assert epoch.endswith("5 updates")  # nine batches, two in each
+    assert any(line.startswith("at most 15 updates, ") for line in said)
+    numbers = 4 * whole * 4  # weights, gradients, Adam's two
+    memory = next(line for line in said if line.startswith("memory: "))
+    assert int(memory.split()[1]) == pytest.approx(numbers / 1e6, abs=1)
+
+
+def test_a_dry_run_says_what_a_run_would_refuse(tmp_path):
+    result = run_cli("train", tmp_path / "no.tsv", "--dry-run")
+    assert result.code == 4 and "no such file" in result.err
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(letters(40, 3, 6)), encoding="utf-8")
+    small = ["--set", "model.decoder.hidden=8", "--set", "train.threads=1"]
+    result = run_cli("train-lm", texts, *small, "--dry-run")
+    assert result.code == 0, result.err
+    assert "36 training texts, 4 validation texts" in result.out
+
+
+def test_weights_need_a_number_for_each_file(tmp_path):
+    pairs = write_pairs(tmp_path / "pairs.tsv", backwards(letters(40, 2, 5)))
+    result = run_cli("train", pairs, "--set", "data.weights=[1, 2]", "--output", tmp_path / "run")
+    assert result.code == 3
+    assert "there are 2 for 1 files" in result.err
