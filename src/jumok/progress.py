@@ -13,12 +13,12 @@ _SILENCE = 30.0
 class Bar:
     """Progress on stderr, so that stdout stays free for results."""
 
-    def __init__(self) -> None:
+    def __init__(self, quiet: bool = False) -> None:
         # here, as an answer to one line shows no bar, and need not wait for this
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-        self.console = Console(file=sys.stderr, highlight=False, emoji=False)
+        self.console = Console(file=sys.stderr, highlight=False, emoji=False, quiet=quiet)
         self.progress = Progress(
             TextColumn("{task.fields[head]}"),
             BarColumn(bar_width=None),

@@ -57,12 +57,14 @@ def make_corpus(
     config: Config,
     tokenizers: tuple[Tokenizer, Tokenizer] | None = None,
     of_target: Tokenizer | None = None,
+    quiet: bool = False,
 ) -> Corpus:
     """Read and encode the files of ``config.data``.
 
     Args:
         tokenizers: of the source and of the target; without them they are learnt.
         of_target: that of the target alone, in the same way.
+        quiet: show no progress.
 
     Raises `ConfigError` and `DataError`.
     """
@@ -77,7 +79,7 @@ def make_corpus(
             f"data.weights has a number for each training file, but there are {len(weights)} for "
             f"{len(config.data.train)} files. Give as many"
         )
-    with Bar() as bar:
+    with Bar(quiet) as bar:
         cache = _cache(config)
         files = _Files(config, cache is None, bar)
         if tokenizers is None:

@@ -219,7 +219,7 @@ def _check_new(folder: Path) -> None:
 
 def _begin(config: Config, folder: Path, tokenizer: Tokenizer | None, ranks: Ranks) -> None:
     _check_possible(config)
-    corpus = make_corpus(config, of_target=tokenizer)
+    corpus = make_corpus(config, of_target=tokenizer, quiet=not ranks.leads)
     model = _new_model(corpus.config, corpus.tokenizers)
     _fit(model, corpus, folder, ranks)
 
@@ -254,7 +254,8 @@ def _go_on(config: Config, folder: Path, ranks: Ranks) -> None:
     find_device(device_of_rank(config.train.device))
     last, damage = _newest_intact(folder)
     bundle = read_bundle(last)
-    corpus = make_corpus(config, (bundle.source_tokenizer, bundle.target_tokenizer))
+    tokenizers = bundle.source_tokenizer, bundle.target_tokenizer
+    corpus = make_corpus(config, tokenizers, quiet=not ranks.leads)
     corpus.report.extend([*damage, f"going on with {folder}"])
     _fit(load_torch_engine(bundle).model, corpus, folder, ranks, last)
 
