@@ -7,11 +7,13 @@ cent.
 from jumok.metrics.alignment import AlignmentScores, GoldLinks, alignment_scores, read_links
 from jumok.metrics.references import group_references
 from jumok.metrics.scores import METRICS, bleu_signature, metric_value, perplexity, score_outputs
+from jumok.metrics.sums import Summed, summed, summed_perplexity
 
 __all__ = [
     "METRICS",
     "AlignmentScores",
     "GoldLinks",
+    "Summed",
     "alignment_scores",
     "bleu_signature",
     "group_references",
@@ -19,4 +21,6 @@ __all__ = [
     "perplexity",
     "read_links",
     "score_outputs",
+    "summed",
+    "summed_perplexity",
 ]
