@@ -14,6 +14,8 @@ OPTIONS = {
     "align": "model data --units --format --reverse-model --symmetrise --set --ensemble --device "
     "--engine",
     "evaluate": "model data --format --beam --set --ensemble --language-model --device --engine",
+    "compare": "model_a model_b data --format --plot --train --resamples --seed --examples --beam "
+    "--set --device --engine",
     "explain": "model text --output --head --units --beam --set --ensemble --language-model "
     "--device --engine",
     "export": "model --int8",

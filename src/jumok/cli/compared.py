@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from jumok.comparison import Comparison, Estimate, Example, Group, Right
+from jumok.comparison.report import p_text
 from jumok.explain.labels import shorten, visible
 
 _WIDTH = 80
@@ -33,12 +34,12 @@ def render_comparison(comparison: Comparison, form: str) -> str:
 
 
 def _scores(comparison: Comparison) -> list[str]:
-    lines = [f"{'':<11}{'A':>15}{'B':>15}{'B - A':>8}{'95 % of it':>17}{'p':>6}{'B wins':>8}"]
+    lines = [f"{'':<11}{'A':>14}{'B':>15}{'B - A':>8}{'95 % of it':>17}{'p':>7}{'B wins':>8}"]
     for name, score in comparison.scores.items():
         wins = f"{100 * score.b_wins / comparison.resamples:.1f} %"
         lines.append(
-            f"{name:<11}{_plus_minus(score.a):>15}{_plus_minus(score.b):>15}"
-            f"{_change(score.difference):>25}{score.p:>6.3f}{wins:>8}"
+            f"{name:<11}{_plus_minus(score.a):>14}{_plus_minus(score.b):>15}"
+            f"{_change(score.difference):>25}{p_text(score.p):>7}{wins:>8}"
         )
     return lines
 

@@ -1,7 +1,7 @@
 """Two models, or the outputs of other programs, judged on the same pairs.
 
 compared = compare(model, other, pairs)
-compared.verdict  # "exact_match: B is better (p = 0.003)"
+compared.verdict  # "exact_match: B is better (+2.10, 95 %: +0.70 to +3.60, p 0.003)"
 write_plot(compared, "compared.svg")
 """
 

@@ -96,7 +96,7 @@ def _draw(comparison: Comparison) -> Figure:
 def _draw_differences(axes: Axes, comparison: Comparison, korean: bool) -> None:
     scores = {n: score for n, score in comparison.scores.items() if n != "perplexity"}
     for row, score in enumerate(scores.values()):
-        _point(axes, row, score.difference, _COLOURS[score.better], across=True)
+        _point(axes, float(row), score.difference, _COLOURS[score.better], across=True)
     axes.axvline(0, color=_INK, linewidth=0.8)
     arrows = {name: "↓" if name in LOWER_IS_BETTER else "↑" for name in scores}
     axes.set_yticks(range(len(scores)), [f"{name} {arrow}" for name, arrow in arrows.items()])
@@ -122,9 +122,7 @@ def _draw_group(axes: Axes, metric: str, group: Group, korean: bool) -> None:
     _finish(axes, caption, f"{metric} {'↓' if metric in LOWER_IS_BETTER else '↑'}")
 
 
-def _point(
-    axes: Axes, place: float, found: Estimate, colour: str, across: bool = False
-) -> None:
+def _point(axes: Axes, place: float, found: Estimate, colour: str, across: bool = False) -> None:
     """A value with its interval, which need not hold it."""
     low, high = min(found.low, found.value), max(found.high, found.value)
     axes.plot(*_turned([place, place], [low, high], across), color=colour, linewidth=1.6)

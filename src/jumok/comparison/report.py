@@ -75,7 +75,7 @@ class Comparison:
         few = f", but {self.sources} items are too few to trust it" if self.sources < _FEW else ""
         return (
             f"{self.metric}: {found} ({value:+.2f}, 95 %: {low:+.2f} to {high:+.2f}, "
-            f"p = {score.p:.3f}){few}"
+            f"p {p_text(score.p)}){few}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -96,6 +96,11 @@ class Comparison:
             "b_better": [example._asdict() for example in self.b_better],
             "signatures": self.signatures,
         }
+
+
+def p_text(p: float) -> str:
+    """A p-value, which is never 0."""
+    return "<0.001" if p < 0.0005 else f"{p:.3f}"
 
 
 def _score(score: PairedScore) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def summed(
     *,
     bleu_tokenize: str = "13a",
 ) -> Summed:
-    """The metric ``name``, whose score of all rows together is `metric_value`; raises as it does."""
+    """The metric ``name``: all rows together score its `metric_value`. Raises as that does."""
     check_lengths(hypotheses, references)
     if name not in METRICS:
         raise ValueError(f"The metric must be one of {', '.join(METRICS)}, but '{name}' came")
