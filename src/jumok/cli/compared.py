@@ -34,7 +34,7 @@ def render_comparison(comparison: Comparison, form: str) -> str:
 
 
 def _scores(comparison: Comparison) -> list[str]:
-    lines = [f"{'':<11}{'A':>14}{'B':>15}{'B - A':>8}{'95 % of it':>17}{'p':>7}{'B wins':>8}"]
+    lines = [f"{'':<11}{'A':>14}{'B':>15}{'B - A':>8}{'95 % interval':>17}{'p':>7}{'B wins':>8}"]
     for name, score in comparison.scores.items():
         wins = f"{100 * score.b_wins / comparison.resamples:.1f} %"
         lines.append(
@@ -59,7 +59,7 @@ def _group(metric: str, group: Group) -> list[str]:
     }
     lines = [
         f"{metric} by {told[group.grouping.by]}",
-        f"{'':<11}{'items':>8}{'A':>15}{'B':>15}{'B - A':>8}{'95 % of it':>17}",
+        f"{'':<11}{'items':>8}{'A':>15}{'B':>15}{'B - A':>8}{'95 % interval':>17}",
     ]
     for bucket, score in group.buckets:
         lines.append(

@@ -20,7 +20,7 @@ from jumok.metrics import Summed
 SIGNIFICANT = 0.05
 """The p-value below which a difference is taken for one, if its interval leaves 0 out as well.
 
-`p_value` alone errs too often: of systems that are equal, it is below 0.05 in one comparison of
+`p_value` alone errs too often: of systems that are equal, it is below 0.05 in about one of
 ten. The interval leaves 0 out in one of twenty."""
 _AT_ONCE = 4_000_000
 """Drawn items that are held in memory."""
