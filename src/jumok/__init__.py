@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jumok.alignment import align
+    from jumok.comparison import compare
     from jumok.evaluation import evaluate
     from jumok.prediction import Prediction
     from jumok.predictor import LanguageModel, Predictor, load
@@ -26,6 +27,7 @@ __all__ = [
     "Predictor",
     "__version__",
     "align",
+    "compare",
     "evaluate",
     "load",
     "resume",
@@ -38,6 +40,7 @@ _HOMES = {
     "Prediction": "jumok.prediction",
     "Predictor": "jumok.predictor",
     "align": "jumok.alignment",
+    "compare": "jumok.comparison",
     "evaluate": "jumok.evaluation",
     "load": "jumok.predictor",
     "resume": "jumok.training.run",

@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 import yaml
+from rich.cells import cell_len
 from runs import SIZES, as_options, backwards, letters, run_cli, train_small, write_pairs
 
 import jumok
@@ -258,6 +259,70 @@ def test_evaluate_says_what_it_skips(run, tmp_path):
     result = run_cli("evaluate", run, tmp_path / "t.tsv", "--set", "data.skip_bad_lines=true")
     assert (result.code, result.out[:8]) == (0, "2 pairs,")
     assert f"1 bad lines skipped, the first: {tmp_path / 't.tsv'}:2: " in result.err
+
+
+def test_compare_agrees_with_the_library_and_a_file_of_outputs(run, tmp_path):
+    pairs = [*backwards(letters(20, 2, 4, seed=5)), ("abc", "가")]
+    path = write_pairs(tmp_path / "test.tsv", pairs)
+    sources = list(dict(pairs))
+    greedy = run_cli("predict", run, "--beam", "1", stdin=lines(*sources))
+    (tmp_path / "greedy.txt").write_text(greedy.out, encoding="utf-8")
+    args = ("compare", run / "last", tmp_path / "greedy.txt", path, "--train",
+            run.parent / "pairs.tsv", "--resamples", "200", "--set", "evaluation.metric=cer",
+            "--beam", "3")  # fmt: skip
+    found = json.loads(run_cli(*args, "--format", "json").out)
+    expected = jumok.compare(
+        jumok.load(run / "last"),
+        greedy.out.splitlines(),
+        pairs,
+        names=(str(run / "last"), str(tmp_path / "greedy.txt")),
+        train=[source for source, _ in backwards(letters(160, 2, 5))],
+        resamples=200,
+        metric="cer",
+        beam=3,
+    )
+    assert found == json.loads(json.dumps(expected.to_dict()))
+    table = run_cli(*args, "--plot", tmp_path / "both.svg")
+    assert (table.code, table.err) == (0, "")
+    assert expected.verdict in table.out.splitlines()
+    assert f"B: {tmp_path / 'greedy.txt'}"[:79] in table.out
+    assert "cer by source length in characters" in table.out
+    assert ET.parse(tmp_path / "both.svg").getroot().tag.endswith("svg")
+
+
+def test_the_table_of_a_comparison_fits_80_columns(run, tmp_path):
+    pairs = [("ab" * 30, "가나" * 40), *backwards(letters(60, 2, 4, seed=5))]
+    path = write_pairs(tmp_path / "test.tsv", pairs)
+    (tmp_path / "gold.txt").write_bytes(lines(*(target for _, target in pairs)))
+    result = run_cli("compare", run, tmp_path / "gold.txt", path, "--set",
+                     "search.max_source_length=100", "--resamples", "100")  # fmt: skip
+    assert "is better on" in result.out
+    shown = result.out[: result.out.index("bleu: nrefs")].splitlines()
+    assert max(map(cell_len, shown)) <= 80
+    same = run_cli("compare", tmp_path / "gold.txt", tmp_path / "gold.txt", path)
+    assert (
+        "exact_match: no difference can be told (+0.00, 95 %: +0.00 to +0.00, p 1.000)" in same.out
+    )
+    assert "is better" not in same.out
+
+
+def test_what_cannot_be_compared_is_said(run, texts, tmp_path):
+    path = write_pairs(tmp_path / "test.tsv", backwards(letters(5, 2, 4)))
+    (tmp_path / "empty.tsv").touch()
+    (tmp_path / "three.txt").write_bytes(lines("a", "b", "c"))
+    (tmp_path / "five.txt").write_bytes(lines(*"abcde"))
+    for code, words, args in [
+        (3, f"but {texts / 'run'} is a language model", (run, texts / "run", path)),
+        (4, "there are none", (run, run, tmp_path / "empty.tsv")),
+        (5, "no-model", (run, tmp_path / "no-model", path)),
+        (6, "should have 5 outputs, a line each, but 3 came", (run, tmp_path / "three.txt", path)),
+        (3, "leave search.beam out", (*[tmp_path / "five.txt"] * 2, path, "--beam", "2")),
+        (3, "train.seed is fixed", (run, run, path, "--set", "train.seed=1")),
+        (3, "ending in .svg or .png, but 'c.pdf' came", (run, run, path, "--plot", "c.pdf")),
+    ]:
+        result = run_cli("compare", *args)
+        assert (result.code, result.out) == (code, "")
+        assert words in result.err
 
 
 def test_explain_draws_in_every_format(run, tmp_path):

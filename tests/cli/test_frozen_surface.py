@@ -6,8 +6,7 @@ from jumok.cli.app import app
 from jumok.config import dotted_keys
 
 OPTIONS = {
-    "train": "data --dev --preset --config --set --output --resume --skip-bad-lines "
-    "--dry-run",
+    "train": "data --dev --preset --config --set --output --resume --skip-bad-lines --dry-run",
     "predict": "model file --beam --n-best --prefix --choices --dictionary --format --encoding "
     "--output --resume --ray --ray-workers --set --ensemble --language-model --device --engine",
     "train-lm": "texts --dev --tokens-of --preset --config --set --output --dry-run",
@@ -15,6 +14,8 @@ OPTIONS = {
     "align": "model data --units --format --reverse-model --symmetrise --set --ensemble --device "
     "--engine",
     "evaluate": "model data --format --beam --set --ensemble --language-model --device --engine",
+    "compare": "model_a model_b data --format --plot --train --resamples --seed --examples --beam "
+    "--set --device --engine",
     "explain": "model text --output --head --units --beam --set --ensemble --language-model "
     "--device --engine",
     "export": "model --int8",

@@ -75,7 +75,13 @@ _READING = frozenset(
         "skip_bad_lines",
     )
 )
-"""What `jumok evaluate` and `jumok align` may be told of their files."""
+"""What `jumok evaluate`, `compare` and `align` may be told of their files."""
+
+
+_SYSTEM = "Model directory, run directory, or file of outputs (one a line, for each source)."
+
+
+_SYSTEM = "Model directory, run directory, or file of outputs (one a line, for each source)."
 
 
 class PredictFormat(StrEnum):
@@ -112,7 +118,7 @@ class SymmetriseMethod(StrEnum):
 
 
 class EvaluateFormat(StrEnum):
-    """Output of `jumok evaluate`."""
+    """Output of `jumok evaluate` and `jumok compare`."""
 
     table = "table"
     json = "json"
@@ -468,6 +474,84 @@ def evaluate(
         return
     report = evaluate_report(predictor, read.pairs, tokenize, **search)
     print(render_scores(report, format_.value))
+
+
+@app.command()
+def compare(
+    model_a: Annotated[Path, typer.Argument(metavar="MODEL_A", help=_SYSTEM, show_default=False)],
+    model_b: Annotated[Path, typer.Argument(metavar="MODEL_B", help=_SYSTEM, show_default=False)],
+    data: Annotated[list[str], typer.Argument(help="Files of pairs the models have not seen.")],
+    format_: Annotated[
+        EvaluateFormat, typer.Option("--format", help="Form of the output.")
+    ] = EvaluateFormat.table,
+    plot: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--plot", help="Also draw to a file: .svg or .png."),
+    ] = None,
+    train_files: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--train", help="Training pairs, to group by how rare words are; may be given again."
+        ),
+    ] = None,
+    resamples: Annotated[
+        int, typer.Option("--resamples", min=100, help="Draws of the bootstrap.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the draws.")] = 12345,
+    examples: Annotated[
+        int, typer.Option("--examples", min=0, help="Items to show, for each model.")
+    ] = 3,
+    beam: Beam = None,
+    set_: Settings = None,
+    device: Device = "cpu",
+    engine: Engine = EngineChoice.auto,
+) -> None:
+    """Judge two models on the same pairs, and tell what is no chance (paired bootstrap)."""
+    from jumok.cli.compared import render_comparison
+    from jumok.comparison import check_plot, check_systems, write_plot
+    from jumok.comparison import compare as compare_systems
+    from jumok.config import parse_settings, resolve
+    from jumok.data import read_pairs, read_sources
+    from jumok.predictor import load
+
+    if plot is not None:
+        check_plot(plot)
+    settings = parse_settings(set_ or ())
+    judging = {"evaluation.metric", "evaluation.bleu_tokenize"}
+    reading = {key: settings.pop(key) for key in list(settings) if key in _READING | judging}
+    config = resolve(settings=reading)
+    judge = config.evaluation
+    search = _search(beam, None, settings)
+    names = (str(model_a), str(model_b))
+    a, b = (
+        load(path, device, engine=engine.value)
+        if path.is_dir() or not path.exists()
+        else list(read_sources(path, config.data))
+        for path in (model_a, model_b)
+    )
+    models = check_systems((a, b), names, search)
+    features = any(model.config.model.encoder.features != "none" for model in models)
+    read = read_pairs(data, config.data, features)
+    trained = read_pairs(train_files, config.data, features) if train_files else None
+    for bad in (read.bad, trained.bad if trained else []):
+        if bad:
+            print(f"{len(bad):,} bad lines skipped, the first: {bad[0]}", file=sys.stderr)
+    compared = compare_systems(
+        a,
+        b,
+        read.pairs,
+        names=names,
+        train=[pair.source for pair in trained.pairs] if trained else None,
+        metric=judge.metric if "evaluation.metric" in reading else None,
+        bleu_tokenize=judge.bleu_tokenize if "evaluation.bleu_tokenize" in reading else None,
+        resamples=resamples,
+        seed=seed,
+        examples=examples,
+        **search,
+    )
+    print(render_comparison(compared, format_.value))
+    if plot is not None:
+        write_plot(compared, plot)
 
 
 @app.command()
