@@ -270,7 +270,9 @@ class Trainer:
             self.checkpoint()
         # everybody comes to one decision: a signal or a clock is not everywhere the same
         late = time.monotonic() - self._kept > 60 * config.checkpoint_minutes
-        asked, late_too = self.ranks.sums([self.stop.asked, late and self.ranks.leads], self.device)
+        asked, late_too = self.ranks.sums(
+            [float(self.stop.asked), float(late and self.ranks.leads)], self.device
+        )
         if asked and not state.finished:
             self.checkpoint()
             raise Interrupted(
