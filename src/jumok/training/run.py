@@ -161,6 +161,11 @@ def _train(config: Config, folder: Path, tokenizer: Tokenizer | None = None) -> 
             f"in it: jumok train --resume {folder}"
         )
     find_device(config.train.device)
+    if config.search.shortlist:
+        raise ConfigError(
+            "search.shortlist=true goes by a list that is made with a trained model (jumok "
+            "shortlist). Train without it, and set it when you predict"
+        )
     _try_metric(config)
     train_pairs, dev_pairs, report = _read(config)
     config = _settle(config, train_pairs)
