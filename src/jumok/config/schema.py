@@ -584,6 +584,9 @@ class SearchConfig(Section):
     replace_unknown: bool = False
     """Let the model write `<unk>`, and put in its place the source token that it looked at most
     (Luong et al. 2015, section 4.1), or that token's entry in a dictionary."""
+    shortlist: bool = False
+    """Look only at the target tokens that the words of a source may become (Jean et al. 2015), by
+    the list that `jumok shortlist` puts into the model directory."""
     max_source_length: int = Field(default=1000, ge=1)
     """A source of more tokens is refused: attention needs memory for every pair of tokens."""
     batch_size: int = Field(default=64, ge=1)
