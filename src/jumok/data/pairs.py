@@ -93,8 +93,17 @@ def text_of(value: Any, name: str) -> str:
         raise ValueError(
             f"field '{name}' should hold text, but {json.dumps(value):.60} came. Correct the line"
         )
-    if any("\ud800" <= char <= "\udfff" for char in value) or "\0" in value:
+    if "\0" in value or not _is_whole(value):
         raise ValueError(
             f"field '{name}' holds half of a surrogate pair or a NUL character. Correct the line"
         )
     return value
+
+
+def _is_whole(text: str) -> bool:
+    """Whether no character is half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -20,7 +20,7 @@ _ROWS = 64
 """Read at once. A Parquet file may say one long text for many rows, so these are few."""
 _BUFFER = 1 << 20
 _END = b"\xff\xff\xff\xff\0\0\0\0"
-"""What every Arrow stream that was closed ends with (Arrow columnar format, "IPC Streaming Format")."""
+"""The last bytes of every Arrow stream that was closed (its format, "IPC Streaming Format")."""
 
 
 def read_parquet(

@@ -157,14 +157,14 @@ class _Units:
     def _declaration(self, version: str, encoding: str | None, standalone: int) -> None:
         self._declared = encoding or ""
 
-    def _doctype(self, name: str, system: str | None, public: str | None, internal: bool) -> None:
+    def _doctype(self, name: str, system: str | None, public: str | None, internal: int) -> None:
         if internal:
             raise self._error(
                 "the DOCTYPE declares something in brackets, as entities that grow without end "
                 "are declared. Remove the brackets and what stands in them"
             )
 
-    def _skipped_entity(self, name: str, is_parameter: bool) -> None:
+    def _skipped_entity(self, name: str, is_parameter: int) -> None:
         if self._text is not None and not self._codes:
             self._spoil(
                 f"'&{name:.40};' is not an entity of XML itself, and DTDs are not read. Write the "
