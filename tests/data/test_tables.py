@@ -175,6 +175,15 @@ def test_a_damaged_file_is_never_half_read_nor_a_crash(tmp_path, name):
             assert len(pairs) == len(MANY)
 
 
+def test_checksums_are_looked_at(tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", MANY, write_page_checksum=True)
+    assert read(path) == MANY
+    content = write_parquet(path, MANY, write_page_checksum=True, compression="none").read_bytes()
+    path.write_bytes(content.replace(b"sentence 3", b"sentence 9"))
+    with pytest.raises(DataError, match=r"damaged .*CRC"):
+        read(path)
+
+
 def test_text_that_is_not_utf_8(tmp_path):
     raw = pa.array([b"a", "안녕".encode("cp949")])
     content = pa.table({"source": pa.Array.from_buffers(pa.string(), 2, raw.buffers()),

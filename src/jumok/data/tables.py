@@ -30,7 +30,10 @@ def read_parquet(
     arrow = _arrow()
     from pyarrow.parquet import ParquetFile
 
-    with _sound(arrow, path, "Parquet file"), ParquetFile(path, buffer_size=_BUFFER) as file:
+    with (
+        _sound(arrow, path, "Parquet file"),
+        ParquetFile(path, buffer_size=_BUFFER, page_checksum_verification=True) as file,
+    ):
         columns = _columns(arrow, file.schema_arrow, config, path)
         names = [column.name for column in columns]
         batches = file.iter_batches(_ROWS, columns=names, use_threads=False)
@@ -40,10 +43,7 @@ def read_parquet(
 def read_arrow(path: Path, config: DataConfig, features: bool = False) -> Iterator[Pair | BadLine]:
     """Pairs of a file that is an Arrow stream, in the same way."""
     arrow = _arrow()
-    with (
-        _sound(arrow, path, "Arrow file"),
-        arrow.memory_map(str(path)) as source,
-    ):
+    with _sound(arrow, path, "Arrow file"), arrow.memory_map(str(path)) as source:
         source.seek(max(0, source.size() - len(_END)))
         if source.read() != _END:  # a stream cut between batches would pass for a shorter one
             raise arrow.ArrowInvalid("the mark of its end is missing")
