@@ -295,6 +295,13 @@ def test_a_folder_of_several_parts_or_not_all_files(tmp_path):
         read(tmp_path)
 
 
+def test_one_file_in_two_forms_is_not_two_files(tmp_path):
+    for name in ("train-0-of-2.csv", "train-0-of-2.csv.gz"):
+        (tmp_path / name).write_text(LINES[".csv"], encoding="utf-8")
+    with pytest.raises(DataError, match="2 files were expected, as their names say, but 1 are"):
+        read(tmp_path)
+
+
 def state(folder, **changes):
     path = folder / "state.json"
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | changes), encoding="utf-8")

@@ -63,9 +63,10 @@ def _of_the_hub(folder: Path) -> list[Path]:
         raise _several(folder, list(parts))
     shards = [shard for part in parts.values() for shard in part]
     counts = {int(shard["count"] or 1) for shard in shards}
-    if shards and counts != {len(shards)}:
+    numbers = {int(shard["number"] or 0) for shard in shards}
+    if shards and not counts == {len(shards)} == {len(numbers)}:
         raise DataError(
-            f"{max(counts)} files were expected, as their names say, but {len(shards)} are there. "
+            f"{max(counts)} files were expected, as their names say, but {len(numbers)} are there. "
             "Download the dataset again",
             path=folder,
         )
