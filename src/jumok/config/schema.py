@@ -71,19 +71,23 @@ class DataConfig(Section):
     weights: tuple[Annotated[float, Field(gt=0)], ...] = ()
     """How often the pairs of each training file come in an epoch: 2 is twice, 0.5 half of them,
     others each time. Empty: all once."""
-    format: Literal["auto", "tsv", "csv", "jsonl", "parallel"] = "auto"
-    """`auto` goes by the file name (.tsv .txt .csv .jsonl, each also .gz); two files given
-    together as SOURCE,TARGET are `parallel`: plain text, line by line."""
+    format: Literal["auto", "tsv", "csv", "jsonl", "tmx", "parquet", "dataset", "parallel"] = "auto"
+    """`auto` goes by the file name (.tsv .txt .csv .jsonl .tmx, each also .gz, and .parquet); a
+    directory is a Hugging Face `dataset`; two files given together as SOURCE,TARGET are `parallel`:
+    plain text, line by line."""
     source_column: str = ""
-    """The source's column: a number from 1 (TSV), a column name (CSV), a field name, dotted where
-    nested (JSONL). Empty: 1, or `source`."""
+    """The source's column: a number from 1 (TSV), a column name (CSV), a field or column name,
+    dotted where nested (JSONL, Parquet, datasets), a language (TMX; `en` is also that of `en-US`).
+    Empty: 1, or `source`, or what the TMX file says."""
     target_column: str = ""
-    """The target's column, in the same way. Empty: 2, or `target`."""
+    """The target's column, in the same way. Empty: 2, or `target`, or the other of two
+    languages."""
     features_column: str = ""
     """A column of features (`V;PST`), put before the source with a space. Empty: none; a model with
     `model.encoder.features` then expects them as the source's first word."""
     encoding: str = "utf-8"
-    """Text encoding of the files. A byte-order mark is dropped."""
+    """Text encoding of the files. A byte-order mark is dropped. A TMX file says its own, which
+    counts unless this is set to another than UTF-8."""
     skip_bad_lines: bool = False
     """Count and report lines that cannot be read, instead of stopping at the first."""
     dev_fraction: float = Field(default=0.1, gt=0.0, lt=1.0)
