@@ -13,10 +13,12 @@ from jumok.data.lines import BadLine
 from jumok.data.readers import (
     Pair,
     PairFile,
+    Row,
     read_pairs,
     read_sources,
     read_texts,
     stream_pairs,
+    stream_rows,
 )
 from jumok.data.sampler import BucketSampler, sorted_batches
 from jumok.data.split import split_off_dev
@@ -29,6 +31,7 @@ __all__ = [
     "Dataset",
     "Pair",
     "PairFile",
+    "Row",
     "collate",
     "copy_row",
     "encode_pairs",
@@ -41,4 +44,5 @@ __all__ = [
     "source_order",
     "split_off_dev",
     "stream_pairs",
+    "stream_rows",
 ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jumok.config import DataConfig
-from jumok.data.lines import MAX_LINE, OR_SKIP, BadLine, Line, read_lines
+from jumok.data.lines import MAX_LINE, OR_SKIP, BadLine, Line, Watch, read_lines
 from jumok.errors import ConfigError, DataError
 
 
@@ -22,12 +22,19 @@ class Pair(NamedTuple):
     target: str
 
 
+class Row(NamedTuple):
+    """A pair, and the line where it begins."""
+
+    pair: Pair
+    line: int
+
+
 Lines = Iterator[Line | BadLine]
 
 
 def read_tsv(
     lines: Lines, path: Path, config: DataConfig, features: bool = False
-) -> Iterator[Pair | BadLine]:
+) -> Iterator[Row | BadLine]:
     """Columns divided by tabs, chosen by number from 1. More columns than needed are fine."""
     source = _number("source_column", config.source_column, 1)
     target = _number("target_column", config.target_column, 2)
@@ -55,7 +62,7 @@ def read_tsv(
 
 def read_csv(
     lines: Lines, path: Path, config: DataConfig, features: bool = False
-) -> Iterator[Pair | BadLine]:
+) -> Iterator[Row | BadLine]:
     """Comma-separated values with a header. A quoted field may hold commas and line ends.
 
     A bad row is reported at the line where it starts. Empty lines are not rows.
@@ -91,7 +98,7 @@ def read_csv(
 
 def read_jsonl(
     lines: Lines, path: Path, config: DataConfig, features: bool = False
-) -> Iterator[Pair | BadLine]:
+) -> Iterator[Row | BadLine]:
     """One JSON object a line, fields chosen by name, dotted where nested. Empty lines are fine."""
     names = config.source_column or "source", config.target_column or "target"
     _different_columns(*names, config.features_column)
@@ -112,10 +119,14 @@ def read_jsonl(
 
 
 def read_parallel(
-    source: Path, target: Path, encoding: str, features: bool = False
-) -> Iterator[Pair | BadLine]:
+    source: Path,
+    target: Path,
+    encoding: str,
+    features: bool = False,
+    watch: Watch | None = None,
+) -> Iterator[Row | BadLine]:
     """Line n of ``source`` beside line n of ``target``. Both need the same number of lines."""
-    both = zip_longest(read_lines(source, encoding), read_lines(target, encoding))
+    both = zip_longest(read_lines(source, encoding, watch), read_lines(target, encoding, watch))
     for number, (left, right) in enumerate(both, start=1):
         if left is None or right is None:
             longer, shorter = (target, source) if left is None else (source, target)
@@ -143,12 +154,12 @@ def _pair(
     number: int,
     features: bool,
     before: str | None = None,
-) -> Pair | BadLine:
-    """The pair; ``before`` is a column of features, which are one word, for before the source."""
+) -> Row | BadLine:
+    """The row; ``before`` is a column of features, which are one word, for before the source."""
     for side, text in (("source", source), ("target", target)):
         if not text.strip():
             reason = f"text was expected, but the {side} is empty. Fill it in, {OR_SKIP}"
-            return BadLine(reason, path=path, line=number)
+            return BadLine(reason, path=path, line=number, kind="empty-side")
     if before is not None:
         if len(before.split()) != 1:
             reason = (
@@ -163,7 +174,7 @@ def _pair(
             f"'{source:.40}' came. Correct the line, set data.features_column, {OR_SKIP}"
         )
         return BadLine(reason, path=path, line=number)
-    return Pair(source, target)
+    return Row(Pair(source, target), number)
 
 
 def _different_columns(source: int | str, target: int | str, features: int | str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jumok.config import DataConfig
-from jumok.data.formats import Pair, read_csv, read_jsonl, read_parallel, read_tsv
+from jumok.data.formats import Pair, Row, read_csv, read_jsonl, read_parallel, read_tsv
 from jumok.data.lines import (
     OR_SKIP,
     BadLine,
@@ -20,7 +20,15 @@ from jumok.data.lines import (
 )
 from jumok.errors import ConfigError, DataError
 
-__all__ = ["Pair", "PairFile", "read_pairs", "read_sources", "stream_pairs"]
+__all__ = [
+    "Pair",
+    "PairFile",
+    "Row",
+    "read_pairs",
+    "read_sources",
+    "stream_pairs",
+    "stream_rows",
+]
 
 _READERS = {"tsv": read_tsv, "csv": read_csv, "jsonl": read_jsonl}
 _ENDINGS = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".jsonl": "jsonl"}
@@ -63,9 +71,20 @@ def stream_pairs(
 
     An open binary stream is TSV unless ``data.format`` says otherwise.
     """
+    for item in stream_rows(file, config, features):
+        yield item.pair if isinstance(item, Row) else item
+
+
+def stream_rows(
+    file: str | Path | ByteStream,
+    config: DataConfig,
+    features: bool = False,
+    watch: Watch | None = None,
+) -> Iterator[Row | BadLine]:
+    """`stream_pairs` with the line of every pair. ``watch`` is handed each file that is opened."""
     found, bad, first = False, 0, None
-    for item in _items(file, config, features):
-        if isinstance(item, Pair):
+    for item in _items(file, config, features, watch):
+        if isinstance(item, Row):
             found = True
         elif config.skip_bad_lines:
             bad, first = bad + 1, first or item
@@ -128,8 +147,8 @@ def _name(file: str | Path | ByteStream) -> Path:
 
 
 def _items(
-    file: str | Path | ByteStream, config: DataConfig, features: bool
-) -> Iterator[Pair | BadLine]:
+    file: str | Path | ByteStream, config: DataConfig, features: bool, watch: Watch | None
+) -> Iterator[Row | BadLine]:
     two = _two_files(file, config.format) if isinstance(file, str | Path) else None
     if two is not None:
         if config.features_column:
@@ -137,13 +156,13 @@ def _items(
                 f"Parallel text has no columns, but data.features_column={config.features_column} "
                 "came. Leave it out, and put the features before each source"
             )
-        return read_parallel(*two, config.encoding, features)
+        return read_parallel(*two, config.encoding, features, watch)
     path = _name(file)
     form: str = config.format
     if isinstance(file, str | Path):
         check_file(path)
         form = _by_name(path) if form == "auto" else form
-        lines = read_lines(path, config.encoding)
+        lines = read_lines(path, config.encoding, watch)
     elif form == "parallel":
         raise DataError(
             "data.format=parallel needs two files as SOURCE,TARGET, but a stream came. Name them",
