@@ -10,6 +10,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from jumok.cli.data import data_app
+
 app = typer.Typer(
     name="jumok",
     help="Train, explain and evaluate RNN encoder-decoder models with attention (주목).",
@@ -17,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(data_app, name="data")
 
 Model = Annotated[
     Path, typer.Argument(help="Model directory, or a run's directory.", show_default=False)
@@ -60,7 +63,7 @@ Engine = Annotated[
 ]
 
 
-_READING = frozenset(
+READING = frozenset(
     f"data.{field}"
     for field in (
         "format",
@@ -71,7 +74,7 @@ _READING = frozenset(
         "skip_bad_lines",
     )
 )
-"""What `jumok evaluate` and `jumok align` may be told of their files."""
+"""What `jumok evaluate`, `jumok align` and `jumok data` may be told of their files."""
 
 
 class PredictFormat(StrEnum):
@@ -379,7 +382,7 @@ def align(
     from jumok.predictor import load
 
     settings = parse_settings(set_ or ())
-    reading = {key: settings.pop(key) for key in list(settings) if key in _READING}
+    reading = {key: settings.pop(key) for key in list(settings) if key in READING}
     config = resolve(settings=reading).data
     aligner = Aligner(
         load([model, *(ensemble or ())], device, engine=engine.value),
@@ -438,7 +441,7 @@ def evaluate(
     reading = {
         key: settings.pop(key)
         for key in list(settings)
-        if key in _READING | {"evaluation.bleu_tokenize"}
+        if key in READING | {"evaluation.bleu_tokenize"}
     }
     config = resolve(settings=reading)
     own = "evaluation.bleu_tokenize" in reading

@@ -1,0 +1,194 @@
+"""Files of pairs -> a `Report`: each file is read once to find, and once more to quote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
+
+from jumok.config import DataConfig, TextConfig
+from jumok.data import BadLine, Row
+from jumok.doctor.forecast import Forecast, forecast
+from jumok.doctor.kinds import BITS, KINDS
+from jumok.doctor.outliers import find_outliers, limits
+from jumok.doctor.repeats import find_duplicates, find_overlap
+from jumok.doctor.report import Example, Finding, Part, Place, Report
+from jumok.doctor.scan import File, Scan, Tell
+
+_EXAMPLES = 3
+_LONGEST_QUOTE = 200
+_LEARN, _JUDGE = 50_000, 10_000
+"""Most pairs that a forecast's vocabularies are made from, and judged on."""
+
+
+class _Judged(NamedTuple):
+    """One part, its files read and its lines judged."""
+
+    name: str
+    scan: Scan
+    rows: Int64[np.ndarray, "pairs"]
+    """The lines with a pair."""
+
+    def examples(self) -> dict[str, Int64[np.ndarray, "some"]]:
+        """For each finding, the first lines that have it."""
+        flags = self.scan.columns.flags
+        return {name: np.flatnonzero(flags & bit)[:_EXAMPLES] for name, bit in BITS.items()}
+
+
+def check(
+    train: Sequence[File],
+    test: Sequence[File] = (),
+    data: DataConfig | None = None,
+    text: TextConfig | None = None,
+    tell: Tell | None = None,
+) -> Report:
+    """Look for everything in `KINDS`, and forecast what tokenizers would not know.
+
+    Args:
+        train: files of pairs, as training reads them.
+        test: files that nothing in ``train`` should be in.
+        data: how files are read; bad lines are findings in any case.
+        text: tokenizers for the forecast, whose kinds may be `auto`.
+        tell: is told how far reading has come.
+
+    Memory grows by some 90 bytes a line, so five million pairs take about half a gigabyte. Raises
+    `DataError` for a file that cannot be read, or has no pair.
+    """
+    data, text = data or DataConfig(), text or TextConfig()
+    parts = [_judge("train", Scan(train, data, tell), None)]
+    if test:
+        parts.append(_judge("test", Scan(test, data, tell), parts[0]))
+    quoted = {part.name: np.unique(np.concatenate([*part.examples().values()])) for part in parts}
+    learnt, unseen = _samples(parts)
+    wanted = {"train": [quoted["train"], learnt], "test": [quoted.get("test", learnt[:0])]}
+    wanted["test" if test else "train"].append(unseen)
+    texts = {part.name: _texts(part.scan, np.concatenate(wanted[part.name])) for part in parts}
+    findings = [
+        _finding(part, parts[0], name, rows, texts[part.name])
+        for part in parts
+        for name, rows in part.examples().items()
+        if len(rows)
+    ]
+    order = list(KINDS)
+    findings.sort(key=lambda finding: (order.index(finding.name), finding.part == "test"))
+    report = Report([_part(part) for part in parts], findings)
+    if not len(learnt) or not len(unseen):
+        return report
+    if tell is not None:
+        tell("trying tokenizers", len(learnt), None)
+    from_, on = texts["train"], texts["test" if test else "train"]
+    return Report(
+        report.parts,
+        findings,
+        [
+            *_forecast("source", text, [from_[i] for i in learnt], [on[i] for i in unseen]),
+            *_forecast("target", text, [from_[i] for i in learnt], [on[i] for i in unseen]),
+        ],
+        len(learnt),
+        len(unseen),
+    )
+
+
+def _judge(name: str, scan: Scan, train: _Judged | None) -> _Judged:
+    """Add what lines show beside others to what they show alone."""
+    rows = scan.columns.readable
+    pairs = scan.columns.take(rows)
+    flags = find_duplicates(pairs) | find_outliers(pairs)
+    if train is not None:
+        flags |= find_overlap(pairs, train.scan.columns.take(train.rows))
+    scan.columns.flags[rows] |= flags
+    return _Judged(name, scan, rows)
+
+
+def _samples(parts: Sequence[_Judged]) -> tuple[Int64[np.ndarray, "a"], Int64[np.ndarray, "b"]]:
+    """Lines to make vocabularies from, and to judge them on: of the test files, or a tenth held
+    out, chosen by the source, so that equal sources stay on one side."""
+    train = parts[0]
+    learnt = _spread(train.rows, _LEARN)
+    if len(parts) > 1:
+        return learnt, _spread(parts[1].rows, _JUDGE)
+    held_out = train.scan.columns.source[learnt] % 10 == 0
+    return learnt[~held_out], learnt[held_out]
+
+
+def _spread(rows: Int64[np.ndarray, "lines"], most: int) -> Int64[np.ndarray, "some"]:
+    """At most so many of them, evenly spread."""
+    return rows[:: max(1, -(-len(rows) // most))]
+
+
+def _texts(scan: Scan, wanted: Int64[np.ndarray, "some"]) -> dict[int, Row | BadLine]:
+    """Read the wanted lines again."""
+    left = set(wanted.tolist())
+    found: dict[int, Row | BadLine] = {}
+    for number, row in enumerate(scan.rows("reading again")):
+        if number in left:
+            found[number] = row
+            if len(found) == len(left):
+                break
+    return found
+
+
+def _finding(
+    part: _Judged,
+    train: _Judged,
+    name: str,
+    rows: Int64[np.ndarray, "some"],
+    texts: dict[int, Row | BadLine],
+) -> Finding:
+    count = int(np.count_nonzero(part.scan.columns.flags & BITS[name]))
+    examples = [
+        _example(part.scan, int(row), texts[int(row)], _same(part, train, name, row))
+        for row in rows
+    ]
+    share = count / len(part.scan)
+    return Finding(name, KINDS[name].severity, part.name, count, share, examples)
+
+
+def _same(part: _Judged, train: _Judged, name: str, row: np.int64) -> Place | None:
+    """The first line with the same pair, source or target, where the finding is of one."""
+    about, _, kind = name.partition("-")
+    if about not in ("duplicate", "overlap"):
+        return None
+    other = train if about == "overlap" else part
+    keys = getattr(other.scan.columns, kind)[other.rows]
+    first = np.argmax(keys == getattr(part.scan.columns, kind)[row])
+    return Place(*other.scan.place(int(other.rows[first])))
+
+
+def _example(scan: Scan, number: int, row: Row | BadLine, same: Place | None) -> Example:
+    if isinstance(row, BadLine):
+        return Example(*scan.place(number), None, None, row.reason, None)
+    source, target = (text[:_LONGEST_QUOTE] for text in row.pair)
+    return Example(*scan.place(number), source, target, None, same)
+
+
+def _part(part: _Judged) -> Part:
+    pairs = part.scan.columns.take(part.rows)
+    sides = {"source": pairs.source_length, "target": pairs.target_length}
+    lengths = {
+        side: {"median": float(np.median(length)), "longest": float(length.max())}
+        for side, length in sides.items()
+    }
+    ratio = pairs.target_length / pairs.source_length
+    lengths["ratio"] = {"median": float(np.median(ratio))}
+    scripts = {
+        side: {script: count / letters.total() for script, count in letters.most_common()}
+        for side, letters in zip(sides, part.scan.letters, strict=True)
+    }
+    found = limits(pairs)
+    return Part(part.name, part.scan.names, len(part.scan), len(part.rows), lengths, found, scripts)
+
+
+def _forecast(
+    side: str,
+    text: TextConfig,
+    learnt: Sequence[Row | BadLine],
+    unseen: Sequence[Row | BadLine],
+) -> list[Forecast]:
+    texts = [
+        [getattr(row.pair, side) for row in rows if isinstance(row, Row)]
+        for rows in (learnt, unseen)
+    ]
+    return forecast(side, texts[0], texts[1], getattr(text, side))
