@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Int64, UInt8, UInt32, UInt64
+from jaxtyping import Int64, UInt, UInt8, UInt32, UInt64
 
 from jumok.config import DataConfig
 from jumok.data import BadLine, Row, stream_rows
@@ -215,5 +215,5 @@ def _hash(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-def _as_numpy(column: array[int]) -> UInt8[np.ndarray, "lines"]:
+def _as_numpy(column: array[int]) -> UInt[np.ndarray, "lines"]:
     return np.frombuffer(column, dtype=f"u{column.itemsize}")

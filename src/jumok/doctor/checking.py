@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,8 +20,8 @@ from jumok.doctor.scan import File, Scan, Tell
 
 _EXAMPLES = 3
 _LONGEST_QUOTE = 200
-_LEARN, _JUDGE = 50_000, 10_000
-"""Most pairs that a forecast's vocabularies are made from, and judged on."""
+_MOST_PAIRS, _MOST_CHARACTERS = 20_000, 4_000_000
+"""What a forecast's vocabularies are made from, or judged on: seconds of work."""
 
 
 class _Judged(NamedTuple):
@@ -53,7 +54,7 @@ def check(
         text: tokenizers for the forecast, whose kinds may be `auto`.
         tell: is told how far reading has come.
 
-    Memory grows by some 90 bytes a line, so five million pairs take about half a gigabyte. Raises
+    Memory grows by some 110 bytes a line, so five million pairs take about 600 MB. Raises
     `DataError` for a file that cannot be read, or has no pair.
     """
     data, text = data or DataConfig(), text or TextConfig()
@@ -106,16 +107,19 @@ def _samples(parts: Sequence[_Judged]) -> tuple[Int64[np.ndarray, "a"], Int64[np
     """Lines to make vocabularies from, and to judge them on: of the test files, or a tenth held
     out, chosen by the source, so that equal sources stay on one side."""
     train = parts[0]
-    learnt = _spread(train.rows, _LEARN)
+    learnt = _spread(train)
     if len(parts) > 1:
-        return learnt, _spread(parts[1].rows, _JUDGE)
+        return learnt, _spread(parts[1])
     held_out = train.scan.columns.source[learnt] % 10 == 0
     return learnt[~held_out], learnt[held_out]
 
 
-def _spread(rows: Int64[np.ndarray, "lines"], most: int) -> Int64[np.ndarray, "some"]:
-    """At most so many of them, evenly spread."""
-    return rows[:: max(1, -(-len(rows) // most))]
+def _spread(part: _Judged) -> Int64[np.ndarray, "some"]:
+    """As many lines with a pair as a forecast may take, evenly spread."""
+    columns = part.scan.columns
+    size = columns.source_length.sum(dtype=np.int64) + columns.target_length.sum(dtype=np.int64)
+    step = max(len(part.rows) / _MOST_PAIRS, size / _MOST_CHARACTERS, 1)
+    return part.rows[:: math.ceil(step)]
 
 
 def _texts(scan: Scan, wanted: Int64[np.ndarray, "some"]) -> dict[int, Row | BadLine]:
