@@ -27,10 +27,6 @@ Pairs = Annotated[
     list[str],
     typer.Argument(metavar="PAIRS...", help="Files of pairs, or SOURCE,TARGET; - is stdin (TSV)."),
 ]
-Settings = Annotated[
-    Optional[list[str]],  # noqa: UP045 - typer reads it
-    typer.Option("--set", metavar="KEY=VALUE", help="How files are read, as data.encoding=cp949."),
-]
 
 
 class ReportFormat(StrEnum):
@@ -94,14 +90,17 @@ def clean_(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--keep", help="Finding to let pass, as duplicate-pair; again for more."),
     ] = None,
-    set_: Settings = None,
+    set_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", metavar="KEY=VALUE", help="How files are read (data.*)."),
+    ] = None,
 ) -> None:
     """Write the pairs without errors and warnings to one file, in their order."""
     import sys
 
     from jumok.doctor import clean
 
-    config = _resolve(set_, ())
+    config = _resolve(set_, ("text.source.lowercase", "text.target.lowercase"))
     chosen = _chosen(drop or (), keep or ())
     with ExitStack() as kept, _progress() as tell:
         cleaned = clean(
@@ -111,6 +110,7 @@ def clean_(
             log=log,
             drop=chosen,
             data=config.data,
+            text=config.text,
             tell=tell,
         )
     left_out = f"; left out: {cleaned.told()}" if cleaned.dropped else ""
@@ -136,7 +136,7 @@ def _chosen(drop: Sequence[str], keep: Sequence[str]) -> list[str]:
 
 
 def _resolve(settings: Iterable[str] | None, more: tuple[str, ...]) -> Config:
-    """The configuration, of which only what is said of files (and ``more``) may be set."""
+    """The configuration, of which what is said of files may be set, and what begins as ``more``."""
     from jumok.cli.app import READING
     from jumok.config import parse_settings, resolve
     from jumok.errors import ConfigError
@@ -145,8 +145,10 @@ def _resolve(settings: Iterable[str] | None, more: tuple[str, ...]) -> Config:
     config = resolve(settings=parsed)
     for key in parsed:
         if key not in READING and not key.startswith(more):
-            allowed = ", ".join([*sorted(READING), *(f"{section}*" for section in more)])
-            raise ConfigError(f"{key} says nothing of files. Here can be set: {allowed}")
+            allowed = ", ".join(
+                [*sorted(READING), *(f"{key}*" if key[-1] == "." else key for key in more)]
+            )
+            raise ConfigError(f"Here {key} has no effect. What can be set: {allowed}")
     return config
 
 

@@ -51,16 +51,17 @@ def check(
         train: files of pairs, as training reads them.
         test: files that nothing in ``train`` should be in.
         data: how files are read; bad lines are findings in any case.
-        text: tokenizers for the forecast, whose kinds may be `auto`.
+        text: tokenizers, whose kinds may be `auto`. Where they ignore case, so does the search for
+            repeats.
         tell: is told how far reading has come.
 
     Memory grows by some 110 bytes a line, so five million pairs take about 600 MB. Raises
     `DataError` for a file that cannot be read, or has no pair.
     """
-    data, text = data or DataConfig(), text or TextConfig()
-    parts = [_judge("train", Scan(train, data, tell), None)]
+    text = text or TextConfig()
+    parts = [_judge("train", Scan(train, data, text, tell), None)]
     if test:
-        parts.append(_judge("test", Scan(test, data, tell), parts[0]))
+        parts.append(_judge("test", Scan(test, data, text, tell), parts[0]))
     quoted = {part.name: np.unique(np.concatenate([*part.examples().values()])) for part in parts}
     learnt, unseen = _samples(parts)
     wanted = {"train": [quoted["train"], learnt], "test": [quoted.get("test", learnt[:0])]}
@@ -104,13 +105,17 @@ def _judge(name: str, scan: Scan, train: _Judged | None) -> _Judged:
 
 
 def _samples(parts: Sequence[_Judged]) -> tuple[Int64[np.ndarray, "a"], Int64[np.ndarray, "b"]]:
-    """Lines to make vocabularies from, and to judge them on: of the test files, or a tenth held
-    out, chosen by the source, so that equal sources stay on one side."""
+    """Lines to make vocabularies from, and to judge them on: of the test files, or those of a tenth
+    of the sources, by their hashes, so that equal sources stay on one side."""
     train = parts[0]
     learnt = _spread(train)
     if len(parts) > 1:
         return learnt, _spread(parts[1])
-    held_out = train.scan.columns.source[learnt] % 10 == 0
+    sources = train.scan.columns.source[learnt]
+    different = np.unique(sources)
+    if len(different) < 2:
+        return learnt[:0], learnt[:0]
+    held_out = sources < different[max(1, len(different) // 10)]
     return learnt[~held_out], learnt[held_out]
 
 

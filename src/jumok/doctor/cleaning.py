@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt32
 
-from jumok.config import DataConfig
+from jumok.config import DataConfig, TextConfig
 from jumok.data import BadLine, Row
 from jumok.doctor.kinds import BITS, DROPPED, IMPOSSIBLE, bits_of, names_in
 from jumok.doctor.outliers import find_outliers
@@ -42,6 +42,7 @@ def clean(
     log: str | Path | None = None,
     drop: Collection[str] = DROPPED,
     data: DataConfig | None = None,
+    text: TextConfig | None = None,
     tell: Tell | None = None,
 ) -> Cleaned:
     """Write the pairs of ``files`` that have none of the findings in ``drop``, as they are and in
@@ -60,9 +61,8 @@ def clean(
     output, log = Path(output), None if log is None else Path(log)
     _refuse(output, log)
     wanted = bits_of(drop)
-    data = data or DataConfig()
-    scan = Scan(files, data, tell)
-    others = Scan(test, data, tell).columns if test else None
+    scan = Scan(files, data, text, tell)
+    others = Scan(test, data, text, tell).columns if test else None
     why = _reasons(scan.columns, others, wanted | IMPOSSIBLE)
     found = {name: int(np.count_nonzero(why & bit)) for name, bit in BITS.items()}
     cleaned = Cleaned(

@@ -7,7 +7,6 @@ import io
 import os
 import shutil
 import tempfile
-import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -18,12 +17,13 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Int64, UInt, UInt8, UInt32, UInt64
 
-from jumok.config import DataConfig
+from jumok.config import DataConfig, TextConfig
 from jumok.data import BadLine, Row, stream_rows
 from jumok.data.lines import ByteStream
 from jumok.doctor.characters import look, script_group
 from jumok.doctor.kinds import BITS, UNREADABLE
 from jumok.errors import DataError
+from jumok.text.normal import normalise
 
 Tell = Callable[[str, int, float | None], None]
 """Is told what is being read, how many lines of it, and how much of 1, if that is known."""
@@ -68,7 +68,8 @@ File = str | Path | Spool
 class Columns(NamedTuple):
     """What is known of each line, a column for each thing: 42 bytes a line.
 
-    Texts are compared by 64 bits of BLAKE2b of their normal form NFC. Among five million different
+    Texts are compared as tokenizers see them, in Unicode NFC and, where these ignore case, in lower
+    case; and by 64 bits of BLAKE2b. Among five million different
     ones, the chance that any two are taken for the same is about one in a million.
     """
 
@@ -112,10 +113,18 @@ class Scan:
     while they are compared.
     """
 
-    def __init__(self, files: Sequence[File], config: DataConfig, tell: Tell | None = None) -> None:
+    def __init__(
+        self,
+        files: Sequence[File],
+        data: DataConfig | None = None,
+        text: TextConfig | None = None,
+        tell: Tell | None = None,
+    ) -> None:
         self.files = list(files)
         self.names = [file.name if isinstance(file, Spool) else str(file) for file in self.files]
-        self._config = config.model_copy(update={"skip_bad_lines": True})
+        self._config = (data or DataConfig()).model_copy(update={"skip_bad_lines": True})
+        text = text or TextConfig()
+        self._lowercase = text.source.lowercase, text.target.lowercase
         self._tell = tell
         self._opened: list[io.BufferedReader] = []
         self._ends: list[int] = []
@@ -193,11 +202,12 @@ class Scan:
     def _numbers(self, row: Row, codes: dict[str, int]) -> tuple[int, ...]:
         """The columns of a pair."""
         flags, hashes, lengths, main, every = 0, [], [], [], []
-        for text, letters in zip(row.pair, self.letters, strict=True):
-            normal = unicodedata.normalize("NFC", text)
+        sides = zip(row.pair, self.letters, self._lowercase, strict=True)
+        for text, letters, lowercase in sides:
+            normal = normalise(text, "NFC")
             seen = look(text, normal)
             flags |= seen.flags
-            hashes.append(_hash(normal))
+            hashes.append(_hash(normalise(normal, "NFC", True) if lowercase else normal))
             lengths.append(len(normal))
             letters.update(seen.scripts)
             groups: Counter[str] = Counter()
