@@ -53,7 +53,10 @@ def check_(
         ),
     ] = None,
 ) -> None:
-    """Tell what is odd in files of pairs; exit code 9 where it is more than notes."""
+    """Tell what is odd in files of pairs.
+
+    The exit code is 9 where it is more than notes.
+    """
     import json
 
     from jumok.cli.findings import render_report
@@ -95,7 +98,7 @@ def clean_(
         typer.Option("--set", metavar="KEY=VALUE", help="How files are read (data.*)."),
     ] = None,
 ) -> None:
-    """Write the pairs without errors and warnings to one file, in their order."""
+    """Write the pairs without errors and warnings to a file."""
     import sys
 
     from jumok.doctor import clean

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from jumok.config import DataConfig, TextConfig
-from jumok.data import BadLine, Row
-from jumok.doctor.forecast import Forecast, forecast
+from jumok.data import BadLine, Pair, Row
+from jumok.doctor.forecast import forecast
 from jumok.doctor.kinds import BITS, KINDS
 from jumok.doctor.outliers import find_outliers, limits
 from jumok.doctor.repeats import find_duplicates, find_overlap
@@ -20,6 +20,7 @@ from jumok.doctor.scan import File, Scan, Tell
 
 _EXAMPLES = 3
 _LONGEST_QUOTE = 200
+_Texts = dict[int, Row | BadLine]
 _MOST_PAIRS, _MOST_CHARACTERS = 20_000, 4_000_000
 """What a forecast's vocabularies are made from, or judged on: seconds of work."""
 
@@ -31,11 +32,8 @@ class _Judged(NamedTuple):
     scan: Scan
     rows: Int64[np.ndarray, "pairs"]
     """The lines with a pair."""
-
-    def examples(self) -> dict[str, Int64[np.ndarray, "some"]]:
-        """For each finding, the first lines that have it."""
-        flags = self.scan.columns.flags
-        return {name: np.flatnonzero(flags & bit)[:_EXAMPLES] for name, bit in BITS.items()}
+    examples: dict[str, Int64[np.ndarray, "some"]]
+    """For each finding, the first lines that have it."""
 
 
 def check(
@@ -62,35 +60,40 @@ def check(
     parts = [_judge("train", Scan(train, data, text, tell), None)]
     if test:
         parts.append(_judge("test", Scan(test, data, text, tell), parts[0]))
-    quoted = {part.name: np.unique(np.concatenate([*part.examples().values()])) for part in parts}
     learnt, unseen = _samples(parts)
-    wanted = {"train": [quoted["train"], learnt], "test": [quoted.get("test", learnt[:0])]}
-    wanted["test" if test else "train"].append(unseen)
-    texts = {part.name: _texts(part.scan, np.concatenate(wanted[part.name])) for part in parts}
-    findings = [
-        _finding(part, parts[0], name, rows, texts[part.name])
+    texts = [
+        _texts(
+            part.scan,
+            np.concatenate(
+                [
+                    *part.examples.values(),
+                    learnt[: len(learnt) if part is parts[0] else 0],
+                    unseen[: len(unseen) if part is parts[-1] else 0],
+                ]
+            ),
+        )
         for part in parts
-        for name, rows in part.examples().items()
-        if len(rows)
     ]
-    order = list(KINDS)
-    findings.sort(key=lambda finding: (order.index(finding.name), finding.part == "test"))
-    report = Report([_part(part) for part in parts], findings)
-    if not len(learnt) or not len(unseen):
-        return report
+    findings = [
+        _finding(part, parts[0], name, quoted)
+        for name in KINDS
+        for part, quoted in zip(parts, texts, strict=True)
+        if name in part.examples
+    ]
     if tell is not None:
         tell("trying tokenizers", len(learnt), None)
-    from_, on = texts["train"], texts["test" if test else "train"]
-    return Report(
-        report.parts,
-        findings,
-        [
-            *_forecast("source", text, [from_[i] for i in learnt], [on[i] for i in unseen]),
-            *_forecast("target", text, [from_[i] for i in learnt], [on[i] for i in unseen]),
-        ],
-        len(learnt),
-        len(unseen),
-    )
+    learnt_pairs, unseen_pairs = _pairs(texts[0], learnt), _pairs(texts[-1], unseen)
+    forecasts = [
+        one
+        for side, config in (("source", text.source), ("target", text.target))
+        for one in forecast(
+            side,
+            [getattr(pair, side) for pair in learnt_pairs],
+            [getattr(pair, side) for pair in unseen_pairs],
+            config,
+        )
+    ]
+    return Report([_part(part) for part in parts], findings, forecasts, len(learnt), len(unseen))
 
 
 def _judge(name: str, scan: Scan, train: _Judged | None) -> _Judged:
@@ -101,7 +104,12 @@ def _judge(name: str, scan: Scan, train: _Judged | None) -> _Judged:
     if train is not None:
         flags |= find_overlap(pairs, train.scan.columns.take(train.rows))
     scan.columns.flags[rows] |= flags
-    return _Judged(name, scan, rows)
+    examples = {
+        finding: found
+        for finding, bit in BITS.items()
+        if len(found := np.flatnonzero(scan.columns.flags & bit)[:_EXAMPLES])
+    }
+    return _Judged(name, scan, rows, examples)
 
 
 def _samples(parts: Sequence[_Judged]) -> tuple[Int64[np.ndarray, "a"], Int64[np.ndarray, "b"]]:
@@ -127,29 +135,24 @@ def _spread(part: _Judged) -> Int64[np.ndarray, "some"]:
     return part.rows[:: math.ceil(step)]
 
 
-def _texts(scan: Scan, wanted: Int64[np.ndarray, "some"]) -> dict[int, Row | BadLine]:
+def _texts(scan: Scan, wanted: Int64[np.ndarray, "some"]) -> _Texts:
     """Read the wanted lines again."""
     left = set(wanted.tolist())
-    found: dict[int, Row | BadLine] = {}
-    for number, row in enumerate(scan.rows("reading again")):
-        if number in left:
-            found[number] = row
-            if len(found) == len(left):
-                break
+    found: _Texts = {}
+    if left:
+        for number, row in enumerate(scan.rows("reading again")):
+            if number in left:
+                found[number] = row
+                if len(found) == len(left):
+                    break
     return found
 
 
-def _finding(
-    part: _Judged,
-    train: _Judged,
-    name: str,
-    rows: Int64[np.ndarray, "some"],
-    texts: dict[int, Row | BadLine],
-) -> Finding:
+def _finding(part: _Judged, train: _Judged, name: str, texts: _Texts) -> Finding:
     count = int(np.count_nonzero(part.scan.columns.flags & BITS[name]))
     examples = [
         _example(part.scan, int(row), texts[int(row)], _same(part, train, name, row))
-        for row in rows
+        for row in part.examples[name]
     ]
     share = count / len(part.scan)
     return Finding(name, KINDS[name].severity, part.name, count, share, examples)
@@ -190,14 +193,6 @@ def _part(part: _Judged) -> Part:
     return Part(part.name, part.scan.names, len(part.scan), len(part.rows), lengths, found, scripts)
 
 
-def _forecast(
-    side: str,
-    text: TextConfig,
-    learnt: Sequence[Row | BadLine],
-    unseen: Sequence[Row | BadLine],
-) -> list[Forecast]:
-    texts = [
-        [getattr(row.pair, side) for row in rows if isinstance(row, Row)]
-        for rows in (learnt, unseen)
-    ]
-    return forecast(side, texts[0], texts[1], getattr(text, side))
+def _pairs(texts: _Texts, rows: Int64[np.ndarray, "some"]) -> list[Pair]:
+    found = (texts[row] for row in rows.tolist())
+    return [row.pair for row in found if isinstance(row, Row)]

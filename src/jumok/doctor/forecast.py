@@ -32,8 +32,10 @@ def forecast(
     """Every kind that fits, its vocabulary made from ``learnt`` and judged on ``unseen``.
 
     `jamo` is tried where there is Hangul, `split` where ``config`` asks for it: at a space it cuts
-    as `word` does.
+    as `word` does. Nothing is told where there are no texts.
     """
+    if not learnt or not unseen:
+        return []
     chosen = resolve_kind(learnt, config).kind
     has_hangul = any(is_syllable(char) for text in learnt for char in text)
     kinds = [kind for kind in _KINDS if kind != "jamo" or has_hangul]
