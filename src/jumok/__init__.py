@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jumok.alignment import align
+    from jumok.averaging import average
     from jumok.comparison import compare
     from jumok.evaluation import evaluate
     from jumok.prediction import Prediction
@@ -27,6 +28,7 @@ __all__ = [
     "Predictor",
     "__version__",
     "align",
+    "average",
     "compare",
     "evaluate",
     "load",
@@ -40,6 +42,7 @@ _HOMES = {
     "Prediction": "jumok.prediction",
     "Predictor": "jumok.predictor",
     "align": "jumok.alignment",
+    "average": "jumok.averaging",
     "compare": "jumok.comparison",
     "evaluate": "jumok.evaluation",
     "load": "jumok.predictor",

@@ -477,6 +477,19 @@ def evaluate(
 
 
 @app.command()
+def average(
+    models: Annotated[
+        list[Path], typer.Argument(metavar="MODEL MODEL...", help="Models of one run.")
+    ],
+    output: Annotated[Path, typer.Option("--output", help="New directory for the model.")],
+) -> None:
+    """Make one model whose weights are the mean of several models' weights."""
+    from jumok.averaging import average as mean_of
+
+    print(f"the mean of {len(models)} models is in {mean_of(models, output)}")
+
+
+@app.command()
 def compare(
     model_a: Annotated[Path, typer.Argument(metavar="MODEL_A", help=_SYSTEM, show_default=False)],
     model_b: Annotated[Path, typer.Argument(metavar="MODEL_B", help=_SYSTEM, show_default=False)],
