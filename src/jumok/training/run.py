@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,10 +40,14 @@ from jumok.training.forecast import Forecast, forecast
 from jumok.training.interrupt import StopRequest, listen
 from jumok.training.progress import ConsoleReporter, Reporter, SilentReporter
 from jumok.training.ranks import Ranks, device_of_rank, join_ranks
+from jumok.training.sinks import Record, Sinks, check_sinks
 from jumok.training.state import read_state
 from jumok.training.trainer import Trainer, make_sampler, total_steps
 
 Settings = Iterable[str] | Mapping[str, Any]
+Watch = Callable[[Record, StopRequest], None]
+"""Told of each validation, before its checkpoint is written, and whether the user has asked to
+stop. What it raises ends the run."""
 
 
 def train_lm(
@@ -203,7 +207,7 @@ def _train(config: Config, folder: Path, tokenizer: Tokenizer | None = None) -> 
     with join_ranks(config.train.device) as ranks:
         if ranks.leads:
             _check_new(folder)
-        _begin(config, folder, tokenizer, ranks)
+        begin(config, folder, tokenizer, ranks)
         return load(folder, config.train.device)
 
 
@@ -217,11 +221,20 @@ def _check_new(folder: Path) -> None:
         )
 
 
-def _begin(config: Config, folder: Path, tokenizer: Tokenizer | None, ranks: Ranks) -> None:
+def begin(
+    config: Config,
+    folder: Path,
+    tokenizer: Tokenizer | None,
+    ranks: Ranks,
+    watch: Watch | None = None,
+) -> None:
+    """A new run in ``folder``; the target's tokens are those of ``tokenizer`` or learnt."""
     _check_possible(config)
+    if ranks.leads:
+        check_sinks(config)
     corpus = make_corpus(config, of_target=tokenizer, quiet=not ranks.leads)
     model = _new_model(corpus.config, corpus.tokenizers)
-    _fit(model, corpus, folder, ranks)
+    _fit(model, corpus, folder, ranks, watch=watch)
 
 
 def _check_possible(config: Config) -> None:
@@ -246,18 +259,21 @@ def resume(directory: str | Path, settings: Settings = ()) -> Predictor:
             )
     config = resolve(settings=settings, base=begun.model_dump())
     with join_ranks(config.train.device) as ranks:
-        _go_on(config, folder, ranks)
+        go_on(config, folder, ranks)
         return load(folder, config.train.device)
 
 
-def _go_on(config: Config, folder: Path, ranks: Ranks) -> None:
+def go_on(config: Config, folder: Path, ranks: Ranks, watch: Watch | None = None) -> None:
+    """Go on with the run in ``folder``, from its last checkpoint."""
     find_device(device_of_rank(config.train.device))
+    if ranks.leads:
+        check_sinks(config)
     last, damage = _newest_intact(folder)
     bundle = read_bundle(last)
     tokenizers = bundle.source_tokenizer, bundle.target_tokenizer
     corpus = make_corpus(config, tokenizers, quiet=not ranks.leads)
     corpus.report.extend([*damage, f"going on with {folder}"])
-    _fit(load_torch_engine(bundle).model, corpus, folder, ranks, last)
+    _fit(load_torch_engine(bundle).model, corpus, folder, ranks, last, watch)
 
 
 def _newest_intact(folder: Path) -> tuple[Path, list[str]]:
@@ -332,6 +348,7 @@ def _trainer(
     reporter: Reporter,
     stop: StopRequest,
     ranks: Ranks,
+    hear: Callable[[Record], None] = lambda record: None,
 ) -> Trainer:
     config = corpus.config
     device = device_of_rank(config.train.device)
@@ -355,6 +372,7 @@ def _trainer(
         reporter,
         stop,
         ranks,
+        hear,
     )
 
 
@@ -369,7 +387,12 @@ def _arithmetic(config: Config) -> AbstractContextManager[object]:
 
 
 def _fit(
-    model: Seq2Seq, corpus: Corpus, folder: Path, ranks: Ranks, last: Path | None = None
+    model: Seq2Seq,
+    corpus: Corpus,
+    folder: Path,
+    ranks: Ranks,
+    last: Path | None = None,
+    watch: Watch | None = None,
 ) -> None:
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -388,13 +411,26 @@ def _fit(
             "stopping as soon as all is kept; Ctrl-C again stops at once, without keeping more"
         )
 
-    with listen(answer) as stop, reporter, _arithmetic(config):
-        trainer = _trainer(model, corpus, folder, reporter, stop, ranks)
+    told = config if ranks.leads else None
+    with (
+        listen(answer) as stop,
+        reporter,
+        _arithmetic(config),
+        Sinks(told, folder, reporter) as sinks,
+    ):
+
+        def hear(record: Record) -> None:
+            sinks.hear(record)
+            if watch is not None:
+                watch(record, stop)
+
+        trainer = _trainer(model, corpus, folder, reporter, stop, ranks, hear)
         if last is not None:
             trainer.resume(last)
         ranks.wait()  # until everybody has read what may be written anew
         if ranks.leads:
             write_atomic(folder / "config.yaml", config.to_yaml())
+        sinks.begin(trainer.state.step)
         for line in corpus.report:
             reporter.message(line)
         reporter.message(f"model: {sum(p.numel() for p in model.parameters()):,} parameters")
