@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jumok.prediction import Prediction
     from jumok.predictor import LanguageModel, Predictor, load
     from jumok.training.run import resume, train, train_lm
+    from jumok.training.tune import tune
 
 __version__ = "0.1.0"
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "resume",
     "train",
     "train_lm",
+    "tune",
 ]
 
 _HOMES = {
@@ -49,7 +51,9 @@ _HOMES = {
     "resume": "jumok.training.run",
     "train": "jumok.training.run",
     "train_lm": "jumok.training.run",
+    "tune": "jumok.training.tune",
 }
+_EXTRAS = {"torch": "train", "entmax": "train", "optuna": "tune"}
 
 
 def __getattr__(name: str) -> Any:
@@ -61,8 +65,8 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(_HOMES[name]), name)
     except ModuleNotFoundError as error:
-        if error.name not in ("torch", "entmax"):
+        if error.name not in _EXTRAS:
             raise
         from jumok.errors import MissingExtra
 
-        raise MissingExtra("train", error.name) from None
+        raise MissingExtra(_EXTRAS[error.name], error.name) from None

@@ -14,6 +14,7 @@ OPTIONS = {
     "align": "model data --units --format --reverse-model --symmetrise --set --ensemble --device "
     "--engine",
     "evaluate": "model data --format --beam --set --ensemble --language-model --device --engine",
+    "tune": "data --dev --preset --config --set --space --trials --output --resume --format",
     "average": "models --output",
     "compare": "model_a model_b data --format --plot --train --resamples --seed --examples --beam "
     "--set --device --engine",

@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from jumok.config import shown
 from jumok.explain import Units, pharaoh, render_terminal
 from jumok.prediction import Prediction
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:  # a first answer need not wait for them
     from jumok.export import Exports
     from jumok.predictor import Perplexities
     from jumok.training.forecast import Forecast
+    from jumok.training.tune import Search
 
 
 def render(prediction: Prediction, form: str) -> str:
@@ -99,6 +102,27 @@ def render_export(made: Exports) -> str:
     }
     lines += [f"{key}: {told[key]}: {value:.1e}" for key, value in made.differences.items()]
     return "\n".join(lines)
+
+
+def render_search(search: Search, form: str) -> str:
+    """Trials as a table of 80 columns, the best first, or as JSON."""
+    if form == "json":
+        trials = [{**one._asdict(), "directory": str(one.directory)} for one in search.trials]
+        found = {"metric": search.metric, "best": trials[0]["directory"], "trials": trials}
+        return json.dumps(found, ensure_ascii=False, indent=2)
+    lines = [f"trial{search.metric:>13}  {'ended':<10}  settings"]
+    for one in search.trials:
+        value = "" if one.value is None else f"{one.value:.2f}"
+        head = f"{one.number:03d}".ljust(5) + f"{value:>13}  {one.ended:<10}  "
+        settings = " ".join(f"{key}={_short(value)}" for key, value in one.settings.items())
+        lines += textwrap.wrap(settings, 80, initial_indent=head, subsequent_indent=" " * len(head))
+    best = search.best
+    lines.append(f"best: {search.metric} {best.value:.2f} in {best.directory}")
+    return "\n".join(lines)
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else shown(value)
 
 
 class Telling:

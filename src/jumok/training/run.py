@@ -50,6 +50,10 @@ Watch = Callable[[Record, StopRequest], None]
 stop. What it raises ends the run."""
 
 
+class TooLarge(ConfigError):  # noqa: N818 - what the model is
+    """A model does not fit into memory."""
+
+
 def train_lm(
     texts: str | Path | Sequence[str | Path] = (),
     *,
@@ -118,7 +122,7 @@ def forecast_training(
         config, tokenizer = _of_texts(data, dev, preset, config_file, settings, tokens_of)
     else:
         config = _of_pairs(data, dev, preset, config_file, settings)
-    _check_possible(config)
+    check_possible(config)
     corpus = make_corpus(config, of_target=tokenizer)
     model = _new_model(corpus.config, corpus.tokenizers)
     with TemporaryDirectory() as folder, _arithmetic(config):
@@ -136,7 +140,7 @@ def _of_pairs(
     settings: Settings,
 ) -> Config:
     names = [preset] if isinstance(preset, str) else list(preset)
-    config = _configure(data, dev, names, config_file, settings)
+    config = configure(data, dev, names, config_file, settings)
     if not config.model.reads:
         raise ConfigError(
             "A language model is trained on texts and not on pairs: jumok train-lm FILE ..."
@@ -155,7 +159,7 @@ def _of_texts(
     names = [preset] if isinstance(preset, str) else list(preset)
     if config_file is None:
         names = ["language-model", *(name for name in names if name != "language-model")]
-    config = _configure(texts, dev, names, config_file, settings)
+    config = configure(texts, dev, names, config_file, settings)
     if config.model.reads:
         raise ConfigError(
             f"A language model has model.kind=language_model, but {config.model.kind} came. Take "
@@ -186,13 +190,14 @@ def _with_tokens_of(config: Config, theirs: TokenizerConfig, model: str | Path) 
     return config.model_copy(update={"text": text})
 
 
-def _configure(
+def configure(
     data: str | Path | Sequence[str | Path],
     dev: str | Path | Sequence[str | Path],
     presets: Sequence[str],
     config_file: str | Path | None,
     settings: Settings,
 ) -> Config:
+    """All settings of a run on these files."""
     config = resolve(presets, settings, {} if config_file is None else read_tree(Path(config_file)))
     files = config.data.model_copy(
         update={
@@ -229,7 +234,7 @@ def begin(
     watch: Watch | None = None,
 ) -> None:
     """A new run in ``folder``; the target's tokens are those of ``tokenizer`` or learnt."""
-    _check_possible(config)
+    check_possible(config)
     if ranks.leads:
         check_sinks(config)
     corpus = make_corpus(config, of_target=tokenizer, quiet=not ranks.leads)
@@ -237,7 +242,7 @@ def begin(
     _fit(model, corpus, folder, ranks, watch=watch)
 
 
-def _check_possible(config: Config) -> None:
+def check_possible(config: Config) -> None:
     """Raise now what would be raised when it has taken long already."""
     find_device(device_of_rank(config.train.device))
     _try_metric(config)
@@ -333,7 +338,7 @@ def _new_model(config: Config, tokenizers: tuple[Tokenizer, Tokenizer]) -> Seq2S
     try:
         model = make_model(config.model, *tokenizers)
     except (RuntimeError, TypeError, OverflowError) as error:
-        raise ConfigError(
+        raise TooLarge(
             f"A model of these sizes does not fit into memory ({first_line(error)}). "
             "Lower model.encoder.hidden, model.decoder.hidden or the embeddings"
         ) from None
