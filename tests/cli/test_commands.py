@@ -542,3 +542,49 @@ def test_features_from_a_column_to_an_answer(tmp_path):
     assert "Put the features first" in wrong.err
     without = run_cli("evaluate", tmp_path / "run", table)
     assert f"{table}:1: features, a space and a text were expected" in without.err
+
+
+def test_shortlist_lists_the_target_tokens_of_pairs(run, tmp_path):
+    write_pairs(tmp_path / "p.tsv", GIVEN)
+    result = run_cli("shortlist", run, tmp_path / "p.tsv", "--most", "2", "--frequent", "1")
+    assert (result.code, result.err) == (0, "")
+    assert f"{len(GIVEN)} pairs: " in result.out and "shortlist.safetensors" in result.out
+    options = "--set", "search.shortlist=true"
+    answers = run_cli("predict", run, "--format", "jsonl", *options, stdin=lines("abc", "ea"))
+    model = jumok.load(run)
+    for line, source in zip(answers.out.splitlines(), ("abc", "ea"), strict=True):
+        listed = model._shortlist.of(model.source_tokenizer.encode(source).ids)
+        assert {*json.loads(line)["tokens"]} <= {*model.target_tokenizer.tokens(listed.tolist())}
+    assert run_cli("explain", run, "abc", *options).code == 0
+    judged = run_cli("evaluate", run, tmp_path / "p.tsv", "--format", "json", *options)
+    assert "exact_match" in json.loads(judged.out)
+    again = run_cli("shortlist", run, "-", stdin=(tmp_path / "p.tsv").read_bytes())
+    assert again.code == 0
+    assert model._shortlist.frequent.size == 1 < jumok.load(run)._shortlist.frequent.size
+    (run / "best" / "shortlist.safetensors").unlink()
+
+
+def test_shortlist_says_what_is_wrong(run, tmp_path):
+    result = run_cli("predict", run, "--set", "search.shortlist=true", stdin=lines("abc"))
+    assert result.code == 3 and "jumok shortlist MODEL PAIRS" in result.err
+    result = run_cli("shortlist", run, "-", stdin=b"")
+    assert result.code == 4 and "had none" in result.err
+    result = run_cli("shortlist", run, "-", "--set", "search.beam=2", stdin=lines("abc\t다"))
+    assert result.code == 3 and "search.beam is of no use" in result.err
+    result = run_cli("shortlist", run, "-", stdin=lines("abc\t다", "abc"))
+    assert result.code == 4 and "<stdin>:2" in result.err
+    long = run_cli(
+        "shortlist",
+        run,
+        "-",
+        "--set",
+        "search.max_source_length=3",
+        stdin=lines("a\t가", "abcd\t다"),
+    )
+    assert long.code == 6 and "pair 2 of -" in long.err
+    assert not (run / "best" / "shortlist.safetensors").exists()
+    write_pairs(tmp_path / "p.tsv", GIVEN)
+    result = run_cli("train", tmp_path / "p.tsv", "--output", tmp_path / "new",
+                     "--set", "search.shortlist=true")  # fmt: skip
+    assert result.code == 3 and "made with a trained model" in result.err
+    assert not (tmp_path / "new").exists()

@@ -20,6 +20,7 @@ OPTIONS = {
     "--set --device --engine",
     "explain": "model text --output --head --units --beam --set --ensemble --language-model "
     "--device --engine",
+    "shortlist": "model data --most --frequent --set --device --engine",
     "export": "model --int8",
     "config": "--print --schema --preset --set",
 }
@@ -55,7 +56,7 @@ search.beam search.n_best search.length_penalty search.length_alpha search.cover
 search.lm_weight search.min_length search.max_length_ratio search.max_length_offset
 search.no_repeat_ngram search.repetition_penalty search.required search.forbidden search.groups
 search.diversity search.sample search.temperature search.top_k search.top_p search.seed
-search.replace_unknown search.max_source_length search.batch_size
+search.replace_unknown search.shortlist search.max_source_length search.batch_size
 evaluation.metric evaluation.bleu_tokenize
 """
 

@@ -314,6 +314,8 @@ def test_config_yaml_is_the_run_and_makes_it_again(tmp_path):
         for section in ("train", "search", "evaluation")
         for key, value in tree[section].items()
     }
+    forcing = settings.pop("train.teacher_forcing")
+    settings |= {f"train.teacher_forcing.{key}": value for key, value in forcing.items()}
     model = dict(tree["model"])
     assert model.pop("kind") == "seq2seq"
     more = {f"model.{part}.{k}": v for part, values in model.items() for k, v in values.items()}

@@ -7,6 +7,7 @@
     README.md               model card (free to edit; not hashed)
 
     onnx/                   graphs that run without torch, after `jumok export` (`exported`)
+    shortlist.safetensors   target tokens of each source token, after `jumok shortlist`
 
 Nothing here is a pickle. Reading checks the hashes of all but the weights. The engine that needs
 these checks theirs, and names and shapes against the configuration, before any is allocated.

@@ -511,7 +511,7 @@ def tune(
 ) -> None:
     """Train with several settings and find the best; Optuna chooses what to try next."""
     import jumok
-    from jumok.cli.output import render_search
+    from jumok.cli.searched import render_search
     from jumok.errors import ConfigError
 
     if output is None:
@@ -655,6 +655,63 @@ def explain(
     else:
         write(prediction.attention_map(head, units.value), output)
         print(f"{prediction.text}\nwritten to {output}")
+
+
+@app.command()
+def shortlist(
+    model: Model,
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PAIRS...", help="Files of pairs, or SOURCE,TARGET; - is stdin (TSV)."
+        ),
+    ],
+    most: Annotated[
+        int, typer.Option("--most", min=1, help="Target tokens of each source token.")
+    ] = 50,
+    frequent: Annotated[
+        int, typer.Option("--frequent", min=0, help="Most frequent target tokens, for any source.")
+    ] = 100,
+    set_: Settings = None,
+    device: Device = "cpu",
+    engine: Engine = EngineChoice.auto,
+) -> None:
+    """List the target tokens that source tokens become in pairs, for search.shortlist=true."""
+    from jumok.bundle import read_bundle, write_shortlist
+    from jumok.cli.output import Counting, render_shortlist
+    from jumok.cli.streams import answer_all, pairs_of
+    from jumok.config import parse_settings, resolve
+    from jumok.data import BadLine, Pair
+    from jumok.errors import DataError, InputError
+    from jumok.predictor import load
+    from jumok.shortlist import LinkCounts
+
+    settings = parse_settings(set_ or ())
+    reading = {key: settings.pop(key) for key in list(settings) if key in _READING}
+    config = resolve(settings=reading).data
+    bundle, predictor = read_bundle(model), load(model, device, engine=engine.value)
+    counts = LinkCounts(predictor, **_search(None, None, settings))
+    skipped: list[BadLine] = []
+
+    def answer(items: Sequence[Pair | BadLine]) -> None:
+        places = [i for i, item in enumerate(items) if isinstance(item, Pair)]
+        try:
+            counts.add([item for item in items if isinstance(item, Pair)])
+        except InputError as error:
+            index = None if error.index is None else places[error.index]
+            raise InputError(str(error), index=index) from None
+        skipped.extend(item for item in items if isinstance(item, BadLine))
+        counting.show(counts.pairs)
+
+    items = pairs_of(data, config, predictor.config.model.encoder.features != "none")
+    with Counting("pairs") as counting:
+        answer_all(items, answer, lambda number: f"pair {number} of {' '.join(data)}", size=1024)
+    if skipped:
+        print(f"{len(skipped):,} bad lines skipped, the first: {skipped[0]}", file=sys.stderr)
+    if not counts.pairs:
+        raise DataError(f"A shortlist is made from pairs, but {' '.join(data)} had none")
+    found = counts.shortlist(most, frequent)
+    print(render_shortlist(found, counts.pairs, write_shortlist(bundle, found)))
 
 
 @app.command("export")

@@ -6,21 +6,25 @@ import json
 import os
 import shutil
 import sys
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from jumok.config import shown
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
 from jumok.explain import Units, pharaoh, render_terminal
 from jumok.prediction import Prediction
 
 if TYPE_CHECKING:  # a first answer need not wait for them
+    from pathlib import Path
+
     from jumok.alignment import Alignment
+    from jumok.bundle import Shortlist
     from jumok.evaluation import Report
     from jumok.export import Exports
     from jumok.predictor import Perplexities
     from jumok.training.forecast import Forecast
-    from jumok.training.tune import Search
 
 
 def render(prediction: Prediction, form: str) -> str:
@@ -104,25 +108,38 @@ def render_export(made: Exports) -> str:
     return "\n".join(lines)
 
 
-def render_search(search: Search, form: str) -> str:
-    """Trials as a table of 80 columns, the best first, or as JSON."""
-    if form == "json":
-        trials = [{**one._asdict(), "directory": str(one.directory)} for one in search.trials]
-        found = {"metric": search.metric, "best": trials[0]["directory"], "trials": trials}
-        return json.dumps(found, ensure_ascii=False, indent=2)
-    lines = [f"trial{search.metric:>13}  {'ended':<10}  settings"]
-    for one in search.trials:
-        value = "" if one.value is None else f"{one.value:.2f}"
-        head = f"{one.number:03d}".ljust(5) + f"{value:>13}  {one.ended:<10}  "
-        settings = " ".join(f"{key}={_short(value)}" for key, value in one.settings.items())
-        lines += textwrap.wrap(settings, 80, initial_indent=head, subsequent_indent=" " * len(head))
-    best = search.best
-    lines.append(f"best: {search.metric} {best.value:.2f} in {best.directory}")
-    return "\n".join(lines)
+def render_shortlist(found: Shortlist, pairs: int, path: Path) -> str:
+    """What was counted, and where the list is."""
+    listed = np.diff(found.indptr)
+    some = listed[listed > 0]
+    return (
+        f"{pairs:,} pairs: {len(some):,} of {len(listed):,} source tokens have target tokens, "
+        f"{some.mean() if len(some) else 0:.1f} on average; and the {len(found.frequent):,} most "
+        f"frequent for all\nwritten to {path}"
+    )
 
 
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else shown(value)
+class Counting:
+    """How far a long command has come, on stderr where that is a terminal."""
+
+    def __init__(self, what: str) -> None:
+        console = Console(file=sys.stderr, highlight=False, emoji=False)
+        columns = TextColumn(f"{{task.completed:,}} {what}"), TimeElapsedColumn()
+        self._progress = Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        )
+        self._task = self._progress.add_task("", total=None)
+
+    def __enter__(self) -> Counting:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def show(self, done: int) -> None:
+        """So many are done."""
+        self._progress.update(self._task, completed=done)
 
 
 class Telling:

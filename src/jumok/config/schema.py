@@ -73,19 +73,23 @@ class DataConfig(Section):
     weights: tuple[Annotated[float, Field(gt=0)], ...] = ()
     """How often the pairs of each training file come in an epoch: 2 is twice, 0.5 half of them,
     others each time. Empty: all once."""
-    format: Literal["auto", "tsv", "csv", "jsonl", "parallel"] = "auto"
-    """`auto` goes by the file name (.tsv .txt .csv .jsonl, each also .gz); two files given
-    together as SOURCE,TARGET are `parallel`: plain text, line by line."""
+    format: Literal["auto", "tsv", "csv", "jsonl", "tmx", "parquet", "dataset", "parallel"] = "auto"
+    """`auto` goes by the file name (.tsv .txt .csv .jsonl .tmx, each also .gz, and .parquet); a
+    directory is a Hugging Face `dataset`; two files given together as SOURCE,TARGET are `parallel`:
+    plain text, line by line."""
     source_column: str = ""
-    """The source's column: a number from 1 (TSV), a column name (CSV), a field name, dotted where
-    nested (JSONL). Empty: 1, or `source`."""
+    """The source's column: a number from 1 (TSV), a column name (CSV), a field or column name,
+    dotted where nested (JSONL, Parquet, datasets), a language (TMX; `en` is also that of `en-US`).
+    Empty: 1, or `source`, or what the TMX file says."""
     target_column: str = ""
-    """The target's column, in the same way. Empty: 2, or `target`."""
+    """The target's column, in the same way. Empty: 2, or `target`, or the other of two
+    languages."""
     features_column: str = ""
     """A column of features (`V;PST`), put before the source with a space. Empty: none; a model with
     `model.encoder.features` then expects them as the source's first word."""
     encoding: str = "utf-8"
-    """Text encoding of the files. A byte-order mark is dropped."""
+    """Text encoding of the files. A byte-order mark is dropped. A TMX file says its own, which
+    counts unless this is set to another than UTF-8."""
     skip_bad_lines: bool = False
     """Count and report lines that cannot be read, instead of stopping at the first."""
     dev_fraction: float = Field(default=0.1, gt=0.0, lt=1.0)
@@ -592,6 +596,9 @@ class SearchConfig(Section):
     replace_unknown: bool = False
     """Let the model write `<unk>`, and put in its place the source token that it looked at most
     (Luong et al. 2015, section 4.1), or that token's entry in a dictionary."""
+    shortlist: bool = False
+    """Look only at the target tokens that the words of a source may become (Jean et al. 2015), by
+    the list that `jumok shortlist` puts into the model directory."""
     max_source_length: int = Field(default=1000, ge=1)
     """A source of more tokens is refused: attention needs memory for every pair of tokens."""
     batch_size: int = Field(default=64, ge=1)

@@ -2,9 +2,10 @@
 
     files ─ lines ─ readers ─ [Pair] ─ dataset ─ sampler ─ batch
 
-``lines`` opens files and finds broken lines, ``readers`` knows the formats, ``parts`` goes through
-them again and again, ``dataset`` encodes,
-``sampler`` decides who stands beside whom, ``batch`` pads.
+``lines`` opens files and finds broken lines, ``readers`` knows the formats (those of lines in
+``formats``, ``tmx``, Parquet and Arrow in ``tables``), ``directory`` which files a data set has,
+``parts`` goes through them again and again, ``dataset`` encodes, ``sampler`` decides who stands
+beside whom, ``batch`` pads.
 """
 
 from jumok.data.batch import Batch, collate, pad

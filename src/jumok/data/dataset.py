@@ -15,7 +15,7 @@ from jaxtyping import Int, Integer
 
 from jumok.config import DataConfig
 from jumok.data.copying import Copying
-from jumok.data.formats import Pair
+from jumok.data.pairs import Pair
 from jumok.data.ragged import Ragged, RaggedWriter, TextPairs, as_bytes, open_ragged
 from jumok.storage import write_atomic
 from jumok.text import EOS, UNK, Encoding, Tokenizer

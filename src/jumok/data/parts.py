@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, UInt64
 
 from jumok.config import DataConfig
-from jumok.data.formats import Pair
 from jumok.data.lines import BadLine
+from jumok.data.pairs import Pair
 from jumok.data.readers import stream_pairs, stream_texts
 from jumok.data.split import held_out, source_hash
 

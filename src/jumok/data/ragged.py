@@ -13,7 +13,7 @@ from typing import BinaryIO, overload
 import numpy as np
 from jaxtyping import Int
 
-from jumok.data.formats import Pair
+from jumok.data.pairs import Pair
 
 _BOUND = np.dtype(np.int64)
 

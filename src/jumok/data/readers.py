@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jumok.config import DataConfig
-from jumok.data.formats import Pair, read_csv, read_jsonl, read_parallel, read_tsv
+from jumok.data.directory import dataset_files
+from jumok.data.formats import read_csv, read_jsonl, read_parallel, read_tsv
 from jumok.data.lines import (
     OR_SKIP,
     BadLine,
@@ -15,15 +16,36 @@ from jumok.data.lines import (
     Watch,
     check_encoding,
     check_file,
+    is_directory,
+    opened,
     read_lines,
     stream_lines,
 )
+from jumok.data.pairs import Pair
+from jumok.data.tables import read_arrow, read_parquet
+from jumok.data.tmx import read_tmx
 from jumok.errors import ConfigError, DataError
 
 __all__ = ["Pair", "PairFile", "read_pairs", "read_sources", "stream_pairs"]
 
-_READERS = {"tsv": read_tsv, "csv": read_csv, "jsonl": read_jsonl}
-_ENDINGS = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".jsonl": "jsonl"}
+_OF_LINES = {"tsv": read_tsv, "csv": read_csv, "jsonl": read_jsonl}
+_OF_ROWS = {"parquet": read_parquet, "arrow": read_arrow}
+_ENDINGS = {
+    ".tsv": "tsv",
+    ".txt": "tsv",
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".tmx": "tmx",
+    ".parquet": "parquet",
+}
+
+
+_ON_DISK = {
+    "parallel": "two files as SOURCE,TARGET",
+    "parquet": "a file on disk",
+    "dataset": "a directory",
+}
+"""Formats that no stream can have."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +119,12 @@ def stream_texts(path: str | Path, config: DataConfig) -> Iterator[Pair | BadLin
     """What `read_texts` reads, while it comes; bad lines in their places where they are skipped."""
     path, found = Path(path), False
     check_file(path)
+    if path.name.lower().endswith((".tmx", ".tmx.gz", ".parquet")):
+        raise DataError(
+            "a language model reads texts, one a line, and this is a file of pairs. Write the "
+            "texts to a .txt file",
+            path=path,
+        )
     for line in read_lines(path, config.encoding):
         if isinstance(line, BadLine):
             if not config.skip_bad_lines:
@@ -147,20 +175,52 @@ def _items(
         return read_parallel(*two, config.encoding, features)
     path = _name(file)
     form: str = config.format
-    if isinstance(file, str | Path):
-        check_file(path)
-        form = _by_name(path) if form == "auto" else form
-        lines = read_lines(path, config.encoding)
-    elif form == "parallel":
+    if not isinstance(file, str | Path):
+        return _of_stream(file, path, config, features)
+    if form in ("auto", "dataset") and is_directory(path):
+        return _of_directory(path, config, features)
+    check_file(path)
+    if form == "dataset":
         raise DataError(
-            "data.format=parallel needs two files as SOURCE,TARGET, but a stream came. Name them",
+            "data.format=dataset needs a directory, but a file came. Leave data.format out",
             path=path,
         )
-    else:
-        check_encoding(config.encoding)
-        form = "tsv" if form == "auto" else form
-        lines = stream_lines(file, path, config.encoding)
-    return _READERS[form](lines, path, config, features)
+    return _of_file(path, _by_name(path) if form == "auto" else form, config, features)
+
+
+def _of_file(path: Path, form: str, config: DataConfig, features: bool) -> Iterator[Pair | BadLine]:
+    if form in _OF_ROWS:
+        return _OF_ROWS[form](path, config, features)
+    if form == "tmx":
+        return _of_tmx_file(path, config, features)
+    return _OF_LINES[form](read_lines(path, config.encoding), path, config, features)
+
+
+def _of_tmx_file(path: Path, config: DataConfig, features: bool) -> Iterator[Pair | BadLine]:
+    with opened(path) as stream:
+        yield from read_tmx(stream, path, config, features)
+
+
+def _of_directory(folder: Path, config: DataConfig, features: bool) -> Iterator[Pair | BadLine]:
+    for path in dataset_files(folder):
+        form = "arrow" if path.suffix == ".arrow" else _by_name(path)
+        yield from _of_file(path, form, config, features)
+
+
+def _of_stream(
+    stream: ByteStream, path: Path, config: DataConfig, features: bool
+) -> Iterator[Pair | BadLine]:
+    form: str = config.format
+    if form in _ON_DISK:
+        raise DataError(
+            f"data.format={form} needs {_ON_DISK[form]}, but a stream came. Name that instead",
+            path=path,
+        )
+    check_encoding(config.encoding)
+    if form == "tmx":
+        return read_tmx(stream, path, config, features)
+    lines = stream_lines(stream, path, config.encoding)
+    return _OF_LINES["tsv" if form == "auto" else form](lines, path, config, features)
 
 
 def _two_files(path: str | Path, form: str) -> tuple[Path, Path] | None:
@@ -187,6 +247,6 @@ def _by_name(path: Path) -> str:
             return form
     raise DataError(
         f"the format cannot be told from the name, which should end in {', '.join(_ENDINGS)} "
-        "(each also .gz). Rename it, or set data.format",
+        "(all but the last also .gz). Rename it, or set data.format",
         path=path,
     )

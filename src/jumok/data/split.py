@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Int, UInt64
 
-from jumok.data.formats import Pair
+from jumok.data.pairs import Pair
 from jumok.errors import DataError
 
 

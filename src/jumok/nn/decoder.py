@@ -33,7 +33,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from jumok.config import ModelConfig
@@ -44,7 +44,7 @@ from jumok.nn.copying import mixture
 from jumok.nn.dropout import Dropout
 from jumok.nn.embedding import Embedding
 from jumok.nn.encoder import Encoded
-from jumok.nn.masks import masked_mean
+from jumok.nn.masks import impossible_elsewhere, masked_mean
 from jumok.nn.memory import (
     DecoderOutput,
     DecoderState,
@@ -54,7 +54,7 @@ from jumok.nn.memory import (
     RNNState,
     StepOutput,
 )
-from jumok.nn.readout import LastMap, LinearReadout, MaxoutReadout
+from jumok.nn.readout import Columns, LastMap, LinearReadout, MaxoutReadout
 from jumok.nn.rnn import RNN
 
 WHOLE = {"scope": "global", "coverage": False, "location_width": 0}
@@ -161,10 +161,21 @@ class Decoder(nn.Module):
         past = None if self.attention is None else self.attention.first_past(memory.values)
         return DecoderState(self.bridge(memory.final, memory.mean), feed, position, past)
 
-    def step(self, tokens: Int[Tensor, "batch"], state: DecoderState, memory: Memory) -> StepOutput:
-        """Read one token per row; give scores for the next, the new state and the weights."""
+    def step(
+        self,
+        tokens: Int[Tensor, "batch"],
+        state: DecoderState,
+        memory: Memory,
+        columns: Columns | None = None,
+    ) -> StepOutput:
+        """Read one token per row; give scores for the next, the new state and the weights.
+
+        With ``columns``, scores of their tokens alone, -inf where a row may not write them.
+        """
         made = self._advance(self.embedding(tokens), state, memory)
-        logits = self.logits(made.features)
+        logits = self.logits(made.features, columns)
+        if columns is not None:
+            logits = impossible_elsewhere(logits, columns.allowed)
         weights, feature_weights = made.looked.weights, made.looked.feature_weights
         return StepOutput(
             logits, made.state, weights, made.looked.context, made.switch, feature_weights
@@ -229,9 +240,21 @@ class Decoder(nn.Module):
             tokens = tokens.masked_fill(tokens >= vocab, own.unknown)
         return torch.where(given[:, None], embedded, self.embedding(tokens))
 
-    def logits(self, features: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows vocab"]:
-        """Scores over the vocabulary; give it only the rows that are needed."""
-        return nn.functional.linear(*self.last_map(features))
+    def columns(self, tokens: Int[Tensor, "some"], allowed: Bool[Tensor, "batch some"]) -> Columns:
+        """What `step` needs to look at these ``tokens`` alone."""
+        last = self.readout.last
+        weight = self.embedding.table.weight if last.tied else last.weight
+        return Columns(weight.index_select(0, tokens), last.bias.index_select(0, tokens), allowed)
+
+    def logits(
+        self, features: Float[Tensor, "*rows features"], columns: Columns | None = None
+    ) -> Float[Tensor, "*rows tokens"]:
+        """Scores over the vocabulary, or of the ``columns``; give it only the rows that are
+        needed."""
+        x, weight, bias = self.last_map(features)
+        if columns is not None:
+            weight, bias = columns.weight, columns.bias
+        return nn.functional.linear(x, weight, bias)
 
     def last_map(self, features: Float[Tensor, "*rows features"]) -> LastMap:
         """The product that makes the logits, for a loss that needs them a few at a time."""

@@ -245,6 +245,11 @@ def begin(
 def check_possible(config: Config) -> None:
     """Raise now what would be raised when it has taken long already."""
     find_device(device_of_rank(config.train.device))
+    if config.search.shortlist:
+        raise ConfigError(
+            "search.shortlist=true goes by a list that is made with a trained model (jumok "
+            "shortlist). Train without it, and set it when you predict"
+        )
     _try_metric(config)
 
 
