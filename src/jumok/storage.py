@@ -100,6 +100,15 @@ def restore_directory(path: Path) -> None:
             old.rename(path)
 
 
+def remove_directory(path: Path) -> None:
+    """Remove a directory that `replace_directory` wrote: a kill leaves nothing half of it there."""
+    with storage_errors(path):
+        aside = _aside(path, "new")
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+        shutil.rmtree(aside)
+
+
 def old_directory(path: Path) -> Path:
     """Where what was in ``path`` before steps aside."""
     return _aside(path, "old")

@@ -14,6 +14,8 @@ OPTIONS = {
     "align": "model data --units --format --reverse-model --symmetrise --set --ensemble --device "
     "--engine",
     "evaluate": "model data --format --beam --set --ensemble --language-model --device --engine",
+    "tune": "data --dev --preset --config --set --space --trials --output --resume --format",
+    "average": "models --output",
     "compare": "model_a model_b data --format --plot --train --resamples --seed --examples --beam "
     "--set --device --engine",
     "explain": "model text --output --head --units --beam --set --ensemble --language-model "
@@ -50,7 +52,8 @@ train.warmup_steps train.plateau_factor train.clip_norm train.label_smoothing
 train.teacher_forcing.decay train.teacher_forcing.rate train.teacher_forcing.c
 train.teacher_forcing.k train.teacher_forcing.least train.teacher_forcing.own train.coverage_loss
 train.average_decay train.validate_every train.validate_pairs train.patience train.max_loss_rise
-train.checkpoint_minutes train.seed train.device train.threads train.precision train.fast
+train.checkpoint_minutes train.keep_checkpoints train.sinks train.seed train.device train.threads
+train.precision train.fast
 search.beam search.n_best search.length_penalty search.length_alpha search.coverage_penalty
 search.lm_weight search.min_length search.max_length_ratio search.max_length_offset
 search.no_repeat_ngram search.repetition_penalty search.required search.forbidden search.groups

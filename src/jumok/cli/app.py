@@ -118,7 +118,7 @@ class SymmetriseMethod(StrEnum):
 
 
 class EvaluateFormat(StrEnum):
-    """Output of `jumok evaluate` and `jumok compare`."""
+    """Output of `jumok evaluate`, `compare` and `tune`."""
 
     table = "table"
     json = "json"
@@ -474,6 +474,73 @@ def evaluate(
         return
     report = evaluate_report(predictor, read.pairs, tokenize, **search)
     print(render_scores(report, format_.value))
+
+
+@app.command()
+def tune(
+    data: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(metavar="DATA...", help="Files of pairs, as jumok train has them."),
+    ] = None,
+    dev: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--dev", help="File of validation pairs; else a part is held out."),
+    ] = None,
+    preset: Presets = None,
+    config_file: ConfigFile = None,
+    set_: Settings = None,
+    space: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--space",
+            metavar="KEY=SPEC",
+            help="What to try: KEY=LOW..HIGH, KEY=LOW..HIGH:log or KEY=A|B|C; may be given again.",
+        ),
+    ] = None,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="How many trainings in all.")] = 20,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", help="New directory for the search."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the search in --output, if there is one.")
+    ] = False,
+    format_: Annotated[
+        EvaluateFormat, typer.Option("--format", help="Form of the output.")
+    ] = EvaluateFormat.table,
+) -> None:
+    """Train with several settings and find the best; Optuna chooses what to try next."""
+    import jumok
+    from jumok.cli.searched import render_search
+    from jumok.errors import ConfigError
+
+    if output is None:
+        raise ConfigError("Say where the search should go: --output DIRECTORY")
+    found = jumok.tune(
+        data or (),
+        dev=dev or (),
+        preset=preset or (),
+        config_file=config_file,
+        settings=set_ or (),
+        spaces=space or (),
+        trials=trials,
+        output=output,
+        resume=resume,
+    )
+    print(render_search(found, format_.value))
+
+
+@app.command()
+def average(
+    models: Annotated[
+        list[Path], typer.Argument(metavar="MODEL MODEL...", help="Models of one run.")
+    ],
+    output: Annotated[Path, typer.Option("--output", help="New directory for the model.")],
+) -> None:
+    """Make one model whose weights are the mean of several models' weights."""
+    from jumok.averaging import average as mean_of
+
+    print(f"the mean of {len(models)} models is in {mean_of(models, output)}")
 
 
 @app.command()

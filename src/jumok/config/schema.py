@@ -17,8 +17,10 @@ Metric = Literal["exact_match", "wer", "per", "cer", "bleu", "chrf", "ter", "per
 LOWER_IS_BETTER: frozenset[Metric] = frozenset({"wer", "per", "cer", "ter", "perplexity"})
 
 
-Strings = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
+_ALONE = BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)
+Strings = Annotated[tuple[str, ...], _ALONE]
 """Names of files, or phrases; one may stand by itself."""
+Sink = Literal["tensorboard", "wandb", "mlflow"]
 
 
 class Section(BaseModel):
@@ -508,6 +510,12 @@ class TrainConfig(Section):
     checkpoint_minutes: float = Field(default=10.0, gt=0)
     """Keep the state of the run at least this often, between validations too: what a kill costs at
     most."""
+    keep_checkpoints: int = Field(default=0, ge=0)
+    """Keep the judged models of the last so many validations in `checkpoints/`; `jumok average`
+    makes one model of them."""
+    sinks: Annotated[tuple[Sink, ...], _ALONE] = ()
+    """Who else is told of each validation, beside `metrics.jsonl`: TensorBoard (in the run's
+    directory), Weights & Biases, MLflow."""
     seed: int = 1
     """Seed of weights, order and dropout."""
     device: str = "cpu"
@@ -632,24 +640,26 @@ class SearchConfig(Section):
             idle = type(self).model_fields[field].default
             if getattr(self, field) != idle:
                 raise ValueError(
-                    f"search.{field}={_shown(getattr(self, field))} does nothing where search."
-                    f"{because}. Set search.{field}={_shown(idle)}, or change the other"
+                    f"search.{field}={shown(getattr(self, field))} does nothing where search."
+                    f"{because}. Set search.{field}={shown(idle)}, or change the other"
                 )
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A value as it is given on the command line."""
-    if isinstance(value, tuple):
+    if isinstance(value, str):
+        return value
+    if isinstance(value, tuple | list):
         return str(list(value))
     return "null" if value is None else str(value).lower()
 
 
-def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+def flatten(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Values by dotted key."""
     found: dict[str, object] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}.")
+            found |= flatten(value, f"{prefix}{key}.")
         else:
             found[prefix + key] = value
     return found
@@ -721,12 +731,12 @@ class Config(Section):
                 f"evaluation.metric={self.evaluation.metric} judges outputs for sources, but "
                 "model.kind=language_model has none. Set evaluation.metric=perplexity"
             )
-        given, idle = _flat(self.model_dump()), _flat(Config().model_dump())
+        given, idle = flatten(self.model_dump()), flatten(Config().model_dump())
         for key, value in given.items():
             if key.startswith(_OF_PAIRS) and value != idle[key]:
                 raise ValueError(
-                    f"{key}={_shown(value)} is for pairs, but model.kind=language_model is trained "
-                    f"on texts, without any source. Set {key}={_shown(idle[key])}, or leave it out"
+                    f"{key}={shown(value)} is for pairs, but model.kind=language_model is trained "
+                    f"on texts, without any source. Set {key}={shown(idle[key])}, or leave it out"
                 )
 
     def to_yaml(self) -> str:

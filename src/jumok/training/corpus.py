@@ -269,8 +269,8 @@ class _Cache:
         reading = {"format", "source_column", "target_column", "features_column", "encoding"}
         self._known = [
             _VERSION,
-            [_contents(path) for path in data.train],
-            [_contents(path) for path in data.dev] or held_out,
+            [contents(path) for path in data.train],
+            [contents(path) for path in data.dev] or held_out,
             data.model_dump(include={*reading, "skip_bad_lines"}),
             config.model.encoder.features,
             config.model.reads,
@@ -318,7 +318,7 @@ def _size(path: Path) -> int:
     return 3 * size if path.suffix == ".gz" else size
 
 
-def _contents(name: str) -> list[str]:
+def contents(name: str) -> list[str]:
     """SHA-256 of each file of ``name``."""
     found = []
     for path in _paths(name):

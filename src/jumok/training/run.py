@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,10 +40,18 @@ from jumok.training.forecast import Forecast, forecast
 from jumok.training.interrupt import StopRequest, listen
 from jumok.training.progress import ConsoleReporter, Reporter, SilentReporter
 from jumok.training.ranks import Ranks, device_of_rank, join_ranks
+from jumok.training.sinks import Record, Sinks, check_sinks
 from jumok.training.state import read_state
 from jumok.training.trainer import Trainer, make_sampler, total_steps
 
 Settings = Iterable[str] | Mapping[str, Any]
+Watch = Callable[[Record, StopRequest], None]
+"""Told of each validation, before its checkpoint is written, and whether the user has asked to
+stop. What it raises ends the run."""
+
+
+class TooLarge(ConfigError):  # noqa: N818 - what the model is
+    """A model does not fit into memory."""
 
 
 def train_lm(
@@ -114,7 +122,7 @@ def forecast_training(
         config, tokenizer = _of_texts(data, dev, preset, config_file, settings, tokens_of)
     else:
         config = _of_pairs(data, dev, preset, config_file, settings)
-    _check_possible(config)
+    check_possible(config)
     corpus = make_corpus(config, of_target=tokenizer)
     model = _new_model(corpus.config, corpus.tokenizers)
     with TemporaryDirectory() as folder, _arithmetic(config):
@@ -132,7 +140,7 @@ def _of_pairs(
     settings: Settings,
 ) -> Config:
     names = [preset] if isinstance(preset, str) else list(preset)
-    config = _configure(data, dev, names, config_file, settings)
+    config = configure(data, dev, names, config_file, settings)
     if not config.model.reads:
         raise ConfigError(
             "A language model is trained on texts and not on pairs: jumok train-lm FILE ..."
@@ -151,7 +159,7 @@ def _of_texts(
     names = [preset] if isinstance(preset, str) else list(preset)
     if config_file is None:
         names = ["language-model", *(name for name in names if name != "language-model")]
-    config = _configure(texts, dev, names, config_file, settings)
+    config = configure(texts, dev, names, config_file, settings)
     if config.model.reads:
         raise ConfigError(
             f"A language model has model.kind=language_model, but {config.model.kind} came. Take "
@@ -182,13 +190,14 @@ def _with_tokens_of(config: Config, theirs: TokenizerConfig, model: str | Path) 
     return config.model_copy(update={"text": text})
 
 
-def _configure(
+def configure(
     data: str | Path | Sequence[str | Path],
     dev: str | Path | Sequence[str | Path],
     presets: Sequence[str],
     config_file: str | Path | None,
     settings: Settings,
 ) -> Config:
+    """All settings of a run on these files."""
     config = resolve(presets, settings, {} if config_file is None else read_tree(Path(config_file)))
     files = config.data.model_copy(
         update={
@@ -203,7 +212,7 @@ def _train(config: Config, folder: Path, tokenizer: Tokenizer | None = None) -> 
     with join_ranks(config.train.device) as ranks:
         if ranks.leads:
             _check_new(folder)
-        _begin(config, folder, tokenizer, ranks)
+        begin(config, folder, tokenizer, ranks)
         return load(folder, config.train.device)
 
 
@@ -217,14 +226,23 @@ def _check_new(folder: Path) -> None:
         )
 
 
-def _begin(config: Config, folder: Path, tokenizer: Tokenizer | None, ranks: Ranks) -> None:
-    _check_possible(config)
+def begin(
+    config: Config,
+    folder: Path,
+    tokenizer: Tokenizer | None,
+    ranks: Ranks,
+    watch: Watch | None = None,
+) -> None:
+    """A new run in ``folder``; the target's tokens are those of ``tokenizer`` or learnt."""
+    check_possible(config)
+    if ranks.leads:
+        check_sinks(config)
     corpus = make_corpus(config, of_target=tokenizer, quiet=not ranks.leads)
     model = _new_model(corpus.config, corpus.tokenizers)
-    _fit(model, corpus, folder, ranks)
+    _fit(model, corpus, folder, ranks, watch=watch)
 
 
-def _check_possible(config: Config) -> None:
+def check_possible(config: Config) -> None:
     """Raise now what would be raised when it has taken long already."""
     find_device(device_of_rank(config.train.device))
     if config.search.shortlist:
@@ -251,18 +269,21 @@ def resume(directory: str | Path, settings: Settings = ()) -> Predictor:
             )
     config = resolve(settings=settings, base=begun.model_dump())
     with join_ranks(config.train.device) as ranks:
-        _go_on(config, folder, ranks)
+        go_on(config, folder, ranks)
         return load(folder, config.train.device)
 
 
-def _go_on(config: Config, folder: Path, ranks: Ranks) -> None:
+def go_on(config: Config, folder: Path, ranks: Ranks, watch: Watch | None = None) -> None:
+    """Go on with the run in ``folder``, from its last checkpoint."""
     find_device(device_of_rank(config.train.device))
+    if ranks.leads:
+        check_sinks(config)
     last, damage = _newest_intact(folder)
     bundle = read_bundle(last)
     tokenizers = bundle.source_tokenizer, bundle.target_tokenizer
     corpus = make_corpus(config, tokenizers, quiet=not ranks.leads)
     corpus.report.extend([*damage, f"going on with {folder}"])
-    _fit(load_torch_engine(bundle).model, corpus, folder, ranks, last)
+    _fit(load_torch_engine(bundle).model, corpus, folder, ranks, last, watch)
 
 
 def _newest_intact(folder: Path) -> tuple[Path, list[str]]:
@@ -322,7 +343,7 @@ def _new_model(config: Config, tokenizers: tuple[Tokenizer, Tokenizer]) -> Seq2S
     try:
         model = make_model(config.model, *tokenizers)
     except (RuntimeError, TypeError, OverflowError) as error:
-        raise ConfigError(
+        raise TooLarge(
             f"A model of these sizes does not fit into memory ({first_line(error)}). "
             "Lower model.encoder.hidden, model.decoder.hidden or the embeddings"
         ) from None
@@ -337,6 +358,7 @@ def _trainer(
     reporter: Reporter,
     stop: StopRequest,
     ranks: Ranks,
+    hear: Callable[[Record], None] = lambda record: None,
 ) -> Trainer:
     config = corpus.config
     device = device_of_rank(config.train.device)
@@ -360,6 +382,7 @@ def _trainer(
         reporter,
         stop,
         ranks,
+        hear,
     )
 
 
@@ -374,7 +397,12 @@ def _arithmetic(config: Config) -> AbstractContextManager[object]:
 
 
 def _fit(
-    model: Seq2Seq, corpus: Corpus, folder: Path, ranks: Ranks, last: Path | None = None
+    model: Seq2Seq,
+    corpus: Corpus,
+    folder: Path,
+    ranks: Ranks,
+    last: Path | None = None,
+    watch: Watch | None = None,
 ) -> None:
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -393,13 +421,26 @@ def _fit(
             "stopping as soon as all is kept; Ctrl-C again stops at once, without keeping more"
         )
 
-    with listen(answer) as stop, reporter, _arithmetic(config):
-        trainer = _trainer(model, corpus, folder, reporter, stop, ranks)
+    told = config if ranks.leads else None
+    with (
+        listen(answer) as stop,
+        reporter,
+        _arithmetic(config),
+        Sinks(told, folder, reporter) as sinks,
+    ):
+
+        def hear(record: Record) -> None:
+            sinks.hear(record)
+            if watch is not None:
+                watch(record, stop)
+
+        trainer = _trainer(model, corpus, folder, reporter, stop, ranks, hear)
         if last is not None:
             trainer.resume(last)
         ranks.wait()  # until everybody has read what may be written anew
         if ranks.leads:
             write_atomic(folder / "config.yaml", config.to_yaml())
+        sinks.begin(trainer.state.step)
         for line in corpus.report:
             reporter.message(line)
         reporter.message(f"model: {sum(p.numel() for p in model.parameters()):,} parameters")

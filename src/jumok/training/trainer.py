@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from jumok.metrics import token_error_rate
 from jumok.nn import OwnTokens, Seq2Seq
 from jumok.nn.attention import mean_of_heads
 from jumok.nn.masks import length_mask
-from jumok.storage import find_directory, storage_errors, write_atomic
+from jumok.storage import find_directory, remove_directory, storage_errors, write_atomic
 from jumok.text import UNK, Tokenizer
 from jumok.training.interrupt import StopRequest
 from jumok.training.loss import coverage_loss, forced_tokens, sequence_loss
@@ -50,6 +51,8 @@ class Trainer:
         reporter: who hears of progress.
         stop: whether the user asked to stop.
         ranks: this process among those that train the model.
+        hear: told of each validation (on rank 0), when its best model is kept and before the
+            checkpoint is. What it raises ends the run.
     """
 
     def __init__(
@@ -64,12 +67,13 @@ class Trainer:
         reporter: Reporter,
         stop: StopRequest,
         ranks: Ranks,
+        hear: Callable[[Mapping[str, Any]], None] = lambda record: None,
     ) -> None:
         self.model, self.config, self.tokenizers = model, config, tokenizers
         self.train, self.dev, self.measure = train, dev, measure
         self.output, self.reporter, self.stop = output, reporter, stop
         self.device = next(model.parameters()).device
-        self.ranks = ranks
+        self.ranks, self.hear = ranks, hear
         self.forward: nn.Module = model if ranks.world == 1 else DistributedDataParallel(model)
         self.optimizer = make_optimizer(model, config.train)
         self.average = make_average(model, config.train)
@@ -104,7 +108,7 @@ class Trainer:
         self.state, self._since = begun, _Since(begun)
         self.state.finished = self.limit() is not None
         if self.ranks.leads:
-            self._forget_later_records()
+            self._forget_later()
 
     def fit(self) -> TrainingState:
         """Train until a limit is reached or patience ends; raise `Interrupted` if asked to stop."""
@@ -334,6 +338,9 @@ class Trainer:
         self._write(record)
         if improved:
             self._write_bundle(self.output / "best", self.judged, record)
+        if self.config.train.keep_checkpoints:
+            self._keep_judged(record)
+        self.hear(record)
 
     def _judge(self) -> list[float]:
         """Rank 0's `Forced` and `Validation`, in a row; nan for what there is not."""
@@ -405,8 +412,26 @@ class Trainer:
         }
         write_bundle(path, self.config, *self.tokenizers, arrays, metrics, also, keep_old)
 
-    def _forget_later_records(self) -> None:
-        """Drop records after the checkpoint that a kill left: they will be made again."""
+    def _keep_judged(self, record: dict[str, Any]) -> None:
+        """Keep the model of this validation beside those of the last ones."""
+        path = self.output / CHECKPOINTS / f"step-{self.state.step}"
+        self._write_bundle(path, self.judged, record)
+        for _, folder in self._kept_judged()[: -self.config.train.keep_checkpoints]:
+            remove_directory(folder)
+
+    def _kept_judged(self) -> list[tuple[int, Path]]:
+        """The models of validations that are kept, by their steps."""
+        found = (self.output / CHECKPOINTS).glob("step-*")
+        steps = ((path.name.removeprefix("step-"), path) for path in found)
+        return sorted((int(step), path) for step, path in steps if step.isdecimal())
+
+    def _forget_later(self) -> None:
+        """Drop what comes after the checkpoint that a kill left: it will be made again."""
+        for step, folder in self._kept_judged():
+            if step > self.state.step:
+                remove_directory(folder)
+        for left in (self.output / CHECKPOINTS).glob(".step-*"):  # by a kill
+            shutil.rmtree(left, ignore_errors=True)
         path = self.output / "metrics.jsonl"
         if path.exists():
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -435,6 +460,7 @@ class Trainer:
 
 
 BATCH = "batch.jsonl"
+CHECKPOINTS = "checkpoints"
 _MEAN_OF = 100
 """Updates that the moving mean of the loss reaches back, about."""
 
