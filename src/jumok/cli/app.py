@@ -682,7 +682,7 @@ def shortlist(
     from jumok.cli.streams import answer_all, pairs_of
     from jumok.config import parse_settings, resolve
     from jumok.data import BadLine, Pair
-    from jumok.errors import DataError, InputError
+    from jumok.errors import InputError
     from jumok.predictor import load
     from jumok.shortlist import LinkCounts
 
@@ -708,8 +708,6 @@ def shortlist(
         answer_all(items, answer, lambda number: f"pair {number} of {' '.join(data)}", size=1024)
     if skipped:
         print(f"{len(skipped):,} bad lines skipped, the first: {skipped[0]}", file=sys.stderr)
-    if not counts.pairs:
-        raise DataError(f"A shortlist is made from pairs, but {' '.join(data)} had none")
     found = counts.shortlist(most, frequent)
     print(render_shortlist(found, counts.pairs, write_shortlist(bundle, found)))
 
