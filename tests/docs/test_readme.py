@@ -20,6 +20,7 @@ PAIRS = (
     ("docs/search.md", "docs/search.ko.md"),
     ("docs/export.md", "docs/export.ko.md"),
     ("docs/alignment.md", "docs/alignment.ko.md"),
+    ("docs/data.md", "docs/data.ko.md"),
 )
 NOT_RUN = {
     "README.md": ["makes an environment of its own", "installs packages"],
@@ -27,6 +28,7 @@ NOT_RUN = {
     "docs/search.md": [],
     "docs/export.md": [],
     "docs/alignment.md": [],
+    "docs/data.md": [],
 }
 BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>[^\n]*) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$",

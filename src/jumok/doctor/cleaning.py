@@ -136,6 +136,6 @@ def _write(scan: Scan, why: UInt32[np.ndarray, "lines"], output: Path, log: Path
 def _record(scan: Scan, number: int, why: int, row: Row | BadLine) -> str:
     """A line of the log."""
     file, line = scan.place(number)
-    what = {"reason": row.reason} if isinstance(row, BadLine) else row.pair._asdict()
+    what = {"reason": row.plain_reason} if isinstance(row, BadLine) else row.pair._asdict()
     record = {"file": file, "line": line, "findings": list(names_in(why)), **what}
     return json.dumps(record, ensure_ascii=False)
