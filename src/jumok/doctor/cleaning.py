@@ -90,8 +90,12 @@ def _refuse(output: Path, log: Path | None) -> None:
     if log == output:
         raise ConfigError(f"Pairs and log would both be written to {output}. Name two files")
     for path in (output, log):
-        if path is not None and path.exists():
+        if path is None:
+            continue
+        if path.exists():
             raise ConfigError(f"The output {path} exists. Name another, or remove it")
+        if not path.parent.is_dir():
+            raise ConfigError(f"There is no folder {path.parent} to write to. Make it first")
 
 
 def _reasons(columns: Columns, others: Columns | None, drop: int) -> UInt32[np.ndarray, "lines"]:
