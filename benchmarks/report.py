@@ -345,8 +345,8 @@ def data_check(stored: Stored) -> str:
         "The data sets of this page and some more, looked over by `jumok data check` before any "
         "training; lines of the training files, and of the evaluation files where there are some "
         "(`test`). What each finding means is told in [Data](data.md). Where the notes that come "
-        "with the sets tell of repeats and overlap, `tests/doctor/test_shared_data.py` asks for their "
-        "numbers.\n\n" + _table(["set", "lines", "errors and warnings", "notes"], lines)
+        "with the sets tell of repeats and overlap, `tests/doctor/test_shared_data.py` asks for "
+        "their numbers.\n\n" + _table(["set", "lines", "errors and warnings", "notes"], lines)
     )
 
 
