@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def check(one: Set) -> dict[str, Any]:
-    """What was found, without the examples, and the command."""
+    """Findings, the forecast of unknown tokens, and the command."""
     arguments = ["data", "check", one.train]
     arguments += [word for test in one.test for word in ("--test", test)]
     arguments += [word for setting in one.settings for word in ("--set", setting)]
@@ -112,9 +112,10 @@ def check(one: Set) -> dict[str, Any]:
         "passed": report["passed"],
         "lines": {part["name"]: part["lines"] for part in report["parts"]},
         "findings": findings,
-        "severity": {f["name"]: f["severity"] for f in report["findings"]},
-        "parts": report["parts"],
-        "forecast": report["forecast"],
+        "notes": sorted({f["name"] for f in report["findings"] if f["severity"] == "note"}),
+        "unknown": {
+            f"{one['side']} {one['kind']}": round(one["unknown"], 5) for one in report["forecast"]
+        },
         "command": " ".join(["jumok", *arguments]),
     }
 

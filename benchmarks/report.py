@@ -369,7 +369,7 @@ def data_check(stored: Stored) -> str:
                 f"{name} {count:,}{' (test)' if part == 'test' else ''}"
                 for part, found in row["findings"].items()
                 for name, count in found.items()
-                if (row["severity"][name] != "note") == grave
+                if (name not in row["notes"]) == grave
             ]
             cells.append(", ".join(told))
         sizes = " + ".join(f"{count:,}" for count in row["lines"].values())
@@ -377,8 +377,9 @@ def data_check(stored: Stored) -> str:
     return (
         "The data sets of this page and some more, looked over by `jumok data check` before any "
         "training; lines of the training files, and of the evaluation files where there are some "
-        "(`test`). What each finding means is told in [Data](data.md).\n\n"
-        + _table(["set", "lines", "errors and warnings", "notes"], lines)
+        "(`test`). What each finding means is told in [Data](data.md). Where the notes that come "
+        "with the sets tell of repeats and overlap, `tests/doctor/test_shared_data.py` asks for "
+        "their numbers.\n\n" + _table(["set", "lines", "errors and warnings", "notes"], lines)
     )
 
 

@@ -104,6 +104,7 @@ def test_a_byte_order_mark_in_a_text_stays(tmp_path):
         ("there.tsv", None, "exists"),
         ("out.tsv", "there.tsv", "exists"),
         ("out.tsv", "out.tsv", "Name two files"),
+        ("nowhere/out.tsv", None, "no folder"),
     ],
 )
 def test_names_that_cannot_be_written_are_refused(tmp_path, output, log, words):

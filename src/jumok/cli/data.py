@@ -171,6 +171,8 @@ def _progress() -> Iterator[Tell]:
     with Bar() as bar:
 
         def tell(what: str, lines: int, share: float | None) -> None:
+            if not lines:
+                bar.restart()
             bar.show(share, what, f"{lines:,} lines")
 
         yield tell

@@ -61,6 +61,11 @@ class BadLine(DataError):  # noqa: N818 - one line is bad, the file need not be
         super().__init__(reason, path=path, line=line)
         self.kind: BadKind = kind
 
+    @property
+    def plain_reason(self) -> str:
+        """The reason where skipping is nothing to advise."""
+        return self.reason.removesuffix(f", {OR_SKIP}")
+
 
 Watch = Callable[[io.BufferedReader], None]
 """Is handed a file that was opened, to see while it is read how far that has come."""

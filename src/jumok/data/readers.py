@@ -10,7 +10,6 @@ from jumok.config import DataConfig
 from jumok.data.directory import dataset_files
 from jumok.data.formats import read_csv, read_jsonl, read_parallel, read_tsv
 from jumok.data.lines import (
-    OR_SKIP,
     BadLine,
     ByteStream,
     Watch,
@@ -173,8 +172,7 @@ def read_sources(
         lines = stream_lines(source, _name(source), config.encoding)
     for line in lines:
         if isinstance(line, BadLine):  # nothing can be skipped here
-            reason = line.reason.removesuffix(f", {OR_SKIP}")
-            raise DataError(reason, path=line.path, line=line.line)
+            raise DataError(line.plain_reason, path=line.path, line=line.line)
         yield line.text
 
 

@@ -171,7 +171,7 @@ def _same(part: _Judged, train: _Judged, name: str, row: np.int64) -> Place | No
 
 def _example(scan: Scan, number: int, row: Row | BadLine, same: Place | None) -> Example:
     if isinstance(row, BadLine):
-        return Example(*scan.place(number), None, None, row.reason, None)
+        return Example(*scan.place(number), None, None, row.plain_reason, None)
     source, target = (text[:_LONGEST_QUOTE] for text in row.pair)
     return Example(*scan.place(number), source, target, None, same)
 

@@ -90,8 +90,12 @@ def _refuse(output: Path, log: Path | None) -> None:
     if log == output:
         raise ConfigError(f"Pairs and log would both be written to {output}. Name two files")
     for path in (output, log):
-        if path is not None and path.exists():
+        if path is None:
+            continue
+        if path.exists():
             raise ConfigError(f"The output {path} exists. Name another, or remove it")
+        if not path.parent.is_dir():
+            raise ConfigError(f"There is no folder {path.parent} to write to. Make it first")
 
 
 def _reasons(columns: Columns, others: Columns | None, drop: int) -> UInt32[np.ndarray, "lines"]:
@@ -136,6 +140,6 @@ def _write(scan: Scan, why: UInt32[np.ndarray, "lines"], output: Path, log: Path
 def _record(scan: Scan, number: int, why: int, row: Row | BadLine) -> str:
     """A line of the log."""
     file, line = scan.place(number)
-    what = {"reason": row.reason} if isinstance(row, BadLine) else row.pair._asdict()
+    what = {"reason": row.plain_reason} if isinstance(row, BadLine) else row.pair._asdict()
     record = {"file": file, "line": line, "findings": list(names_in(why)), **what}
     return json.dumps(record, ensure_ascii=False)

@@ -69,8 +69,8 @@ class Columns(NamedTuple):
     """What is known of each line, a column for each thing: 42 bytes a line.
 
     Texts are compared as tokenizers see them, in Unicode NFC and, where these ignore case, in lower
-    case; and by 64 bits of BLAKE2b. Among five million different
-    ones, the chance that any two are taken for the same is about one in a million.
+    case, by 64 bits of BLAKE2b. Among five million different ones, the chance that any two are
+    taken for the same is about one in a million.
     """
 
     flags: UInt32[np.ndarray, "lines"]
