@@ -16,7 +16,7 @@ from jumok.data.lines import MAX_LINE, OR_SKIP, BadLine, check_file, opened
 from jumok.data.pairs import Row, column_index, different_columns, make_row, text_of
 from jumok.errors import DataError, MissingExtra
 
-_ROWS = 64
+_ROWS = 32
 """Read at once. A Parquet file may say one long text for many rows, so these are few."""
 _BUFFER = 1 << 20
 _END = b"\xff\xff\xff\xff\0\0\0\0"
