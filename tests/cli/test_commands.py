@@ -34,7 +34,8 @@ def test_train_writes_a_run_and_says_where(tmp_path):
     assert "60 training pairs, 10 validation pairs" in result.err
     assert f"model in {tmp_path / 'new' / 'best'}" in result.err
     names = {p.name for p in (tmp_path / "new").iterdir()}
-    assert names == {"best", "last", "config.yaml", "metrics.jsonl", "train.log"}
+    kept = {"best", "last", ".last.old"}  # the checkpoint before, should the newest be torn
+    assert names == {*kept, "config.yaml", "metrics.jsonl", "train.log"}
     config = yaml.safe_load((tmp_path / "new" / "config.yaml").read_text(encoding="utf-8"))
     assert config["presets"] == ["luong2015"]
     assert config["model"]["encoder"]["hidden"] == 16
