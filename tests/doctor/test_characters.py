@@ -57,12 +57,9 @@ def test_findings_of_a_text(text):
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
-@pytest.mark.parametrize("word", ["é", "Ü", "ß", "ñ", "…", "“", "가", "한", "あ", "漢"])
+@pytest.mark.parametrize("word", ["é", "Ü", "ß", "ñ", "…", "“", "가", "한", "漢"])
 def test_utf_8_read_as_something_else_is_seen(word, encoding):
-    try:
-        text = word.encode().decode(encoding)
-    except UnicodeDecodeError:
-        pytest.skip("Windows-1252 lacks a byte of it")
+    text = word.encode().decode(encoding)
     nfc = unicodedata.normalize("NFC", text)
     assert "mojibake" in names_in(look(text, nfc).flags)
     assert "mojibake" not in names_in(look(word, word).flags)

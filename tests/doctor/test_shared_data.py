@@ -62,8 +62,8 @@ def test_multi30k(alone, overlap):
 def test_sigmorphon(alone, overlap):
     """307 of the 450 Korean test words of 2020 are in train of 2021; NFC throughout."""
     assert overlap("sigmorphon2021-g2p/kor_train.tsv", "sigmorphon2020-g2p/kor_test.tsv")[1] == 307
-    for year, languages in (("2020", "fre hun ice jpn kor"), ("2021", "fre hun ice jpn_hira kor")):
-        for language in languages.split():
+    for year, japanese in (("2020", "jpn"), ("2021", "jpn_hira")):
+        for language in ("kor", japanese):
             train, *rest = (
                 f"sigmorphon{year}-g2p/{language}_{part}.tsv" for part in ("train", "dev", "test")
             )
@@ -98,9 +98,8 @@ def test_cmudict(columns, overlap):
 
 def test_inflection(overlap):
     """train_medium is contained in train_high."""
-    for language, end in (("german", "tsv"), ("turkish", "tsv.gz"), ("finnish", "tsv.gz")):
-        folder = f"inflection-{language}"
-        assert overlap(f"{folder}/train_high.{end}", f"{folder}/train_medium.tsv")[0] == 1000
+    folder = "inflection-german"
+    assert overlap(f"{folder}/train_high.tsv", f"{folder}/train_medium.tsv") == (1000, 1000, 1000)
 
 
 def test_dates(alone, overlap):
