@@ -130,6 +130,54 @@ def test_a_search_that_was_killed_goes_on(
         assert [r["step"] for r in records(one.directory)] == [2, 4, 6]
 
 
+@pytest.mark.parametrize("trial", [1, 12])
+def test_a_kill_between_two_draws_changes_none(
+    tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch, trial: int
+) -> None:
+    """Of the first trials' settings, which are drawn one by one, and of later ones, drawn at once.
+    Where each setting is impossible, a trial takes no time."""
+    spaces = [f"model.{side}.{what}={low}..64" for side in ("encoder", "decoder")
+              for what, low in (("embedding", 8), ("hidden", 33))]  # fmt: skip
+    settings = {"model.decoder.tied": True, "model.decoder.embedding": 32}
+    given = {"spaces": spaces, "settings": settings, "trials": 14}
+    told = optuna.Study.tell
+
+    def done(self: Any, trial: Any, value: Any = None, **_: Any) -> Any:
+        """As if it had been possible: its figure follows from its settings."""
+        return told(self, trial, float(sum(trial.params.values())))
+
+    monkeypatch.setattr(optuna.Study, "tell", done)
+    undisturbed = plain(search(pairs, tmp_path / "whole", **given))
+    assert len({tuple(settings.values()) for _, _, _, settings in undisturbed}) == 14
+    draw, seen = optuna.Trial.suggest_int, []
+
+    def killed(self: Any, *space: Any, **log: Any) -> Any:
+        if self.number == trial and len(self.params) == 2 and not seen:
+            seen.append(trial)
+            raise KeyboardInterrupt
+        return draw(self, *space, **log)
+
+    monkeypatch.setattr(optuna.Trial, "suggest_int", killed)
+    with pytest.raises(Interrupted):
+        search(pairs, tmp_path / "torn", **given)
+    assert plain(search(pairs, tmp_path / "torn", resume=True, **given)) == undisturbed
+
+
+def test_language_models_too_and_the_order_of_spaces_says_nothing(tmp_path: Path) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("the cat sat\na cat ate\n" * 10, encoding="utf-8")
+    spaces = ["model.decoder.hidden=8|16", "train.learning_rate=1e-3..1e-2"]
+    settings = {"text.target.kind": "word", "train.max_epochs": 1, "train.threads": 1}
+
+    def tried(name: str, spaces: list[str], **given: Any) -> Any:
+        return plain(jumok.tune(texts, output=tmp_path / name, preset="language-model", dev=texts,
+                                spaces=spaces, settings=settings, **given))  # fmt: skip
+
+    first = tried("lm", spaces, trials=1)
+    assert first[0][1] == "done" and first[0][2] > 1  # a perplexity
+    assert tried("lm", spaces[::-1], trials=2, resume=True) == tried("two", spaces, trials=2)
+
+
 def test_another_seed_tries_other_settings(
     tmp_path: Path, pairs: Path, whole: tuple[Path, Any]
 ) -> None:

@@ -64,8 +64,10 @@ Space = Range | Choice
 
 
 def parse_spaces(texts: Sequence[str], config: Config) -> list[Space]:
-    """Read spaces, which are searched from ``config``. Raises `ConfigError` for what makes no
-    sense."""
+    """Read spaces, which are searched from ``config``, in the order of their keys.
+
+    Raises `ConfigError` for what makes no sense.
+    """
     if not texts:
         raise ConfigError(f"There is nothing to search. {_FORM}")
     spaces: dict[str, Space] = {}
@@ -75,7 +77,7 @@ def parse_spaces(texts: Sequence[str], config: Config) -> list[Space]:
             raise ConfigError(f"Two spaces of {space.key} came. Give one")
         _check_sense(space.key, config)
         spaces[space.key] = space
-    return list(spaces.values())
+    return [spaces[key] for key in sorted(spaces)]
 
 
 _FORM = (

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import optuna
 import torch
 from filelock import FileLock, Timeout
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -207,7 +208,7 @@ def _try(number: int, work: _Work) -> None:
     known = study.get_trials(deepcopy=False)
     if number < len(known) and known[number].state.is_finished():
         return
-    study.sampler = optuna.samplers.TPESampler(seed=_seed(config.train.seed, number))
+    study.sampler = _Sampler(f"{config.train.seed} {number}")
     trial = study.ask() if number == len(known) else _reopen(work, number)
     wanted = {space.key: space.draw(trial) for space in work.spaces}
     _say(f"trial {number:03d}: " + " ".join(f"{k}={shown(v)}" for k, v in wanted.items()))
@@ -236,6 +237,30 @@ def _try(number: int, work: _Work) -> None:
         _tell_worst(study, trial, "too large", error)
     else:
         study.tell(trial, run.best())
+
+
+class _Sampler(optuna.samplers.TPESampler):
+    """Optuna's, for the draws of one trial, each by a seed of its own: a kill may come between two
+    of them."""
+
+    def __init__(self, seed: str) -> None:
+        super().__init__(seed=_number(seed))
+        self._seed = seed
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Draw a setting by itself, as long as too few trials are there to draw all at once."""
+        alone = optuna.samplers.TPESampler(seed=_number(f"{self._seed} {param_name}"))
+        return alone.sample_independent(study, trial, param_name, param_distribution)
+
+
+def _number(seed: str) -> int:
+    return random.Random(seed).getrandbits(32)
 
 
 def _reopen(work: _Work, number: int) -> optuna.Trial:
@@ -303,11 +328,6 @@ class _Run:
     def _records(self) -> list[dict[str, Any]]:
         lines = (self._folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]
-
-
-def _seed(seed: int, number: int) -> int:
-    """Of Optuna's draws for one trial."""
-    return random.Random(f"{seed} {number}").getrandbits(32)
 
 
 def _ended(study: optuna.Study, config: Config, folder: Path) -> Search:
