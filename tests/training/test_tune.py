@@ -16,11 +16,14 @@ from filelock import FileLock
 from runs import SIZES, as_options, backwards, letters, records, run_cli, write_pairs
 
 import jumok
+from jumok.cli.searched import render_search
 from jumok.errors import ConfigError, DataError, Interrupted, MissingExtra, StorageError
 from jumok.evaluation import Validation
 from jumok.training.trainer import Trainer
 
 optuna = pytest.importorskip("optuna", reason="needs pip install 'jumok[tune]'")
+
+from jumok.training.tune import Search, Tried  # noqa: E402
 
 SETTINGS = {**SIZES, "train.max_epochs": 3, "train.patience": 99, "evaluation.metric": "cer"}
 SPACES = ("train.learning_rate=1e-4..1e-1:log", "model.decoder.hidden=16|32")
@@ -128,6 +131,24 @@ def test_a_search_that_was_killed_goes_on(
         path = f"trial-{one.number:03d}/best/model.safetensors"
         assert (folder / path).read_bytes() == (whole[0] / path).read_bytes()
         assert [r["step"] for r in records(one.directory)] == [2, 4, 6]
+
+
+def test_settings_are_shown_by_as_many_words_as_tell_them_apart() -> None:
+    settings = {"model.encoder.hidden": 16, "model.decoder.hidden": None,
+                "model.encoder.dropout": 0.123456, "text.target.vocab_size": 100}  # fmt: skip
+    lost = Tried(11, "impossible", None, settings, Path("search/trial-011"), "so it is")
+    table = render_search(Search("exact_match", [Tried(2, "done", 100.0, settings,
+                                                       Path("search/trial-002")), lost]), "table")  # fmt: skip
+    assert (
+        table
+        == """\
+trial  exact_match  ended       settings
+002         100.00  done        encoder.hidden=16 decoder.hidden=null
+                                dropout=0.1235 vocab_size=100
+011                 impossible  encoder.hidden=16 decoder.hidden=null
+                                dropout=0.1235 vocab_size=100
+best: exact_match 100.00 in search/trial-002"""
+    )
 
 
 @pytest.mark.parametrize("trial", [1, 12])
@@ -372,7 +393,8 @@ def test_the_command_shows_the_best_first_in_80_columns(
     assert lines[0].split() == ["trial", "cer", "ended", "settings"]
     assert lines[1].split()[:3] == [f"{best.number:03d}", f"{best.value:.2f}", "done"]
     rate = best.settings["train.learning_rate"]
-    assert f"train.learning_rate={rate:.4g}" in lines[1]
+    hidden = best.settings["model.decoder.hidden"]
+    assert lines[1].endswith(f"  hidden={hidden} learning_rate={rate:.4g}")
     assert lines[-1] == f"best: cer {best.value:.2f} in {folder / best.directory.name}"
     found = json.loads(run_cli(*command, "--format", "json").out)
     assert found["best"] == str(folder / best.directory.name)
