@@ -359,6 +359,30 @@ def alignment(stored: Stored) -> str:
     )
 
 
+def data_check(stored: Stored) -> str:
+    """Findings in the data sets."""
+    lines = []
+    for row in stored["rows"]:
+        cells = []
+        for grave in (True, False):
+            told = [
+                f"{name} {count:,}{' (test)' if part == 'test' else ''}"
+                for part, found in row["findings"].items()
+                for name, count in found.items()
+                if (name not in row["notes"]) == grave
+            ]
+            cells.append(", ".join(told))
+        sizes = " + ".join(f"{count:,}" for count in row["lines"].values())
+        lines.append([row["set"], sizes, *cells])
+    return (
+        "The data sets of this page and some more, looked over by `jumok data check` before any "
+        "training; lines of the training files, and of the evaluation files where there are some "
+        "(`test`). What each finding means is told in [Data](data.md). Where the notes that come "
+        "with the sets tell of repeats and overlap, `tests/doctor/test_shared_data.py` asks for "
+        "their numbers.\n\n" + _table(["set", "lines", "errors and warnings", "notes"], lines)
+    )
+
+
 PARTS: list[tuple[str, str, Callable[[Stored], str]]] = [
     ("date", "Dates: attention against none", date),
     ("g2p", "Grapheme-to-phoneme: SIGMORPHON 2020", g2p),
@@ -377,6 +401,7 @@ PARTS: list[tuple[str, str, Callable[[Stored], str]]] = [
     ("decoding", "Decoding speed beside other toolkits", decoding),
     ("cold-start", "From a command to its answer", cold_start),
     ("additive", "Additive attention without its inner tensor", additive),
+    ("data-check", "What is odd in the data sets", data_check),
 ]
 
 

@@ -44,6 +44,10 @@ class Bar:
     ) -> None:
         self.progress.stop()
 
+    def restart(self) -> None:
+        """Other work begins, whose pace is not that of the work before."""
+        self.started, self.first = time.monotonic(), None
+
     def show(
         self, done: float | None, head: str, tail: str, left: str = "{} left", line: str = ""
     ) -> None:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from jumok.errors import StorageError
 
@@ -31,12 +32,18 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write a file under a temporary name, flush it to the disk, then rename it into place."""
-    raw = data.encode("utf-8") if isinstance(data, str) else data
+    with open_atomic(path) as file:
+        file.write(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+@contextmanager
+def open_atomic(path: Path) -> Iterator[BinaryIO]:
+    """`write_atomic` bit by bit: the file is there when all of it is."""
     temporary = path.with_name(f".{path.name}.new")
     with storage_errors(path):
         try:
             with temporary.open("wb") as file:
-                file.write(raw)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

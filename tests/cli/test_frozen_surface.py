@@ -23,6 +23,8 @@ OPTIONS = {
     "shortlist": "model data --most --frequent --set --device --engine",
     "export": "model --int8",
     "config": "--print --schema --preset --set",
+    "data check": "data --test --format --set",
+    "data clean": "data --output --test --log --drop --keep --set",
 }
 
 KEYS = """
@@ -62,7 +64,9 @@ evaluation.metric evaluation.bleu_tokenize
 
 
 def test_no_option_comes_or_goes_unnoticed():
-    commands = typer.main.get_command(app).commands
+    commands = dict(typer.main.get_command(app).commands)
+    group = commands.pop("data")
+    commands |= {f"data {name}": command for name, command in group.commands.items()}
     found = {
         name: " ".join(p.opts[0] for p in command.params if p.name != "help")
         for name, command in commands.items()

@@ -21,6 +21,7 @@ PAIRS = (
     ("docs/export.md", "docs/export.ko.md"),
     ("docs/alignment.md", "docs/alignment.ko.md"),
     ("docs/training.md", "docs/training.ko.md"),
+    ("docs/data.md", "docs/data.ko.md"),
 )
 NOT_RUN = {
     "README.md": ["makes an environment of its own", "installs packages"],
@@ -29,6 +30,7 @@ NOT_RUN = {
     "docs/export.md": [],
     "docs/alignment.md": [],
     "docs/training.md": ["needs two machines"],
+    "docs/data.md": [],
 }
 BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>[^\n]*) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$",

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from jumok.cli.data import data_app
+
 app = typer.Typer(
     name="jumok",
     help="Train, explain and evaluate RNN encoder-decoder models with attention (주목).",
@@ -17,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(data_app, name="data")
 
 Model = Annotated[
     Path, typer.Argument(help="Model directory, or a run's directory.", show_default=False)
@@ -64,7 +67,7 @@ Engine = Annotated[
 ]
 
 
-_READING = frozenset(
+READING = frozenset(
     f"data.{field}"
     for field in (
         "format",
@@ -75,10 +78,7 @@ _READING = frozenset(
         "skip_bad_lines",
     )
 )
-"""What `jumok evaluate`, `compare` and `align` may be told of their files."""
-
-
-_SYSTEM = "Model directory, run directory, or file of outputs (one a line, for each source)."
+"""What `jumok evaluate`, `compare`, `align` and `data` may be told of their files."""
 
 
 _SYSTEM = "Model directory, run directory, or file of outputs (one a line, for each source)."
@@ -393,7 +393,7 @@ def align(
     from jumok.predictor import load
 
     settings = parse_settings(set_ or ())
-    reading = {key: settings.pop(key) for key in list(settings) if key in _READING}
+    reading = {key: settings.pop(key) for key in list(settings) if key in READING}
     config = resolve(settings=reading).data
     aligner = Aligner(
         load([model, *(ensemble or ())], device, engine=engine.value),
@@ -452,7 +452,7 @@ def evaluate(
     reading = {
         key: settings.pop(key)
         for key in list(settings)
-        if key in _READING | {"evaluation.bleu_tokenize"}
+        if key in READING | {"evaluation.bleu_tokenize"}
     }
     config = resolve(settings=reading)
     own = "evaluation.bleu_tokenize" in reading
@@ -585,7 +585,7 @@ def compare(
         check_plot(plot)
     settings = parse_settings(set_ or ())
     judging = {"evaluation.metric", "evaluation.bleu_tokenize"}
-    reading = {key: settings.pop(key) for key in list(settings) if key in _READING | judging}
+    reading = {key: settings.pop(key) for key in list(settings) if key in READING | judging}
     config = resolve(settings=reading)
     judge = config.evaluation
     search = _search(beam, None, settings)
@@ -682,12 +682,12 @@ def shortlist(
     from jumok.cli.streams import answer_all, pairs_of
     from jumok.config import parse_settings, resolve
     from jumok.data import BadLine, Pair
-    from jumok.errors import DataError, InputError
+    from jumok.errors import InputError
     from jumok.predictor import load
     from jumok.shortlist import LinkCounts
 
     settings = parse_settings(set_ or ())
-    reading = {key: settings.pop(key) for key in list(settings) if key in _READING}
+    reading = {key: settings.pop(key) for key in list(settings) if key in READING}
     config = resolve(settings=reading).data
     bundle, predictor = read_bundle(model), load(model, device, engine=engine.value)
     counts = LinkCounts(predictor, **_search(None, None, settings))
@@ -708,8 +708,6 @@ def shortlist(
         answer_all(items, answer, lambda number: f"pair {number} of {' '.join(data)}", size=1024)
     if skipped:
         print(f"{len(skipped):,} bad lines skipped, the first: {skipped[0]}", file=sys.stderr)
-    if not counts.pairs:
-        raise DataError(f"A shortlist is made from pairs, but {' '.join(data)} had none")
     found = counts.shortlist(most, frequent)
     print(render_shortlist(found, counts.pairs, write_shortlist(bundle, found)))
 

@@ -23,10 +23,12 @@ from jumok.data.parts import Part, Parts, read_parts, split_parts
 from jumok.data.readers import (
     Pair,
     PairFile,
+    Row,
     read_pairs,
     read_sources,
     read_texts,
     stream_pairs,
+    stream_rows,
     stream_texts,
 )
 from jumok.data.sampler import BucketSampler, sorted_batches
@@ -42,6 +44,7 @@ __all__ = [
     "PairFile",
     "Part",
     "Parts",
+    "Row",
     "collate",
     "copy_row",
     "encode_pairs",
@@ -58,5 +61,6 @@ __all__ = [
     "split_off_dev",
     "split_parts",
     "stream_pairs",
+    "stream_rows",
     "stream_texts",
 ]

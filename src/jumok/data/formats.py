@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from jumok.config import DataConfig
-from jumok.data.lines import MAX_LINE, OR_SKIP, BadLine, Line, read_lines
-from jumok.data.pairs import Pair, close_to, column_index, different_columns, make_pair, text_of
+from jumok.data.lines import MAX_LINE, OR_SKIP, BadLine, Line, Watch, read_lines
+from jumok.data.pairs import Row, close_to, column_index, different_columns, make_row, text_of
 from jumok.errors import ConfigError, DataError
 
 Lines = Iterator[Line | BadLine]
@@ -19,7 +19,7 @@ Lines = Iterator[Line | BadLine]
 
 def read_tsv(
     lines: Lines, path: Path, config: DataConfig, features: bool = False
-) -> Iterator[Pair | BadLine]:
+) -> Iterator[Row | BadLine]:
     """Columns divided by tabs, chosen by number from 1. More columns than needed are fine."""
     source = _number("source_column", config.source_column, 1)
     target = _number("target_column", config.target_column, 2)
@@ -34,7 +34,7 @@ def read_tsv(
         if len(columns) >= wanted:
             before = columns[column - 1] if column else None
             texts = columns[source - 1], columns[target - 1]
-            yield make_pair(*texts, path, line.number, features, before)
+            yield make_row(*texts, path, line.number, features, before)
             continue
         came = f"{len(columns)} came" if line.text.strip() else "the line is empty"
         yield BadLine(
@@ -47,7 +47,7 @@ def read_tsv(
 
 def read_csv(
     lines: Lines, path: Path, config: DataConfig, features: bool = False
-) -> Iterator[Pair | BadLine]:
+) -> Iterator[Row | BadLine]:
     """Comma-separated values with a header. A quoted field may hold commas and line ends.
 
     A bad row is reported at the line where it starts. Empty lines are not rows.
@@ -71,7 +71,7 @@ def read_csv(
         number, fields = row
         if len(fields) > max(source, target, column or 0):
             before = None if column is None else fields[column]
-            yield make_pair(fields[source], fields[target], path, number, features, before)
+            yield make_row(fields[source], fields[target], path, number, features, before)
             continue
         yield BadLine(
             f"{len(header)} columns were expected, as in the header, but {len(fields)} came. "
@@ -83,7 +83,7 @@ def read_csv(
 
 def read_jsonl(
     lines: Lines, path: Path, config: DataConfig, features: bool = False
-) -> Iterator[Pair | BadLine]:
+) -> Iterator[Row | BadLine]:
     """One JSON object a line, fields chosen by name, dotted where nested. Empty lines are fine."""
     names = config.source_column or "source", config.target_column or "target"
     different_columns(*names, config.features_column)
@@ -100,14 +100,18 @@ def read_jsonl(
             except ValueError as error:
                 yield BadLine(f"{error}, {OR_SKIP}", path=path, line=line.number)
             else:
-                yield make_pair(source, target, path, line.number, features, before)
+                yield make_row(source, target, path, line.number, features, before)
 
 
 def read_parallel(
-    source: Path, target: Path, encoding: str, features: bool = False
-) -> Iterator[Pair | BadLine]:
+    source: Path,
+    target: Path,
+    encoding: str,
+    features: bool = False,
+    watch: Watch | None = None,
+) -> Iterator[Row | BadLine]:
     """Line n of ``source`` beside line n of ``target``. Both need the same number of lines."""
-    both = zip_longest(read_lines(source, encoding), read_lines(target, encoding))
+    both = zip_longest(read_lines(source, encoding, watch), read_lines(target, encoding, watch))
     for number, (left, right) in enumerate(both, start=1):
         if left is None or right is None:
             longer, shorter = (target, source) if left is None else (source, target)
@@ -122,7 +126,7 @@ def read_parallel(
             yield from [side for side in (left, right) if isinstance(side, BadLine)][:1]
             continue
         path = target if left.text.strip() and not right.text.strip() else source
-        yield make_pair(left.text, right.text, path, number, features)
+        yield make_row(left.text, right.text, path, number, features)
 
 
 # --- their parts ---------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 from jumok.errors import ConfigError, DataError
 from jumok.text.hangul import is_syllable
@@ -44,8 +44,27 @@ class Line(NamedTuple):
     text: str
 
 
+BadKind = Literal["encoding", "empty-side", "bad-line"]
+
+
 class BadLine(DataError):  # noqa: N818 - one line is bad, the file need not be
-    """A line that cannot be used; the lines after it may be fine."""
+    """A line that cannot be used; the lines after it may be fine. ``kind`` tells why in a word."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        path: str | Path | None = None,
+        line: int | None = None,
+        kind: BadKind = "bad-line",
+    ) -> None:
+        super().__init__(reason, path=path, line=line)
+        self.kind: BadKind = kind
+
+    @property
+    def plain_reason(self) -> str:
+        """The reason where skipping is nothing to advise."""
+        return self.reason.removesuffix(f", {OR_SKIP}")
 
 
 Watch = Callable[[io.BufferedReader], None]
@@ -78,8 +97,8 @@ def stream_lines(stream: ByteStream, path: Path, encoding: str) -> Iterator[Line
             if number == 1 and not (raw := raw.removeprefix("\ufeff")):
                 break
             line = raw.removesuffix("\n").rstrip("\r")
-            problem = _problem(line, encoding)
-            yield BadLine(problem, path=path, line=number) if problem else Line(number, line)
+            problem = _problem(line, path, number, encoding)
+            yield problem or Line(number, line)
     except UnicodeError as error:
         raise DataError(
             f"the text is not valid {encoding} ({getattr(error, 'reason', error)}) after line "
@@ -205,21 +224,25 @@ def _skip_rest(text: io.TextIOWrapper, path: Path, number: int) -> None:
     )
 
 
-def _problem(line: str, encoding: str) -> str:
-    """What makes ``line`` unusable in any format; empty if nothing."""
+def _problem(line: str, path: Path, number: int, encoding: str) -> BadLine | None:
+    """What makes ``line`` unusable in any format; None if nothing."""
+    kind: BadKind = "bad-line"
     if "\0" in line:
-        return (
+        reason = (
             "the line has a NUL character, as binary and UTF-16 files do. Remove it, set "
             f"data.encoding, {OR_SKIP}"
         )
-    if "\r" in line:
-        return (
+    elif "\r" in line:
+        reason = (
             "there is a carriage return inside the line. Save the file with LF or CRLF line ends, "
             f"remove it, {OR_SKIP}"
         )
-    if not line.isascii() and any("\ud800" <= char <= "\udfff" for char in line):
-        return f"the line is not valid {encoding}. {guess_encoding(line, encoding)}, {OR_SKIP}"
-    return ""
+    elif not line.isascii() and any("\ud800" <= char <= "\udfff" for char in line):
+        kind = "encoding"
+        reason = f"the line is not valid {encoding}. {guess_encoding(line, encoding)}, {OR_SKIP}"
+    else:
+        return None
+    return BadLine(reason, path=path, line=number, kind=kind)
 
 
 def guess_encoding(line: str, encoding: str) -> str:

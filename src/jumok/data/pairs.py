@@ -19,19 +19,26 @@ class Pair(NamedTuple):
     target: str
 
 
-def make_pair(
+class Row(NamedTuple):
+    """A pair, and the line or row where it begins, from 1."""
+
+    pair: Pair
+    line: int
+
+
+def make_row(
     source: str,
     target: str,
     path: Path,
     number: int,
     features: bool,
     before: str | None = None,
-) -> Pair | BadLine:
-    """The pair; ``before`` is a column of features, which are one word, for before the source."""
+) -> Row | BadLine:
+    """The row; ``before`` is a column of features, which are one word, for before the source."""
     for side, text in (("source", source), ("target", target)):
         if not text.strip():
             reason = f"text was expected, but the {side} is empty. Fill it in, {OR_SKIP}"
-            return BadLine(reason, path=path, line=number)
+            return BadLine(reason, path=path, line=number, kind="empty-side")
     if before is not None:
         if len(before.split()) != 1:
             reason = (
@@ -46,7 +53,7 @@ def make_pair(
             f"'{source:.40}' came. Correct the line, set data.features_column, {OR_SKIP}"
         )
         return BadLine(reason, path=path, line=number)
-    return Pair(source, target)
+    return Row(Pair(source, target), number)
 
 
 def different_columns(source: int | str, target: int | str, features: int | str) -> None:

@@ -10,7 +10,6 @@ from jumok.config import DataConfig
 from jumok.data.directory import dataset_files
 from jumok.data.formats import read_csv, read_jsonl, read_parallel, read_tsv
 from jumok.data.lines import (
-    OR_SKIP,
     BadLine,
     ByteStream,
     Watch,
@@ -21,12 +20,22 @@ from jumok.data.lines import (
     read_lines,
     stream_lines,
 )
-from jumok.data.pairs import Pair
+from jumok.data.pairs import Pair, Row
 from jumok.data.tables import read_arrow, read_parquet
 from jumok.data.tmx import read_tmx
 from jumok.errors import ConfigError, DataError
 
-__all__ = ["Pair", "PairFile", "read_pairs", "read_sources", "stream_pairs"]
+__all__ = [
+    "Pair",
+    "PairFile",
+    "Row",
+    "read_pairs",
+    "read_sources",
+    "read_texts",
+    "stream_pairs",
+    "stream_rows",
+    "stream_texts",
+]
 
 _OF_LINES = {"tsv": read_tsv, "csv": read_csv, "jsonl": read_jsonl}
 _OF_ROWS = {"parquet": read_parquet, "arrow": read_arrow}
@@ -85,9 +94,20 @@ def stream_pairs(
 
     An open binary stream is TSV unless ``data.format`` says otherwise.
     """
+    for item in stream_rows(file, config, features):
+        yield item.pair if isinstance(item, Row) else item
+
+
+def stream_rows(
+    file: str | Path | ByteStream,
+    config: DataConfig,
+    features: bool = False,
+    watch: Watch | None = None,
+) -> Iterator[Row | BadLine]:
+    """`stream_pairs` with the line of every pair. ``watch`` is handed each file that is opened."""
     found, bad, first = False, 0, None
-    for item in _items(file, config, features):
-        if isinstance(item, Pair):
+    for item in _items(file, config, features, watch):
+        if isinstance(item, Row):
             found = True
         elif config.skip_bad_lines:
             bad, first = bad + 1, first or item
@@ -152,8 +172,7 @@ def read_sources(
         lines = stream_lines(source, _name(source), config.encoding)
     for line in lines:
         if isinstance(line, BadLine):  # nothing can be skipped here
-            reason = line.reason.removesuffix(f", {OR_SKIP}")
-            raise DataError(reason, path=line.path, line=line.line)
+            raise DataError(line.plain_reason, path=line.path, line=line.line)
         yield line.text
 
 
@@ -163,8 +182,8 @@ def _name(file: str | Path | ByteStream) -> Path:
 
 
 def _items(
-    file: str | Path | ByteStream, config: DataConfig, features: bool
-) -> Iterator[Pair | BadLine]:
+    file: str | Path | ByteStream, config: DataConfig, features: bool, watch: Watch | None
+) -> Iterator[Row | BadLine]:
     two = _two_files(file, config.format) if isinstance(file, str | Path) else None
     if two is not None:
         if config.features_column:
@@ -172,44 +191,51 @@ def _items(
                 f"Parallel text has no columns, but data.features_column={config.features_column} "
                 "came. Leave it out, and put the features before each source"
             )
-        return read_parallel(*two, config.encoding, features)
+        return read_parallel(*two, config.encoding, features, watch)
     path = _name(file)
     form: str = config.format
     if not isinstance(file, str | Path):
         return _of_stream(file, path, config, features)
     if form in ("auto", "dataset") and is_directory(path):
-        return _of_directory(path, config, features)
+        return _of_directory(path, config, features, watch)
     check_file(path)
     if form == "dataset":
         raise DataError(
             "data.format=dataset needs a directory, but a file came. Leave data.format out",
             path=path,
         )
-    return _of_file(path, _by_name(path) if form == "auto" else form, config, features)
+    form = _by_name(path) if form == "auto" else form
+    return _of_file(path, form, config, features, watch)
 
 
-def _of_file(path: Path, form: str, config: DataConfig, features: bool) -> Iterator[Pair | BadLine]:
+def _of_file(
+    path: Path, form: str, config: DataConfig, features: bool, watch: Watch | None
+) -> Iterator[Row | BadLine]:
     if form in _OF_ROWS:
         return _OF_ROWS[form](path, config, features)
     if form == "tmx":
-        return _of_tmx_file(path, config, features)
-    return _OF_LINES[form](read_lines(path, config.encoding), path, config, features)
+        return _of_tmx_file(path, config, features, watch)
+    return _OF_LINES[form](read_lines(path, config.encoding, watch), path, config, features)
 
 
-def _of_tmx_file(path: Path, config: DataConfig, features: bool) -> Iterator[Pair | BadLine]:
-    with opened(path) as stream:
+def _of_tmx_file(
+    path: Path, config: DataConfig, features: bool, watch: Watch | None
+) -> Iterator[Row | BadLine]:
+    with opened(path, watch) as stream:
         yield from read_tmx(stream, path, config, features)
 
 
-def _of_directory(folder: Path, config: DataConfig, features: bool) -> Iterator[Pair | BadLine]:
+def _of_directory(
+    folder: Path, config: DataConfig, features: bool, watch: Watch | None
+) -> Iterator[Row | BadLine]:
     for path in dataset_files(folder):
         form = "arrow" if path.suffix == ".arrow" else _by_name(path)
-        yield from _of_file(path, form, config, features)
+        yield from _of_file(path, form, config, features, watch)
 
 
 def _of_stream(
     stream: ByteStream, path: Path, config: DataConfig, features: bool
-) -> Iterator[Pair | BadLine]:
+) -> Iterator[Row | BadLine]:
     form: str = config.format
     if form in _ON_DISK:
         raise DataError(

@@ -13,19 +13,17 @@ from typing import Any, NamedTuple
 
 from jumok.config import DataConfig
 from jumok.data.lines import MAX_LINE, OR_SKIP, BadLine, check_file, opened
-from jumok.data.pairs import Pair, column_index, different_columns, make_pair, text_of
+from jumok.data.pairs import Row, column_index, different_columns, make_row, text_of
 from jumok.errors import DataError, MissingExtra
 
-_ROWS = 64
+_ROWS = 32
 """Read at once. A Parquet file may say one long text for many rows, so these are few."""
 _BUFFER = 1 << 20
 _END = b"\xff\xff\xff\xff\0\0\0\0"
 """The last bytes of every Arrow stream that was closed (its format, "IPC Streaming Format")."""
 
 
-def read_parquet(
-    path: Path, config: DataConfig, features: bool = False
-) -> Iterator[Pair | BadLine]:
+def read_parquet(path: Path, config: DataConfig, features: bool = False) -> Iterator[Row | BadLine]:
     """Pairs of a Parquet file; bad ones with the number of their row, from 1."""
     arrow = _arrow()
     from pyarrow.parquet import ParquetFile
@@ -40,7 +38,7 @@ def read_parquet(
         yield from _pairs(batches, columns, path, features)
 
 
-def read_arrow(path: Path, config: DataConfig, features: bool = False) -> Iterator[Pair | BadLine]:
+def read_arrow(path: Path, config: DataConfig, features: bool = False) -> Iterator[Row | BadLine]:
     """Pairs of a file that is an Arrow stream, in the same way."""
     arrow = _arrow()
     with _sound(arrow, path, "Arrow file"), arrow.memory_map(str(path)) as source:
@@ -142,7 +140,7 @@ def _is_text(arrow: ModuleType, kind: Any) -> bool:
 
 def _pairs(
     batches: Iterable[Any], columns: list[_Column], path: Path, features: bool
-) -> Iterator[Pair | BadLine]:
+) -> Iterator[Row | BadLine]:
     number = 0
     names = [column.name for column in columns]
     for batch in batches:
@@ -154,7 +152,7 @@ def _pairs(
             except ValueError as error:
                 yield BadLine(f"{error}, {OR_SKIP}", path=path, line=number)
             else:
-                yield make_pair(texts[0], texts[1], path, number, features, *texts[2:])
+                yield make_row(texts[0], texts[1], path, number, features, *texts[2:])
 
 
 def _array(batch: Any, keys: tuple[str, ...]) -> Any:

@@ -26,7 +26,7 @@ from jumok.data.lines import (
     guess_encoding,
     is_valid,
 )
-from jumok.data.pairs import Pair, different_columns, make_pair
+from jumok.data.pairs import Row, different_columns, make_row
 from jumok.errors import ConfigError, DataError
 
 _CODES = frozenset({"bpt", "ept", "it", "ph", "ut"})
@@ -38,7 +38,7 @@ _MAX_PAIRS = 1000
 
 def read_tmx(
     stream: ByteStream, path: Path, config: DataConfig, features: bool = False
-) -> Iterator[Pair | BadLine]:
+) -> Iterator[Row | BadLine]:
     """Pairs of an open binary stream, each with the line where its `tu` begins.
 
     Several texts of one language in a `tu` are pairs with every text of the other. The file says
@@ -100,7 +100,7 @@ class _Units:
     """What expat calls; pairs and bad units gather in ``found``."""
 
     def __init__(self, path: Path, config: DataConfig, features: bool) -> None:
-        self.found: list[Pair | BadLine] = []
+        self.found: list[Row | BadLine] = []
         self._path, self._features = path, features
         self._source, self._target = _code(config.source_column), _code(config.target_column)
         self._header_language = ""
@@ -260,7 +260,7 @@ class _Units:
             )
             return
         for pair in product(sources, targets):
-            self.found.append(make_pair(*pair, self._path, unit.line, self._features))
+            self.found.append(make_row(*pair, self._path, unit.line, self._features))
 
     def _sides(self, unit: _Unit) -> tuple[str, str]:
         """The codes of source and target. Raises `ValueError` where the unit lacks one."""
