@@ -136,19 +136,16 @@ def test_a_search_that_was_killed_goes_on(
 def test_settings_are_shown_by_as_many_words_as_tell_them_apart() -> None:
     settings = {"model.encoder.hidden": 16, "model.decoder.hidden": None,
                 "model.encoder.dropout": 0.123456, "text.target.vocab_size": 100}  # fmt: skip
+    done = Tried(2, "done", 100.0, settings, Path("search/trial-002"))
     lost = Tried(11, "impossible", None, settings, Path("search/trial-011"), "so it is")
-    table = render_search(Search("exact_match", [Tried(2, "done", 100.0, settings,
-                                                       Path("search/trial-002")), lost]), "table")  # fmt: skip
-    assert (
-        table
-        == """\
-trial  exact_match  ended       settings
-002         100.00  done        encoder.hidden=16 decoder.hidden=null
-                                dropout=0.1235 vocab_size=100
-011                 impossible  encoder.hidden=16 decoder.hidden=null
-                                dropout=0.1235 vocab_size=100
-best: exact_match 100.00 in search/trial-002"""
-    )
+    assert render_search(Search("exact_match", [done, lost]), "table").splitlines() == [
+        "trial  exact_match  ended       settings",
+        "002         100.00  done        encoder.hidden=16 decoder.hidden=null",
+        "                                dropout=0.1235 vocab_size=100",
+        "011                 impossible  encoder.hidden=16 decoder.hidden=null",
+        "                                dropout=0.1235 vocab_size=100",
+        "best: exact_match 100.00 in search/trial-002",
+    ]
 
 
 @pytest.mark.parametrize("trial", [1, 12])
