@@ -26,7 +26,7 @@ from typing import Any
 
 from cli_runs import store
 from decoding import TIMED, Row, all_rows, decode, write_sources
-from rivals import REQUIREMENTS, ROOT, WORK, Spent, complete, set_up, write_data
+from rivals import REQUIREMENTS, ROOT, WORK, Spent, complete, in_turns, set_up, write_data
 from trained import trained
 
 ENVIRONMENT = WORK / "venv-jumok"
@@ -49,11 +49,9 @@ def main() -> None:
     install()
     folders = {row.name: trained(row.entry, options.updates or row.updates) for row in rows}
     walls: dict[str, list[float]] = {row.name: [] for row in rows}
-    for turn in range(options.repeats):
-        start = turn % len(rows)  # nobody always comes first
-        for row in rows[start:] + rows[:start]:
-            walls[row.name].append(answer(row, folders[row.name]).wall)
-            print(f"turn {turn + 1}: {row.entry.name} {walls[row.name][-1]:.2f} s", flush=True)
+    for turn, row in in_turns(rows, options.repeats):
+        walls[row.name].append(answer(row, folders[row.name]).wall)
+        print(f"turn {turn}: {row.entry.name} {walls[row.name][-1]:.2f} s", flush=True)
     found = summary(rows, walls)
     for row, one in zip(rows, found, strict=True):
         one["imports"] = imports(row, folders[row.name])

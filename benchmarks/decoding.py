@@ -41,6 +41,7 @@ from rivals import (
     Spent,
     command,
     complete,
+    in_turns,
     set_up,
     write_data,
     yoyodyne_config,
@@ -119,13 +120,11 @@ def main() -> None:
     most = options.sentences or max(row.sentences for row in rows)
     speeds: dict[str, list[float]] = {row.name: [] for row in rows}
     qualities: dict[str, dict[str, float]] = {}
-    for turn in range(options.repeats):
-        start = turn % len(rows)  # nobody always comes first
-        for row in rows[start:] + rows[:start]:
-            speed, outputs = measure(row, folders[row.entry], min(most, row.sentences))
-            speeds[row.name].append(speed)
-            qualities[row.name] = quality(row.entry.data, outputs)
-            print(f"turn {turn + 1}: {row.name} {speed:,.1f}/s {qualities[row.name]}", flush=True)
+    for turn, row in in_turns(rows, options.repeats):
+        speed, outputs = measure(row, folders[row.entry], min(most, row.sentences))
+        speeds[row.name].append(speed)
+        qualities[row.name] = quality(row.entry.data, outputs)
+        print(f"turn {turn}: {row.name} {speed:,.1f}/s {qualities[row.name]}", flush=True)
     found = summary(rows, speeds, qualities)
     print_table(found)
     if not (options.only or options.updates or options.sentences):

@@ -32,11 +32,11 @@ import sysconfig
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from cli_runs import DATA, RESULTS, RUNS
@@ -44,6 +44,7 @@ from environment import ROOT, environment
 
 from jumok.nn.arithmetic import cpu_arithmetic
 
+T = TypeVar("T")
 WORK = RUNS / "rivals"
 WINDOW = {"multi30k": (30, 2, 2), "kor": (57, 1, 2)}
 """Updates between two reports, reports before the measurement, and reports in it. The 57 are one
@@ -139,14 +140,10 @@ def main() -> None:
         set_up(toolkit)
     speeds: dict[str, list[float]] = {entry.name: [] for entry in entries}
     limits: dict[str, list[float]] = {entry.name: [] for entry in entries}
-    for turn in range(options.repeats):
-        start = turn % len(entries)  # nobody always comes first
-        for entry in entries[start:] + entries[:start]:
-            speeds[entry.name].append(MEASURE[entry.toolkit](entry))
-            limits[entry.name].append(limit(entry))
-            print(
-                f"turn {turn + 1}: {entry.name} {speeds[entry.name][-1]:,.0f} tokens/s", flush=True
-            )
+    for turn, entry in in_turns(entries, options.repeats):
+        speeds[entry.name].append(MEASURE[entry.toolkit](entry))
+        limits[entry.name].append(limit(entry))
+        print(f"turn {turn}: {entry.name} {speeds[entry.name][-1]:,.0f} tokens/s", flush=True)
     rows = summary(entries, speeds, limits)
     print_table(rows)
     report = {
@@ -160,6 +157,14 @@ def main() -> None:
     }
     text = json.dumps(report, ensure_ascii=False, indent=1) + "\n"
     (options.output or RESULTS / "rivals.json").write_text(text, encoding="utf-8")
+
+
+def in_turns(items: Sequence[T], turns: int) -> Iterator[tuple[int, T]]:
+    """Every item in every turn, which are counted from 1; nobody always comes first."""
+    for turn in range(turns):
+        start = turn % len(items)
+        for item in [*items[start:], *items[:start]]:
+            yield turn + 1, item
 
 
 # --- the data -------------------------------------------------------------------------------
