@@ -6,13 +6,16 @@ STAMP := .venv/installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: demo test check bench results clean help
+.PHONY: demo test test-slow check bench results clean help
 
 demo: $(STAMP) ## Train on English pronunciation and show the attention (under ten minutes)
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP) ## Run the tests
 	$(BIN)/pytest -n $(WORKERS)
+
+test-slow: $(STAMP) ## Run the tests that take minutes each: five million pairs
+	$(BIN)/pytest -m slow -s
 
 check: $(STAMP) ## Lint, formatting, types, and the floors of the code
 	$(BIN)/ruff check
@@ -28,7 +31,7 @@ bench: $(STAMP) ## Measure training and decoding beside other toolkits, which it
 	$(BIN)/python benchmarks/report.py
 
 results: $(STAMP) ## Measure quality again (hours; needs the data); writes benchmarks/results/
-	for part in date korean g2p cmudict multi30k ordering alignment language_model additive gallery report; do $(BIN)/python benchmarks/$$part.py || exit 1; done
+	for part in date korean g2p cmudict multi30k ordering teacher_forcing alignment language_model additive gallery data_check report; do $(BIN)/python benchmarks/$$part.py || exit 1; done
 
 clean: ## Remove the environment, the demo and every cache
 	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

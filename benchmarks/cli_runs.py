@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 from environment import ROOT, environment
@@ -85,6 +86,28 @@ def store(name: str, rows: Any) -> None:
     text = json.dumps({**environment(), "rows": rows}, ensure_ascii=False, indent=1)
     (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     print(f"written: benchmarks/results/{name}.json")
+
+
+def measure_all(
+    name: str,
+    work: Callable[[Any], dict[str, Any]],
+    jobs: Sequence[tuple[Any, ...]],
+    keys: Sequence[str],
+    at_a_time: int,
+) -> None:
+    """A row for each job, which are the values of ``keys`` in it.
+
+    What is done is stored after each, so that a broken series can be gone on with elsewhere: what
+    is stored is not done again.
+    """
+    path = RESULTS / f"{name}.json"
+    stored = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    rows = {tuple(row[key] for key in keys): row for row in stored}
+    with ThreadPoolExecutor(at_a_time) as pool:
+        for done in as_completed([pool.submit(work, job) for job in jobs if job not in rows]):
+            row = done.result()
+            rows[tuple(row[key] for key in keys)] = row
+            store(name, [rows[job] for job in jobs if job in rows])
 
 
 def source_hash() -> str:

@@ -9,12 +9,9 @@ benchmarks/results/ordering-*.json.
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
-from cli_runs import RESULTS, evaluate, origin, store, train
+from cli_runs import evaluate, measure_all, origin, train
 from multi30k import SWAPPED, TOK, WORDS
 
 PLAIN = ["coverage=false", "location_width=0"]
@@ -36,6 +33,7 @@ VARIANTS: dict[str, list[str]] = {
 }
 """`general` is current timing, attentional, with input feeding, global; the others change that."""
 LANGUAGES = ("hun", "kor")
+KEYS = ("variant", "language", "seed")
 EPOCHS = {"g2p": 10, "multi30k": 2}
 LAST_ALONE = ["train.validate_every=1000000"]
 """No choice among checkpoints: the last is judged, which is what is compared."""
@@ -55,8 +53,9 @@ def g2p(job: tuple[str, str, int]) -> dict[str, Any]:
     return {**row, **origin(done)}
 
 
-def multi30k(name: str) -> dict[str, Any]:
+def multi30k(job: tuple[str]) -> dict[str, Any]:
     """BLEU of one variant, German to English."""
+    [name] = job
     run = f"ordering-{_file_name(name)}-multi30k"
     budget = [f"train.max_epochs={EPOCHS['multi30k']}", *LAST_ALONE]
     judged = "evaluation.bleu_tokenize=none"
@@ -80,28 +79,10 @@ def main() -> None:
     if "g2p" in parts:
         seeds = (1, 2, 3)
         jobs = [(name, tongue, seed) for name in VARIANTS for tongue in LANGUAGES for seed in seeds]
-        _all("ordering-g2p", g2p, jobs, options.jobs)
+        measure_all("ordering-g2p", g2p, jobs, KEYS, options.jobs)
     if "multi30k" in parts:
-        _all("ordering-multi30k", multi30k, list(VARIANTS), options.jobs)
-
-
-def _all(name: str, work: Callable[[Any], dict[str, Any]], jobs: list[Any], at_a_time: int) -> None:
-    """Do the jobs; what is done is stored after each, so that a broken series can be gone on with
-    elsewhere: what is stored is not done again."""
-    path = RESULTS / f"{name}.json"
-    stored = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
-    rows = {_key(row): row for row in stored}
-    keys = [job if isinstance(job, tuple) else (job,) for job in jobs]
-    left = [job for job, key in zip(jobs, keys, strict=True) if key not in rows]
-    with ThreadPoolExecutor(at_a_time) as pool:
-        for done in as_completed([pool.submit(work, job) for job in left]):
-            row = done.result()
-            rows[_key(row)] = row
-            store(name, [rows[key] for key in keys if key in rows])
-
-
-def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[field] for field in ("variant", "language", "seed") if field in row)
+        jobs = [(name,) for name in VARIANTS]
+        measure_all("ordering-multi30k", multi30k, jobs, KEYS[:1], options.jobs)
 
 
 def _file_name(variant: str) -> str:

@@ -141,6 +141,39 @@ def korean(stored: Stored) -> str:
     )
 
 
+def teacher_forcing(stored: Stored) -> str:
+    """Given tokens and own tokens."""
+    shown = {"g2p": ("Korean pronunciation, WER", "wer"), "chat": ("Korean chatbot, BLEU", "bleu")}
+    parts = [
+        "The last checkpoint after as many updates, greedy outputs for the test pairs; mean and "
+        "deviation of the seeds. Tokens wrong: edit distance of the validation pairs' outputs in "
+        "per cent of their tokens, where every token before is given and where the model reads its "
+        "own; the gap is the difference."
+    ]
+    for data, (title, metric) in shown.items():
+        rows = [row for row in stored["rows"] if row["data"] == data]
+        lines = []
+        for variant in dict.fromkeys(row["variant"] for row in rows):
+            own = [row for row in rows if row["variant"] == variant]
+            forced, free = (
+                [row[key] for row in own] for key in ("forced_token_error", "token_error")
+            )
+            lines.append(
+                [
+                    variant,
+                    f"{mean(row['given'] for row in own):.0%}",
+                    _spread([row["scores"][metric] for row in own]),
+                    _spread(forced),
+                    _spread(free),
+                    _spread([b - a for a, b in zip(forced, free, strict=True)]),
+                ]
+            )
+        head = ["tokens", "given at the end", title, "wrong, given", "wrong, own", "gap"]
+        if lines:
+            parts.append(_table(head, lines))
+    return "\n\n".join(parts)
+
+
 def language_model(stored: Stored) -> str:
     """Perplexity beside a Kneser-Ney 5-gram, and texts as they came."""
     lines = []
@@ -326,6 +359,30 @@ def alignment(stored: Stored) -> str:
     )
 
 
+def data_check(stored: Stored) -> str:
+    """Findings in the data sets."""
+    lines = []
+    for row in stored["rows"]:
+        cells = []
+        for grave in (True, False):
+            told = [
+                f"{name} {count:,}{' (test)' if part == 'test' else ''}"
+                for part, found in row["findings"].items()
+                for name, count in found.items()
+                if (name not in row["notes"]) == grave
+            ]
+            cells.append(", ".join(told))
+        sizes = " + ".join(f"{count:,}" for count in row["lines"].values())
+        lines.append([row["set"], sizes, *cells])
+    return (
+        "The data sets of this page and some more, looked over by `jumok data check` before any "
+        "training; lines of the training files, and of the evaluation files where there are some "
+        "(`test`). What each finding means is told in [Data](data.md). Where the notes that come "
+        "with the sets tell of repeats and overlap, `tests/doctor/test_shared_data.py` asks for "
+        "their numbers.\n\n" + _table(["set", "lines", "errors and warnings", "notes"], lines)
+    )
+
+
 PARTS: list[tuple[str, str, Callable[[Stored], str]]] = [
     ("date", "Dates: attention against none", date),
     ("g2p", "Grapheme-to-phoneme: SIGMORPHON 2020", g2p),
@@ -337,12 +394,14 @@ PARTS: list[tuple[str, str, Callable[[Stored], str]]] = [
     ("multi30k-ladder", "Multi30k German to English: no attention, peek, attention", multi30k),
     ("korean", "Korean to English", korean),
     ("alignment", "Word alignment by attention: AER", alignment),
+    ("teacher-forcing", "From given tokens to its own", teacher_forcing),
     ("language-model", "Language models beside a Kneser-Ney 5-gram", language_model),
     ("rivals", "Training speed beside other toolkits", rivals),
     ("equal-updates", "Quality after the same number of updates", equal_updates),
     ("decoding", "Decoding speed beside other toolkits", decoding),
     ("cold-start", "From a command to its answer", cold_start),
     ("additive", "Additive attention without its inner tensor", additive),
+    ("data-check", "What is odd in the data sets", data_check),
 ]
 
 

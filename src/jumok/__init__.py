@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jumok.alignment import align
+    from jumok.averaging import average
+    from jumok.comparison import compare
     from jumok.evaluation import evaluate
     from jumok.prediction import Prediction
     from jumok.predictor import LanguageModel, Predictor, load
     from jumok.training.run import resume, train, train_lm
+    from jumok.training.tune import tune
 
 __version__ = "0.1.0"
 __all__ = [
@@ -26,11 +29,14 @@ __all__ = [
     "Predictor",
     "__version__",
     "align",
+    "average",
+    "compare",
     "evaluate",
     "load",
     "resume",
     "train",
     "train_lm",
+    "tune",
 ]
 
 _HOMES = {
@@ -38,12 +44,16 @@ _HOMES = {
     "Prediction": "jumok.prediction",
     "Predictor": "jumok.predictor",
     "align": "jumok.alignment",
+    "average": "jumok.averaging",
+    "compare": "jumok.comparison",
     "evaluate": "jumok.evaluation",
     "load": "jumok.predictor",
     "resume": "jumok.training.run",
     "train": "jumok.training.run",
     "train_lm": "jumok.training.run",
+    "tune": "jumok.training.tune",
 }
+_EXTRAS = {"torch": "train", "entmax": "train", "optuna": "tune"}
 
 
 def __getattr__(name: str) -> Any:
@@ -55,8 +65,8 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(_HOMES[name]), name)
     except ModuleNotFoundError as error:
-        if error.name not in ("torch", "entmax"):
+        if error.name not in _EXTRAS:
             raise
         from jumok.errors import MissingExtra
 
-        raise MissingExtra("train", error.name) from None
+        raise MissingExtra(_EXTRAS[error.name], error.name) from None

@@ -17,12 +17,9 @@ from jumok.explain import (
     symmetrise,
 )
 from jumok.prediction import Prediction
-from jumok.predictor import OF_THE_MODEL, LanguageModel, Predictor
+from jumok.predictor import OF_THE_MODEL, LanguageModel, Predictor, check_of_given_texts
 
 Pairs = Sequence[tuple[str, str]]
-
-_SETTINGS = frozenset({"batch_size", "max_source_length"})
-"""Search settings that say something of texts that are given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +89,7 @@ class Aligner:
         symmetrisation: Symmetrisation | None = None,
         **search: Any,
     ) -> None:
-        idle = sorted(search.keys() - _SETTINGS)
-        if idle:
-            raise ConfigError(
-                f"search.{idle[0]} is of no use where both texts are given: only "
-                f"{' and '.join(f'search.{key}' for key in sorted(_SETTINGS))} are. Leave it out"
-            )
+        check_of_given_texts(search)
         if symmetrisation is not None and reverse is None:
             raise ConfigError(
                 f"Symmetrisation {symmetrisation} joins the links of two directions, but there is "

@@ -60,6 +60,7 @@ class Constraints:
         self._least = settings.min_length
         self._choices = [] if choices is None else _answers(tokenizer, choices)
         self._plain = _plain_rules(settings, forbidden)
+        self._phrases = settings.required
         self.plain = (
             prefixes is None
             and choices is None
@@ -88,18 +89,40 @@ class Constraints:
             return np.zeros(len(sources), dtype=np.int64)
         return np.array([self._begun[0 if self._one_for_all else i] for i in sources])
 
-    def rules(self, sources: Sequence[int], extra: Sequence[Sequence[str]] | None) -> Rules:
+    def needed(self, sources: Sequence[int]) -> list[Int[np.ndarray, "tokens"]]:
+        """For each source the tokens without which what is asked could not be written."""
+        every = [self._speller.within(phrase) for phrase in self._phrases]
+        every += [np.array(ids, dtype=np.int64) for ids in self._choices or ()]
+        own: list[list[np.ndarray]] = [[] for _ in sources]
+        if self._prefixes is not None:
+            places = [0 if self._one_for_all else source for source in sources]
+            made = {place: self._speller.within(self._prefixes[place]) for place in set(places)}
+            own = [[made[place]] for place in places]
+        none = np.zeros(0, dtype=np.int64)
+        return [np.concatenate([none, *every, *prefix]) for prefix in own]
+
+    def rules(
+        self,
+        sources: Sequence[int],
+        extra: Sequence[Sequence[str]] | None,
+        tokens: Int[np.ndarray, "some"] | None = None,
+    ) -> Rules:
         """For a batch of the call's sources; ``extra`` are the tokens beyond the vocabulary that
-        each lets be copied."""
-        if extra is None:
-            guides, spelling = self._shared, self._spelling
+        each lets be copied, ``tokens`` the only ones of it where there are candidates."""
+        if extra is None and tokens is None:
+            guides, spelling, chosen = self._shared, self._spelling, self._chosen
         else:
-            spelling = Spelling(self._speller.vocabulary, self._spell(extra))
-            guides = self._guides(spelling, extra)
+            vocabulary = self._speller.vocabulary
+            tokens = np.arange(len(vocabulary)) if tokens is None else tokens
+            more = None if extra is None else self._spell(extra)
+            spelling = Spelling(vocabulary[tokens], more)
+            guides, chosen = self._guides(spelling, extra or ()), self._chooses(tokens)
+            if self._prefixes is not None and self._one_for_all and extra is None:
+                guides.append(self._begins(self._prefixes, spelling))
         if self._prefixes is not None and not (self._one_for_all and extra is None):
             own = [self._prefixes[0 if self._one_for_all else source] for source in sources]
             guides = [*guides, self._begins(own, spelling, extra)]
-        return Rules(self._plain, [*guides, *self._chosen])
+        return Rules(self._plain, [*guides, *chosen])
 
     @cached_property
     def _shared(self) -> list[Guide]:
@@ -112,7 +135,9 @@ class Constraints:
 
     @cached_property
     def _chosen(self) -> list[Guide]:
-        tokens = np.arange(len(self._speller.vocabulary))
+        return self._chooses(np.arange(len(self._speller.vocabulary)))
+
+    def _chooses(self, tokens: Int[np.ndarray, "some"]) -> list[Guide]:
         return [Guide(one_of(self._choices), Spelling(tokens[:, None]))] if self._choices else []
 
     def _guides(self, spelling: Spelling, extra: Sequence[Sequence[str]]) -> list[Guide]:

@@ -7,6 +7,7 @@
     ├── InputError       a text handed to a trained model cannot be used
     ├── MissingExtra     an optional part of jumok is not installed
     ├── StorageError     the disk refused a write (full, read-only, no permission)
+    ├── Diverged         a training ran away, and was stopped before it spoilt its weights
     └── Interrupted      the user stopped a run; it can go on from where it was
 
 A message is a sentence: what was expected, what came, what to do. Front ends print it and exit
@@ -91,6 +92,12 @@ class StorageError(JumokError):
 
     exit_code = 8
     http_status = 507
+
+
+class Diverged(JumokError):  # noqa: N818 - what the training did
+    """The loss or its gradient shot up or is no number; the message says where and how to go on."""
+
+    exit_code = 10
 
 
 class Interrupted(JumokError):  # noqa: N818 - not a failure

@@ -16,6 +16,7 @@ from jumok.metrics import (
     metric_value,
     perplexity,
     score_outputs,
+    token_error_rate,
 )
 from jumok.predictor import OF_THE_MODEL, Predictor
 from jumok.text import unknown_rate
@@ -73,8 +74,18 @@ def evaluate_report(
     )
 
 
-def evaluate_metric(predictor: Predictor, pairs: Pairs) -> float:
-    """The one metric that the model is judged by, on greedy outputs.
+class Validation(NamedTuple):
+    """What a training wants to know of its model."""
+
+    metric: float
+    """The one that the model is judged by, on greedy outputs."""
+    token_error: float | None
+    """Edit distance of these from the references, in per cent of the references' tokens, ``</s>``
+    counted; None where the metric is perplexity, which needs no outputs."""
+
+
+def validate(predictor: Predictor, pairs: Pairs) -> Validation:
+    """Judge a model that is being trained.
 
     Every pair that may be trained on (``data.max_source_length``) is judged, whatever the limit
     of later searches.
@@ -82,7 +93,7 @@ def evaluate_metric(predictor: Predictor, pairs: Pairs) -> float:
     metric, config = predictor.config.evaluation.metric, predictor.config
     limit = max(config.data.max_source_length, config.search.max_source_length)
     if metric == "perplexity":
-        return _perplexity(predictor, pairs, max_source_length=limit)
+        return Validation(_perplexity(predictor, pairs, max_source_length=limit), None)
     sources, references = _items(predictor, pairs)
     greedy = {
         name: field.default
@@ -92,7 +103,10 @@ def evaluate_metric(predictor: Predictor, pairs: Pairs) -> float:
     found = predictor.predict(sources, **{**greedy, "max_source_length": limit})
     outputs = [p.text for p in found]
     tokenize = predictor.config.evaluation.bleu_tokenize
-    return metric_value(metric, outputs, references, bleu_tokenize=tokenize)
+    value = metric_value(metric, outputs, references, bleu_tokenize=tokenize)
+    cut = predictor.target_tokenizer.encode_batch
+    wanted = [[[*one.tokens, "</s>"] for one in cut(refs)] for refs in references]
+    return Validation(value, token_error_rate([p.tokens for p in found], wanted))
 
 
 def _items(predictor: Predictor, pairs: Pairs) -> tuple[list[str], list[list[str]]]:

@@ -6,18 +6,19 @@ import hashlib
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from jumok.bundle import Bundle, read_bundle
+from jumok.bundle import Bundle, Shortlist, read_bundle, read_shortlist
 from jumok.config import Config, SearchConfig, resolve
 from jumok.constraints import Constraints
 from jumok.data import Copying, copy_row, pad, sorted_batches, source_ids, source_order
 from jumok.engine import (
+    Candidates,
     Engine,
     EngineName,
     EnsembleEngine,
@@ -47,6 +48,19 @@ from jumok.text import BOS, EOS, PAD, SPACE, SPECIALS, UNK, Encoding, Speller, T
 OF_THE_MODEL = {"lm_weight": 0.0, "coverage_penalty": 0.0}
 """Search settings under which `Predictor.score` gives the model's own probabilities."""
 
+_OF_GIVEN_TEXTS = frozenset({"batch_size", "max_source_length"})
+"""Search settings that say something of texts that are given."""
+
+
+def check_of_given_texts(search: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for a search setting that says nothing where both texts are given."""
+    idle = sorted(search.keys() - _OF_GIVEN_TEXTS)
+    if idle:
+        raise ConfigError(
+            f"search.{idle[0]} is of no use where both texts are given: only "
+            f"{' and '.join(f'search.{key}' for key in sorted(_OF_GIVEN_TEXTS))} are. Leave it out"
+        )
+
 
 def load(
     path: str | Path | Sequence[str | Path],
@@ -56,9 +70,9 @@ def load(
 ) -> Predictor:
     """Load a model directory, or a run directory's best model; several are an ensemble.
 
-    The settings of an ensemble are those of its first model. A ``language_model`` of the same
-    target tokens judges outputs with ``search.lm_weight``. For ``engine`` see
-    `jumok.engine.load_engine`.
+    The settings of an ensemble are those of its first model, and so is its shortlist. A
+    ``language_model`` of the same target tokens judges outputs with ``search.lm_weight``. For
+    ``engine`` see `jumok.engine.load_engine`.
 
     Raises `BundleError` for a damaged directory, `ConfigError` for models that cannot go together,
     and `MissingExtra` where torch is needed and absent.
@@ -81,6 +95,7 @@ def load(
         first.target_tokenizer,
         first.config,
         None if judge is None else load_engine(judge, device, engine),
+        partial(read_shortlist, first),
     )
 
 
@@ -137,8 +152,10 @@ class Predictor:
         target_tokenizer: Tokenizer,
         config: Config,
         judge: Engine | None = None,
+        find_shortlist: Callable[[], Shortlist | None] = lambda: None,
     ) -> None:
         self.engine = engine
+        self._find_shortlist = find_shortlist
         self.judge = judge
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
@@ -239,6 +256,7 @@ class Predictor:
         """Given outputs, forced: their token log-probabilities, score and attention.
 
         A token that the target vocabulary lacks, and that cannot be copied, is scored as ``<unk>``.
+        Probabilities are among all tokens, whatever ``search.shortlist`` says.
         """
         settings = self._settings(search)
         self._check_readable([source for source, _ in pairs])
@@ -341,6 +359,43 @@ class Predictor:
     def _speller(self) -> Speller:
         return Speller(self.target_tokenizer)
 
+    def check_can_be_short(self) -> None:
+        """Raise `ConfigError` unless target tokens can be listed for source tokens."""
+        if not self._reads:
+            raise ConfigError(
+                "A shortlist has the target tokens that source tokens may become, but a language "
+                "model reads no source. Go without one (search.shortlist=false)"
+            )
+        if self._copying is not None:
+            raise ConfigError(
+                "A shortlist leaves out most target tokens, but this model may copy any token of "
+                "a source (model.attention.copy_tokens=true). Go without one "
+                "(search.shortlist=false)"
+            )
+
+    @cached_property
+    def _shortlist(self) -> Shortlist:
+        self.check_can_be_short()
+        found = self._find_shortlist()
+        if found is None:
+            raise ConfigError(
+                "search.shortlist=true goes by a list of the target tokens that each source token "
+                "may become, but the model has none yet. Make one from its training pairs: jumok "
+                "shortlist MODEL PAIRS..."
+            )
+        return found
+
+    def _candidates(
+        self, batch: Sequence[int], read: Sequence[Encoding], constraints: Constraints
+    ) -> Candidates:
+        """The shortlist's tokens for each source, and those that the constraints need."""
+        allowed = np.zeros((len(read), self.engine.target_vocab), dtype=bool)
+        for row, encoding, needed in zip(allowed, read, constraints.needed(batch), strict=True):
+            row[self._shortlist.of(encoding.ids)] = True
+            row[needed] = True
+        tokens = np.flatnonzero(allowed.any(axis=0))
+        return Candidates(tokens, allowed[:, tokens])
+
     def _search(
         self,
         batch: Sequence[int],
@@ -355,24 +410,28 @@ class Predictor:
         limits = (settings.max_length_ratio * (lengths - 1)).astype(
             int
         ) + settings.max_length_offset
+        listed = self._candidates(batch, read, constraints) if settings.shortlist else None
         extra = None
         if self._copying is not None:
             extra = [self._copying.source(encoding)[1] for encoding in read]
         task = Task(
             np.maximum(limits + constraints.begun(batch), constraints.longest),
             length_penalty(settings),
-            constraints.rules(batch, extra),
+            constraints.rules(batch, extra, None if listed is None else listed.tokens),
             self._coverage(settings, lengths),
         )
 
         def same(ids: Int[np.ndarray, "tgt_len"], index: int) -> str:
-            written = ids.tolist()
+            written = (ids if listed is None else listed.tokens[ids]).tolist()
             return self._join(written, self._tokens(written, extra[index] if extra else ()))
 
         if isinstance(engine, WholeSearch) and self._is_plain(settings, constraints):
             penalty = length_penalty(settings)
-            return engine.whole_search(source, lengths, task.max_lengths, penalty, settings.beam)
-        step, state = engine.step, engine.start(source, lengths, copies)
+            found = engine.whole_search(
+                source, lengths, task.max_lengths, penalty, settings.beam, listed
+            )
+            return _of_the_vocabulary(found, listed)
+        step, state = engine.step, engine.start(source, lengths, copies, listed)
         if settings.sample:
             sampling = Sampling(settings.temperature, settings.top_k, settings.top_p)
             generators = [
@@ -401,7 +460,7 @@ class Predictor:
                     "raise search.max_length_offset",
                     index=index,
                 )
-        return found
+        return _of_the_vocabulary(found, listed)
 
     def _is_plain(self, settings: SearchConfig, constraints: Constraints) -> bool:
         """Whether an engine can do the search as a whole."""
@@ -528,6 +587,15 @@ class Predictor:
             source_offsets=encoding.offsets,
             offsets=self.target_tokenizer.places(_words(ids, tokens)),
         )
+
+
+def _of_the_vocabulary(
+    found: list[list[Hypothesis]], listed: Candidates | None
+) -> list[list[Hypothesis]]:
+    """Hypotheses with ids of the vocabulary for places in a list."""
+    if listed is None:
+        return found
+    return [[one._replace(tokens=listed.tokens[one.tokens]) for one in some] for some in found]
 
 
 def _words(ids: Sequence[int], tokens: Sequence[str]) -> list[str]:

@@ -13,12 +13,12 @@ _SILENCE = 30.0
 class Bar:
     """Progress on stderr, so that stdout stays free for results."""
 
-    def __init__(self) -> None:
+    def __init__(self, quiet: bool = False) -> None:
         # here, as an answer to one line shows no bar, and need not wait for this
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-        self.console = Console(file=sys.stderr, highlight=False, emoji=False)
+        self.console = Console(file=sys.stderr, highlight=False, emoji=False, quiet=quiet)
         self.progress = Progress(
             TextColumn("{task.fields[head]}"),
             BarColumn(bar_width=None),
@@ -43,6 +43,10 @@ class Bar:
         trace: TracebackType | None,
     ) -> None:
         self.progress.stop()
+
+    def restart(self) -> None:
+        """Other work begins, whose pace is not that of the work before."""
+        self.started, self.first = time.monotonic(), None
 
     def show(
         self, done: float | None, head: str, tail: str, left: str = "{} left", line: str = ""

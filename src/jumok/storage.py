@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from jumok.errors import StorageError
 
@@ -31,12 +32,18 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write a file under a temporary name, flush it to the disk, then rename it into place."""
-    raw = data.encode("utf-8") if isinstance(data, str) else data
+    with open_atomic(path) as file:
+        file.write(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+@contextmanager
+def open_atomic(path: Path) -> Iterator[BinaryIO]:
+    """`write_atomic` bit by bit: the file is there when all of it is."""
     temporary = path.with_name(f".{path.name}.new")
     with storage_errors(path):
         try:
             with temporary.open("wb") as file:
-                file.write(raw)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -46,46 +53,65 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 
 @contextmanager
-def replace_directory(path: Path) -> Iterator[Path]:
+def replace_directory(path: Path, keep_old: bool = False) -> Iterator[Path]:
     """Fill a fresh directory, then put it in the place of ``path``.
 
-    A directory cannot be renamed over a full one, so the old steps aside for a moment as
-    ``NAME.old``. Whatever the moment of a kill, `find_directory` finds a complete directory: the
-    new one after the first rename, the old one before.
+    A directory cannot be renamed over a full one, so the old steps aside as ``.NAME.old``: for a
+    moment, or with ``keep_old`` until the next one steps aside. Whatever the moment of a kill,
+    `find_directory` finds a complete directory: the new one after the last rename, the old one
+    before.
     """
-    fresh, old = _aside(path, "new"), _aside(path, "old")
+    fresh, old = _aside(path, "new"), old_directory(path)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        restore_directory(path)
+        if not keep_old or not path.exists():
+            restore_directory(path)
         shutil.rmtree(fresh, ignore_errors=True)
         try:
             fresh.mkdir()
             yield fresh
             _flush(fresh)
             if path.exists():
+                shutil.rmtree(old, ignore_errors=True)
                 path.rename(old)
             fresh.rename(path)
         except BaseException:
-            restore_directory(path)
+            if not keep_old or not path.exists():
+                restore_directory(path)
             shutil.rmtree(fresh, ignore_errors=True)
             raise
-        shutil.rmtree(old, ignore_errors=True)
+        if not keep_old:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def find_directory(path: Path) -> Path:
     """``path``, or the directory that a killed `replace_directory` left aside in its stead."""
-    old = _aside(path, "old")
+    old = old_directory(path)
     return old if not path.exists() and old.exists() else path
 
 
 def restore_directory(path: Path) -> None:
     """Undo what a kill in the middle of `replace_directory` left."""
-    old = _aside(path, "old")
+    old = old_directory(path)
     if old.exists():
         if path.exists():
             shutil.rmtree(old, ignore_errors=True)
         else:
             old.rename(path)
+
+
+def remove_directory(path: Path) -> None:
+    """Remove a directory that `replace_directory` wrote: a kill leaves nothing half of it there."""
+    with storage_errors(path):
+        aside = _aside(path, "new")
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+        shutil.rmtree(aside)
+
+
+def old_directory(path: Path) -> Path:
+    """Where what was in ``path`` before steps aside."""
+    return _aside(path, "old")
 
 
 def _aside(path: Path, suffix: str) -> Path:

@@ -60,6 +60,7 @@ def test_a_checkpoint_that_does_not_fit(small_disk, leave):
     assert result.code == 0, result.err
 
 
+@pytest.mark.filterwarnings("ignore:No installed font has")  # true of some machines
 def test_a_picture_that_does_not_fit(small_disk, tmp_path):
     run = train_small(tmp_path / "elsewhere")
     path = small_disk / "map.svg"

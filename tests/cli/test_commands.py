@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 import yaml
+from rich.cells import cell_len
 from runs import SIZES, as_options, backwards, letters, run_cli, train_small, write_pairs
 
 import jumok
@@ -33,7 +34,8 @@ def test_train_writes_a_run_and_says_where(tmp_path):
     assert "60 training pairs, 10 validation pairs" in result.err
     assert f"model in {tmp_path / 'new' / 'best'}" in result.err
     names = {p.name for p in (tmp_path / "new").iterdir()}
-    assert names == {"best", "last", "config.yaml", "metrics.jsonl", "train.log"}
+    kept = {"best", "last", ".last.old"}  # the checkpoint before, should the newest be torn
+    assert names == {*kept, "config.yaml", "metrics.jsonl", "train.log"}
     config = yaml.safe_load((tmp_path / "new" / "config.yaml").read_text(encoding="utf-8"))
     assert config["presets"] == ["luong2015"]
     assert config["model"]["encoder"]["hidden"] == 16
@@ -260,6 +262,71 @@ def test_evaluate_says_what_it_skips(run, tmp_path):
     assert f"1 bad lines skipped, the first: {tmp_path / 't.tsv'}:2: " in result.err
 
 
+def test_compare_agrees_with_the_library_and_a_file_of_outputs(run, tmp_path):
+    pairs = [*backwards(letters(20, 2, 4, seed=5)), ("abc", "가")]
+    path = write_pairs(tmp_path / "test.tsv", pairs)
+    sources = list(dict(pairs))
+    greedy = run_cli("predict", run, "--beam", "1", stdin=lines(*sources))
+    (tmp_path / "greedy.txt").write_text(greedy.out, encoding="utf-8")
+    args = ("compare", run / "last", tmp_path / "greedy.txt", path, "--train",
+            run.parent / "pairs.tsv", "--resamples", "200", "--set", "evaluation.metric=cer",
+            "--beam", "3")  # fmt: skip
+    found = json.loads(run_cli(*args, "--format", "json").out)
+    expected = jumok.compare(
+        jumok.load(run / "last"),
+        greedy.out.splitlines(),
+        pairs,
+        names=(str(run / "last"), str(tmp_path / "greedy.txt")),
+        train=[source for source, _ in backwards(letters(160, 2, 5))],
+        resamples=200,
+        metric="cer",
+        beam=3,
+    )
+    assert found == json.loads(json.dumps(expected.to_dict()))
+    table = run_cli(*args, "--plot", tmp_path / "both.svg")
+    assert (table.code, table.err) == (0, "")
+    assert expected.verdict in table.out.splitlines()
+    assert f"B: {tmp_path / 'greedy.txt'}"[:79] in table.out
+    assert "cer by source length in characters" in table.out
+    assert ET.parse(tmp_path / "both.svg").getroot().tag.endswith("svg")
+
+
+def test_the_table_of_a_comparison_fits_80_columns(run, tmp_path):
+    pairs = [("ab" * 30, "가나" * 40), *backwards(letters(60, 2, 4, seed=5))]
+    path = write_pairs(tmp_path / "test.tsv", pairs)
+    (tmp_path / "gold.txt").write_bytes(lines(*(target for _, target in pairs)))
+    result = run_cli("compare", run, tmp_path / "gold.txt", path, "--set",
+                     "search.max_source_length=100", "--resamples", "100")  # fmt: skip
+    assert "is better on" in result.out
+    shown = result.out[: result.out.index("bleu: nrefs")].splitlines()
+    assert max(map(cell_len, shown)) <= 80
+    same = run_cli("compare", tmp_path / "gold.txt", tmp_path / "gold.txt", path)
+    assert (
+        "exact_match: no difference can be told (+0.00, 95 %: +0.00 to +0.00, p 1.000)" in same.out
+    )
+    assert "is better" not in same.out
+
+
+def test_what_cannot_be_compared_is_said(run, texts, tmp_path):
+    path = write_pairs(tmp_path / "test.tsv", backwards(letters(5, 2, 4)))
+    (tmp_path / "empty.tsv").touch()
+    (tmp_path / "three.txt").write_bytes(lines("a", "b", "c"))
+    (tmp_path / "five.txt").write_bytes(lines(*"abcde"))
+    for code, words, args in [
+        (3, f"but {texts / 'run'} is a language model", (run, texts / "run", path)),
+        (4, "there are none", (run, run, tmp_path / "empty.tsv")),
+        (5, "no-model", (run, tmp_path / "no-model", path)),
+        (6, "should have 5 outputs, a line each, but 3 came", (run, tmp_path / "three.txt", path)),
+        (3, "leave search.beam out", (*[tmp_path / "five.txt"] * 2, path, "--beam", "2")),
+        (3, "train.seed is fixed", (run, run, path, "--set", "train.seed=1")),
+        (3, "ending in .svg or .png, but 'c.pdf' came", (run, run, path, "--plot", "c.pdf")),
+    ]:
+        result = run_cli("compare", *args)
+        assert (result.code, result.out) == (code, "")
+        assert words in result.err
+
+
+@pytest.mark.filterwarnings("ignore:No installed font has")  # true of some machines
 def test_explain_draws_in_every_format(run, tmp_path):
     text = jumok.load(run).predict("abcd").text
     shown = run_cli("explain", run, "abcd")
@@ -477,3 +544,49 @@ def test_features_from_a_column_to_an_answer(tmp_path):
     assert "Put the features first" in wrong.err
     without = run_cli("evaluate", tmp_path / "run", table)
     assert f"{table}:1: features, a space and a text were expected" in without.err
+
+
+def test_shortlist_lists_the_target_tokens_of_pairs(run, tmp_path):
+    write_pairs(tmp_path / "p.tsv", GIVEN)
+    result = run_cli("shortlist", run, tmp_path / "p.tsv", "--most", "2", "--frequent", "1")
+    assert (result.code, result.err) == (0, "")
+    assert f"{len(GIVEN)} pairs: " in result.out and "shortlist.safetensors" in result.out
+    options = "--set", "search.shortlist=true"
+    answers = run_cli("predict", run, "--format", "jsonl", *options, stdin=lines("abc", "ea"))
+    model = jumok.load(run)
+    for line, source in zip(answers.out.splitlines(), ("abc", "ea"), strict=True):
+        listed = model._shortlist.of(model.source_tokenizer.encode(source).ids)
+        assert {*json.loads(line)["tokens"]} <= {*model.target_tokenizer.tokens(listed.tolist())}
+    assert run_cli("explain", run, "abc", *options).code == 0
+    judged = run_cli("evaluate", run, tmp_path / "p.tsv", "--format", "json", *options)
+    assert "exact_match" in json.loads(judged.out)
+    again = run_cli("shortlist", run, "-", stdin=(tmp_path / "p.tsv").read_bytes())
+    assert again.code == 0
+    assert model._shortlist.frequent.size == 1 < jumok.load(run)._shortlist.frequent.size
+    (run / "best" / "shortlist.safetensors").unlink()
+
+
+def test_shortlist_says_what_is_wrong(run, tmp_path):
+    result = run_cli("predict", run, "--set", "search.shortlist=true", stdin=lines("abc"))
+    assert result.code == 3 and "jumok shortlist MODEL PAIRS" in result.err
+    result = run_cli("shortlist", run, "-", stdin=b"")
+    assert result.code == 4 and "there are none" in result.err
+    result = run_cli("shortlist", run, "-", "--set", "search.beam=2", stdin=lines("abc\t다"))
+    assert result.code == 3 and "search.beam is of no use" in result.err
+    result = run_cli("shortlist", run, "-", stdin=lines("abc\t다", "abc"))
+    assert result.code == 4 and "<stdin>:2" in result.err
+    long = run_cli(
+        "shortlist",
+        run,
+        "-",
+        "--set",
+        "search.max_source_length=3",
+        stdin=lines("a\t가", "abcd\t다"),
+    )
+    assert long.code == 6 and "pair 2 of -" in long.err
+    assert not (run / "best" / "shortlist.safetensors").exists()
+    write_pairs(tmp_path / "p.tsv", GIVEN)
+    result = run_cli("train", tmp_path / "p.tsv", "--output", tmp_path / "new",
+                     "--set", "search.shortlist=true")  # fmt: skip
+    assert result.code == 3 and "made with a trained model" in result.err
+    assert not (tmp_path / "new").exists()

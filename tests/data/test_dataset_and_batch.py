@@ -22,18 +22,18 @@ def test_pairs_become_ids_in_order():
     data = encoded(("a b", "c"), ("c", "b a"))
     assert [ids.tolist() for ids in data.source] == [[A, B], [C]]
     assert [ids.tolist() for ids in data.target] == [[C], [B, A]]
-    assert {ids.dtype for ids in data.source + data.target} == {np.dtype(np.int32)}
+    assert data.source.values.dtype == data.target.values.dtype == np.uint16
     assert data.source_lengths.tolist() == [3, 2]
     assert data.target_lengths.tolist() == [2, 3]
     assert len(data) == 2
-    assert data.dropped == 0
+    assert data.counts.dropped == 0
 
 
 def test_long_and_empty_pairs_are_left_out_and_counted():
     data = encoded(("a", "b"), ("a b c", "b"), ("a", "b c a"), ("\u3000", "b"), ("c", "\n"),
                    ("a b", "b c"), max_source_length=2, max_target_length=2)  # fmt: skip
     assert data.pairs == [("a", "b"), ("a b", "b c")]
-    assert data.dropped == 4
+    assert data.counts.dropped == 4
     assert len(data.source) == len(data.target) == 2
 
 

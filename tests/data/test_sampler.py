@@ -75,3 +75,24 @@ def test_inference_starts_with_the_longest(size):
     batches = sorted_batches(lengths, size)
     assert flat(batches) == [1, 3, 4, 0, 2]
     assert all(len(batch) == size for batch in batches[:-1])
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 40), st.sampled_from([0.25, 0.5, 1.0, 1.5, 3.0])), min_size=1
+    ),
+    st.integers(0, 5),
+    st.sampled_from([None, 30]),
+)
+def test_weights_say_how_often_each_part_comes(parts, epoch, budget):
+    sizes, weights = zip(*parts, strict=True)
+    ends = np.cumsum(sizes).tolist()
+    lengths = np.arange(ends[-1]) % 7 + 1
+    sampler = BucketSampler(lengths, lengths, 4, budget, 1, ends, weights)
+    batches = sampler.batches(epoch)
+    assert budget or len(batches) == sampler.steps
+    counts = np.bincount(np.concatenate([[], *batches]).astype(int), minlength=ends[-1])
+    for start, end, weight in zip([0, *ends], ends, weights, strict=False):
+        own = counts[start:end]
+        assert own.sum() == round((end - start) * weight)
+        assert set(own.tolist()) <= {int(weight), int(weight) + 1}

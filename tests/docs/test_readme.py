@@ -20,6 +20,8 @@ PAIRS = (
     ("docs/search.md", "docs/search.ko.md"),
     ("docs/export.md", "docs/export.ko.md"),
     ("docs/alignment.md", "docs/alignment.ko.md"),
+    ("docs/training.md", "docs/training.ko.md"),
+    ("docs/data.md", "docs/data.ko.md"),
 )
 NOT_RUN = {
     "README.md": ["makes an environment of its own", "installs packages"],
@@ -27,6 +29,8 @@ NOT_RUN = {
     "docs/search.md": [],
     "docs/export.md": [],
     "docs/alignment.md": [],
+    "docs/training.md": ["needs two machines"],
+    "docs/data.md": [],
 }
 BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>[^\n]*) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$",

@@ -202,6 +202,14 @@ def test_png_without_a_font_says_which_to_install(tmp_path, monkeypatch):
     write(a_map(target=["x"]), tmp_path / "english.png")  # no warning: the captions are English
 
 
+def test_a_font_of_boxes_alone_is_none(tmp_path):
+    manager = pytest.importorskip("matplotlib.font_manager")
+    every = {entry.name for entry in manager.fontManager.ttflist}
+    used = {family for family, _ in fonts._installed()}
+    assert "DejaVu Sans" in used
+    assert {name for name in every if name.startswith("Last Resort")} & used == set()
+
+
 def test_png_without_matplotlib(tmp_path, monkeypatch):
     for name in ("matplotlib.figure", "matplotlib.backends.backend_agg"):
         monkeypatch.setitem(sys.modules, name, None)

@@ -14,10 +14,16 @@ import pytest
 from exports import export, write_tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import ALPHABET, MECHANISMS, tiny_predictor
+from tiny import ALPHABET, MECHANISMS, tiny_predictor, tiny_shortlist
 
 import jumok.export.write
-from jumok.bundle import read_bundle, read_exported, write_bundle
+from jumok.bundle import (
+    read_bundle,
+    read_exported,
+    read_shortlist,
+    write_bundle,
+    write_shortlist,
+)
 from jumok.config import preset_names
 from jumok.engine import WholeSearch
 from jumok.errors import BundleError, ConfigError
@@ -115,11 +121,66 @@ def check_whole_searches(path: Path) -> None:
     check()
 
 
+def check_shortlists(path: Path) -> None:
+    """A shortlist gives the same with every engine."""
+    bundle = read_bundle(path)
+    ours, whole, steps, eight = (
+        load(bundle.path, engine=engine) for engine in ("torch", "onnx", "onnx", "onnx-int8")
+    )
+    by_steps(steps)
+
+    @quick
+    @given(
+        sources=st.lists(texts, min_size=1, max_size=5),
+        size=st.integers(1, 4),
+        seed=st.integers(0, 99),
+    )
+    def check(sources: list[str], size: int, seed: int) -> None:
+        write_shortlist(bundle, tiny_shortlist(ours, seed, most=3, frequent=1))
+        found = read_shortlist(bundle)
+        assert found is not None
+        for predictor in (ours, whole, steps, eight):
+            vars(predictor)["_shortlist"] = found
+        asked: list[dict[str, object]] = [
+            {"beam": 1},
+            {"beam": 4, "length_penalty": "gnmt", "length_alpha": 0.6},
+            {"beam": 3, "n_best": 3},
+            {"sample": True, "n_best": 2, "seed": size},
+        ]
+        for options in asked:
+            one = ours.predict(sources, shortlist=True, **options)
+            for other in (whole, steps):
+                answers = other.predict(sources, shortlist=True, batch_size=size, **options)
+                for pair in zip(one, answers, strict=True):
+                    assert_equal(*pair)
+        listed = ours.target_tokenizer.tokens(range(ours.target_tokenizer.vocab_size))
+        for source, answer in zip(
+            sources, eight.predict(sources, shortlist=True, beam=2), strict=True
+        ):
+            ids = found.of(ours.source_tokenizer.encode(source).ids)
+            assert {*answer.tokens} <= {listed[i] for i in ids}
+
+    check()
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_graphs_compute_what_the_model_does(name: str, exported: Callable[[str], Path]) -> None:
     path = exported(name)
     check_against_torch(path)
     check_whole_searches(path)
+    if not name.startswith("copying"):
+        check_shortlists(path)
+
+
+def test_a_list_of_the_whole_vocabulary_changes_nothing(exported: Callable[[str], Path]) -> None:
+    predictor = load(exported("luong2015"), engine="onnx")
+    vocab = predictor.target_tokenizer.vocab_size
+    vars(predictor)["_shortlist"] = tiny_shortlist(predictor, 1, most=0, frequent=vocab)
+    for beam in (1, 4):
+        one = predictor.predict(["abc", "가각 d", "e"], beam=beam)
+        other = predictor.predict(["abc", "가각 d", "e"], beam=beam, shortlist=True)
+        for pair in zip(one, other, strict=True):
+            assert_equal(*pair)
 
 
 def test_eight_bits_are_near_and_small(tmp_path: Path) -> None:
@@ -161,10 +222,11 @@ def test_what_does_not_agree_is_not_written(
     export(path, int8=False)
     before = {file.name: file.read_bytes() for file in (path / "onnx").iterdir()}
     assert sorted(before) == [
-        "beam.onnx", "greedy.onnx", "manifest.json", "start.onnx", "step.onnx", "weights.bin"
+        "beam.onnx", "beam.short.onnx", "columns.onnx", "greedy.onnx", "greedy.short.onnx",
+        "manifest.json", "start.onnx", "step.onnx", "step.short.onnx", "weights.bin"
     ]  # fmt: skip
 
-    def wrong(model: object) -> Graphs:
+    def wrong(model: object) -> tuple[Graphs, Graphs | None]:
         other = tiny_predictor("luong2015", 4).engine.model.float()
         return make_graphs(other)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
+from jumok.bundle import Shortlist
 from jumok.config import Config, TokenizerConfig, resolve
 from jumok.engine.torch_engine import TorchEngine
 from jumok.nn import Seq2Seq
-from jumok.predictor import Predictor
-from jumok.text import Tokenizer, train_tokenizer
+from jumok.predictor import LanguageModel, Predictor
+from jumok.text import SPECIALS, Tokenizer, train_tokenizer
 
 ALPHABET = "abcde 가각힣"
 TARGETS = ["x y z", "y x", "z w v u"]
@@ -80,3 +82,28 @@ def tiny_predictor(
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.7)
     return Predictor(TorchEngine(model), source, target, config)
+
+
+def tiny_language_model(tokenizer: Tokenizer, seed: int) -> LanguageModel:
+    """A random one of these tokens, in float64."""
+    config = resolve(
+        ["language-model"],
+        {"model.decoder.embedding": 4, "model.decoder.hidden": 8, "model.decoder.layers": 1},
+    )
+    torch.manual_seed(seed)
+    model = Seq2Seq(config.model, tokenizer.vocab_size, tokenizer.vocab_size).double().eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.7)
+    return LanguageModel(TorchEngine(model), tokenizer, tokenizer, config)
+
+
+def tiny_shortlist(predictor: Predictor, seed: int, most: int, frequent: int) -> Shortlist:
+    """A random one: up to ``most`` target tokens for each source token, and some for all."""
+    draw = np.random.default_rng(seed)
+    real = np.arange(len(SPECIALS), predictor.target_tokenizer.vocab_size)
+    rows = [
+        draw.permutation(real)[: draw.integers(0, most + 1)]
+        for _ in range(predictor.source_tokenizer.vocab_size)
+    ]
+    indptr = np.cumsum([0, *map(len, rows)])
+    return Shortlist(indptr, np.concatenate(rows), draw.permutation(real)[:frequent])

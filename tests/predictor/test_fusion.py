@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import ALPHABET, tiny_predictor
+from tiny import ALPHABET, tiny_language_model, tiny_predictor
 
 from jumok.bundle import write_bundle
-from jumok.config import resolve
-from jumok.engine.torch_engine import TorchEngine
 from jumok.errors import ConfigError
-from jumok.nn import Seq2Seq
 from jumok.predictor import LanguageModel, Predictor, load
 
 texts = st.text(alphabet=ALPHABET, min_size=1, max_size=6)
@@ -22,16 +18,7 @@ outputs = st.lists(st.sampled_from("xyzwvu"), max_size=5).map(" ".join)
 
 def judge_of(model: Predictor, seed: int) -> LanguageModel:
     """A random language model with the model's target tokens."""
-    config = resolve(
-        ["language-model"],
-        {"model.decoder.embedding": 4, "model.decoder.hidden": 8, "model.decoder.layers": 1},
-    )
-    tokenizer = model.target_tokenizer
-    torch.manual_seed(seed)
-    module = Seq2Seq(config.model, tokenizer.vocab_size, tokenizer.vocab_size).double().eval()
-    for parameter in module.parameters():
-        torch.nn.init.normal_(parameter, std=0.7)
-    return LanguageModel(TorchEngine(module), tokenizer, tokenizer, config)
+    return tiny_language_model(model.target_tokenizer, seed)
 
 
 def judged(model: Predictor, judge: LanguageModel) -> Predictor:

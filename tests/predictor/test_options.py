@@ -299,7 +299,7 @@ def test_outputs_that_say_the_same_when_replaced_come_once() -> None:
 
 
 def test_perplexity_is_the_models_own_whatever_its_search_settings() -> None:
-    from jumok.evaluation import evaluate, evaluate_metric
+    from jumok.evaluation import evaluate, validate
 
     model, pairs = predictor("char", 0), [("the cat", "a cat"), ("a", "주목")]
     plain = evaluate(model, pairs)["perplexity"]
@@ -308,7 +308,7 @@ def test_perplexity_is_the_models_own_whatever_its_search_settings() -> None:
     config = resolve(base=model.config.model_dump(), settings=settings)
     other = Predictor(model.engine, model.source_tokenizer, model.target_tokenizer, config)
     assert evaluate(other, pairs)["perplexity"] == pytest.approx(plain)
-    assert evaluate_metric(other, pairs) == pytest.approx(plain)
+    assert validate(other, pairs).metric == pytest.approx(plain)
 
 
 def test_a_draw_that_finds_no_end_is_said() -> None:

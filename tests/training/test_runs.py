@@ -20,11 +20,13 @@ from runs import SIZES, as_options, backwards, letters, records, run_cli, train_
 from safetensors.numpy import load, load_file
 
 import jumok
+from jumok.bundle import read_bundle
 from jumok.config import DataConfig
 from jumok.data import read_pairs, split_off_dev
-from jumok.errors import ConfigError, MissingExtra
+from jumok.errors import Diverged, MissingExtra
+from jumok.evaluation import Validation
 from jumok.training.progress import ConsoleReporter
-from jumok.training.state import TrainingState
+from jumok.training.state import TrainingState, read_state
 
 STILL = 1e-30
 """A learning rate that changes no float32 weight."""
@@ -83,8 +85,8 @@ def test_every_validation_is_recorded(tmp_path):
     for record in found:
         assert set(record) == {
             "step", "epoch", "target_tokens", "train_loss", "dev_loss", "dev_perplexity",
-            "exact_match", "learning_rate", "tokens_per_second", "seconds", "validation_seconds",
-            "best",
+            "exact_match", "teacher_forcing", "forced_token_error", "token_error",
+            "learning_rate", "tokens_per_second", "seconds", "validation_seconds", "best",
         }  # fmt: skip
     # 144 of 160 pairs are trained on, in 9 batches of 16; the end is validated too
     assert [r["step"] for r in found] == [4, 8, 12, 16, 18]
@@ -208,18 +210,95 @@ def test_a_run_that_runs_away_is_stopped_with_advice(tmp_path):
         "train.clip_norm": 1e30,
         "evaluation.metric": "perplexity",
     }
-    with pytest.raises(ConfigError, match=r"no longer a finite number at step 9.*1e\+30 is too"):
+    with pytest.raises(Diverged, match=r"at step 2.*Begin again.*train\.learning_rate=1e\+29"):
         train_small(tmp_path, settings)
-    assert not (tmp_path / "run" / "best").exists()
+    run = tmp_path / "run"
+    assert not (run / "best").exists() and not (run / "last").exists()
+    batch = (run / "stopped" / "batch.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(batch) == 16
+    pairs = {tuple(line.split("\t")) for line in pairs_of(run)}
+    assert {(one["source"], one["target"]) for one in map(json.loads, batch)} <= pairs
+    read_state(run / "stopped")  # and the model beside it
+    assert read_bundle(run / "stopped").metrics["step"] == 1
+
+
+def test_a_loss_that_shoots_up_stops_the_run_and_it_can_go_on(tmp_path):
+    run = train_small(tmp_path, {"train.max_epochs": 2})
+    high = {"train.max_epochs": 9, "train.learning_rate": 30, "train.max_loss_rise": 2.5}
+    with pytest.raises(Diverged, match=r"shot up to .* \(train\.max_loss_rise=2\.5\)"):
+        jumok.resume(run, high)
+    assert steps(run) == 18  # the checkpoint before is as it was
+    assert read_state(run / "stopped")[0].step >= 18
+    low = {"train.max_epochs": 3, "train.learning_rate": 0.01, "train.max_loss_rise": None}
+    jumok.resume(run, low)
+    assert steps(run) == 27
+
+
+def test_accumulated_batches_are_one_large_batch(tmp_path):
+    """All 144 pairs in one update: at once, or in nine parts of unlike lengths."""
+    settings = {"train.optimizer": "sgd", "train.max_epochs": 3}
+    whole = train_small(tmp_path / "whole", {**settings, "train.batch_size": 144})
+    parts = train_small(tmp_path / "parts", {**settings, "train.accumulate": 9})
+    assert steps(whole) == steps(parts) == 3
+    one, other = (load_file(run / "last" / "model.safetensors") for run in (whole, parts))
+    for name, array in one.items():
+        assert other[name] == pytest.approx(array, rel=1e-3, abs=1e-6), name
+    assert [r["train_loss"] for r in records(parts)] == pytest.approx(
+        [r["train_loss"] for r in records(whole)], rel=1e-5
+    )
+    uneven = train_small(tmp_path / "uneven", {"train.accumulate": 4, "train.max_epochs": 2})
+    assert steps(uneven) == 6  # of 4, 4 and 1 batches, twice
+
+
+def test_tokens_given_and_tokens_wrong_are_recorded(tmp_path):
+    settings = {
+        "train.teacher_forcing.decay": "linear",
+        "train.teacher_forcing.c": 0.05,
+        "train.teacher_forcing.least": 0.2,
+        "train.validate_every": 6,
+    }
+    run = train_small(tmp_path, settings)
+    found = records(run)
+    assert [r["teacher_forcing"] for r in found] == pytest.approx([0.75, 0.45, 0.2])
+    assert "45% given" in (run / "train.log").read_text(encoding="utf-8")
+    # measured again: by forced scoring and by greedy outputs
+    pairs = read_pairs([run.parent / "pairs.tsv"], DataConfig()).pairs
+    _, dev = split_off_dev(pairs, 0.1, 1)
+    model, best = jumok.load(run), next(r for r in reversed(found) if r["best"])
+    outputs = model.predict([pair.source for pair in dev], beam=1)
+    edits = tokens = 0
+    for output, pair in zip(outputs, dev, strict=True):
+        wanted = [*pair.target, "</s>"]
+        edits += levenshtein(output.tokens, wanted)
+        tokens += len(wanted)
+    assert best["token_error"] == pytest.approx(100 * edits / tokens)
+    edits = 0
+    for pair in dev:
+        forced = [
+            model.predict(pair.source, beam=1, prefix=pair.target[:t]).tokens[t]
+            for t in range(len(pair.target) + 1)
+        ]
+        edits += levenshtein(forced, [*pair.target, "</s>"])
+    assert best["forced_token_error"] == pytest.approx(100 * edits / tokens)
+
+
+def levenshtein(one, other):
+    """By the definition (Wagner & Fischer 1974)."""
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, start=1):
+        before, row = row, [i]
+        for j, b in enumerate(other, start=1):
+            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (a != b)))
+    return row[-1]
 
 
 def test_the_advice_after_running_away_works(tmp_path, monkeypatch):
     run = train_small(tmp_path, {"train.max_epochs": 1})
     with monkeypatch.context() as patch:
-        patch.setattr("jumok.training.run.evaluate_metric", lambda *_: float("nan"))
+        patch.setattr("jumok.training.run.validate", lambda *_: Validation(float("nan"), 0.0))
         failed = run_cli("train", "--resume", run, "--set", "train.max_epochs=2")
     advice = failed.err.partition("jumok train ")[2].split()
-    assert failed.code == 3, failed.err
+    assert failed.code == Diverged.exit_code, failed.err
     assert advice == ["--resume", str(run), "--set", "train.learning_rate=0.001"]
     again = run_cli("train", *advice, "--set", "train.max_epochs=2")
     assert again.code == 0, again.err
@@ -235,6 +314,8 @@ def test_config_yaml_is_the_run_and_makes_it_again(tmp_path):
         for section in ("train", "search", "evaluation")
         for key, value in tree[section].items()
     }
+    forcing = settings.pop("train.teacher_forcing")
+    settings |= {f"train.teacher_forcing.{key}": value for key, value in forcing.items()}
     model = dict(tree["model"])
     assert model.pop("kind") == "seq2seq"
     more = {f"model.{part}.{k}": v for part, values in model.items() for k, v in values.items()}
@@ -388,3 +469,46 @@ def test_the_bar_on_a_terminal_shows_speed_loss_metric_and_time_left(tmp_path):
     os.close(leader)
     for words in ("4,321 tok/s", "loss 1.500", "best wer 12.35", "50%", "at most 0:00 left"):
         assert words in shown.decode("utf-8")
+
+
+def test_a_dry_run_counts_measures_and_writes_nothing(tmp_path):
+    run = train_small(tmp_path, {"train.max_epochs": 3})
+    before = sorted(tmp_path.rglob("*"))
+    pairs = tmp_path / "pairs.tsv"
+    options = as_options({**SIZES, "train.max_epochs": 3, "train.accumulate": 2})
+    result = run_cli("train", pairs, *options, "--dry-run")
+    assert result.code == 0, result.err
+    assert sorted(tmp_path.rglob("*")) == before
+    kept = load_file(run / "last" / "model.safetensors")
+    whole = sum(array.size for array in kept.values())
+    said = result.out.splitlines()
+    assert f"{whole:,} parameters" in said
+    parts = [line.split() for line in said if line.startswith("  ")]
+    assert sum(int(part[-1].replace(",", "")) for part in parts) == whole
+    assert said[1] == "144 training pairs, 16 validation pairs"
+    tokens = sum(len(line.split("\t")[1]) + 1 for line in pairs_of(run))
+    epoch = next(line for line in said if line.startswith("an epoch: 144 pairs"))
+    assert 0.8 * tokens < int(epoch.split(", ")[1].split()[0]) < tokens
+    assert epoch.endswith("5 updates")  # nine batches, two in each
+    assert any(line.startswith("at most 15 updates, ") for line in said)
+    numbers = 4 * whole * 4  # weights, gradients, Adam's two
+    memory = next(line for line in said if line.startswith("memory: "))
+    assert int(memory.split()[1]) == pytest.approx(numbers / 1e6, abs=1)
+
+
+def test_a_dry_run_says_what_a_run_would_refuse(tmp_path):
+    result = run_cli("train", tmp_path / "no.tsv", "--dry-run")
+    assert result.code == 4 and "no such file" in result.err
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(letters(40, 3, 6)), encoding="utf-8")
+    small = ["--set", "model.decoder.hidden=8", "--set", "train.threads=1"]
+    result = run_cli("train-lm", texts, *small, "--dry-run")
+    assert result.code == 0, result.err
+    assert "36 training texts, 4 validation texts" in result.out
+
+
+def test_weights_need_a_number_for_each_file(tmp_path):
+    pairs = write_pairs(tmp_path / "pairs.tsv", backwards(letters(40, 2, 5)))
+    result = run_cli("train", pairs, "--set", "data.weights=[1, 2]", "--output", tmp_path / "run")
+    assert result.code == 3
+    assert "there are 2 for 1 files" in result.err

@@ -2,14 +2,18 @@
 
 from jumok.bundle.exported import Exported, Precision, read_exported
 from jumok.bundle.files import FORMAT_VERSION, Bundle, fingerprint, read_bundle, write_bundle
+from jumok.bundle.shortlist import Shortlist, read_shortlist, write_shortlist
 
 __all__ = [
     "FORMAT_VERSION",
     "Bundle",
     "Exported",
     "Precision",
+    "Shortlist",
     "fingerprint",
     "read_bundle",
     "read_exported",
+    "read_shortlist",
     "write_bundle",
+    "write_shortlist",
 ]

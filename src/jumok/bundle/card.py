@@ -20,6 +20,12 @@ _TAGS = {
 }
 
 
+def _member(one: Mapping[str, Any]) -> str:
+    """A model that a mean was made of."""
+    step = f", step {one['step']}" if "step" in one else ""
+    return f"{one['model']}{step} (SHA-256 of its weights: {one['sha256']})"
+
+
 def model_card(
     config: Config,
     source_tokenizer: Tokenizer,
@@ -58,7 +64,13 @@ def model_card(
     scores = "\n".join(
         f"| {name} | {value:.4g} |" for name, value in metrics.items() if name in _SCORES
     )
-    scores = f"| | |\n|---|---|\n{scores}" if scores else "It was saved between two validations."
+    if scores:
+        scores = f"| | |\n|---|---|\n{scores}"
+    elif "mean_of" in metrics:
+        models = "".join(f"\n- {_member(one)}" for one in metrics["mean_of"])
+        scores = f"Its weights are the mean of those of\n{models}\n\nIt was not judged yet."
+    else:
+        scores = "It was saved between two validations."
     reads = config.model.reads
     rows = {
         "source": f"{source_tokenizer.kind} tokens, vocabulary {source_tokenizer.vocab_size}",

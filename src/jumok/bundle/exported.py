@@ -2,6 +2,7 @@
 
     manifest.json      what they were made from, and the SHA-256 of every file
     start.onnx step.onnx greedy.onnx beam.onnx     each also as NAME.int8.onnx
+    columns.onnx step.short.onnx greedy.short.onnx beam.short.onnx     the same for shortlists
     weights.bin weights.int8.bin                   numbers that the graphs share
 
 A graph is checked, with its weights, when it is asked for.

@@ -7,6 +7,7 @@
     README.md               model card (free to edit; not hashed)
 
     onnx/                   graphs that run without torch, after `jumok export` (`exported`)
+    shortlist.safetensors   target tokens of each source token, after `jumok shortlist`
 
 Nothing here is a pickle. Reading checks the hashes of all but the weights. The engine that needs
 these checks theirs, and names and shapes against the configuration, before any is allocated.
@@ -96,15 +97,17 @@ def write_bundle(
     tensors: Mapping[str, np.ndarray],
     metrics: Mapping[str, Any],
     also: Callable[[Path], None] = lambda folder: None,
+    keep_old: bool = False,
 ) -> None:
     """Write a bundle in one piece: ``path`` is the whole new one or the whole old one.
 
-    ``also`` may put more files into the directory before it appears. The paths of the training
+    ``also`` may put more files into the directory before it appears. For ``keep_old`` see
+    `replace_directory`. The paths of the training
     files are somebody's own business and do not travel with a model.
     """
     data = config.data.model_copy(update={"train": (), "dev": ()})
     config = config.model_copy(update={"data": data})
-    with replace_directory(path) as folder:
+    with replace_directory(path, keep_old) as folder:
         # not save_file, which hides a full disk in an error of its own and makes private files
         (folder / WEIGHTS).write_bytes(save(dict(tensors)))
         source_tokenizer.save(folder / SOURCE_TOKENIZER)

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from jumok.cli.data import data_app
+
 app = typer.Typer(
     name="jumok",
     help="Train, explain and evaluate RNN encoder-decoder models with attention (주목).",
@@ -17,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(data_app, name="data")
 
 Model = Annotated[
     Path, typer.Argument(help="Model directory, or a run's directory.", show_default=False)
@@ -29,6 +32,10 @@ ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="YAML file of settings to begin with.")
 ]
 NewRun = Annotated[Path | None, typer.Option("--output", help="New directory for the run.")]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Say what it would take: sizes, time, memory; train nothing."),
+]
 Judge = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--language-model", help="It judges outputs too, by search.lm_weight."),
@@ -60,7 +67,7 @@ Engine = Annotated[
 ]
 
 
-_READING = frozenset(
+READING = frozenset(
     f"data.{field}"
     for field in (
         "format",
@@ -71,7 +78,10 @@ _READING = frozenset(
         "skip_bad_lines",
     )
 )
-"""What `jumok evaluate` and `jumok align` may be told of their files."""
+"""What `jumok evaluate`, `compare`, `align` and `data` may be told of their files."""
+
+
+_SYSTEM = "Model directory, run directory, or file of outputs (one a line, for each source)."
 
 
 class PredictFormat(StrEnum):
@@ -108,7 +118,7 @@ class SymmetriseMethod(StrEnum):
 
 
 class EvaluateFormat(StrEnum):
-    """Output of `jumok evaluate`."""
+    """Output of `jumok evaluate`, `compare` and `tune`."""
 
     table = "table"
     json = "json"
@@ -156,6 +166,7 @@ def train(
     skip_bad_lines: Annotated[
         bool, typer.Option("--skip-bad-lines", help="Count and report bad lines, and go on.")
     ] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Train a model on files of pairs."""
     import jumok
@@ -176,16 +187,21 @@ def train(
         raise ConfigError(
             "There is nothing to train on: give a file of pairs, jumok train FILE ..."
         )
+    given: dict[str, Any] = {"dev": dev or (), "preset": preset or (), "settings": settings}
+    given["config_file"] = config_file
+    if dry_run:
+        _say_forecast(data or (), **given)
+        return
     if output is None:
         raise ConfigError("Say where the model should go: --output DIRECTORY")
-    jumok.train(
-        data or (),
-        dev=dev or (),
-        preset=preset or (),
-        config_file=config_file,
-        settings=settings,
-        output=output,
-    )
+    jumok.train(data or (), output=output, **given)
+
+
+def _say_forecast(data: Sequence[str], **given: Any) -> None:
+    from jumok.cli.output import render_forecast
+    from jumok.training.run import forecast_training
+
+    print(render_forecast(*forecast_training(data, **given)))
 
 
 @app.command("train-lm")
@@ -205,22 +221,20 @@ def train_lm(
     config_file: ConfigFile = None,
     set_: Settings = None,
     output: NewRun = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Train a language model on texts; go on with one by jumok train --resume."""
     import jumok
     from jumok.errors import ConfigError
 
+    given: dict[str, Any] = {"dev": dev or (), "preset": preset or (), "settings": set_ or ()}
+    given |= {"config_file": config_file, "tokens_of": tokens_of}
+    if dry_run:
+        _say_forecast(texts, language_model=True, **given)
+        return
     if output is None:
         raise ConfigError("Say where the model should go: --output DIRECTORY")
-    jumok.train_lm(
-        texts,
-        dev=dev or (),
-        tokens_of=tokens_of,
-        preset=preset or (),
-        config_file=config_file,
-        settings=set_ or (),
-        output=output,
-    )
+    jumok.train_lm(texts, output=output, **given)
 
 
 @app.command()
@@ -379,7 +393,7 @@ def align(
     from jumok.predictor import load
 
     settings = parse_settings(set_ or ())
-    reading = {key: settings.pop(key) for key in list(settings) if key in _READING}
+    reading = {key: settings.pop(key) for key in list(settings) if key in READING}
     config = resolve(settings=reading).data
     aligner = Aligner(
         load([model, *(ensemble or ())], device, engine=engine.value),
@@ -438,7 +452,7 @@ def evaluate(
     reading = {
         key: settings.pop(key)
         for key in list(settings)
-        if key in _READING | {"evaluation.bleu_tokenize"}
+        if key in READING | {"evaluation.bleu_tokenize"}
     }
     config = resolve(settings=reading)
     own = "evaluation.bleu_tokenize" in reading
@@ -460,6 +474,151 @@ def evaluate(
         return
     report = evaluate_report(predictor, read.pairs, tokenize, **search)
     print(render_scores(report, format_.value))
+
+
+@app.command()
+def tune(
+    data: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(metavar="DATA...", help="Files of pairs, as jumok train has them."),
+    ] = None,
+    dev: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--dev", help="File of validation pairs; else a part is held out."),
+    ] = None,
+    preset: Presets = None,
+    config_file: ConfigFile = None,
+    set_: Settings = None,
+    space: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--space",
+            metavar="KEY=SPEC",
+            help="What to try: KEY=LOW..HIGH, KEY=LOW..HIGH:log or KEY=A|B|C; may be given again.",
+        ),
+    ] = None,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="How many trainings in all.")] = 20,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", help="New directory for the search."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the search in --output, if there is one.")
+    ] = False,
+    format_: Annotated[
+        EvaluateFormat, typer.Option("--format", help="Form of the output.")
+    ] = EvaluateFormat.table,
+) -> None:
+    """Train with several settings and find the best; Optuna chooses what to try next."""
+    import jumok
+    from jumok.cli.searched import render_search
+    from jumok.errors import ConfigError
+
+    if output is None:
+        raise ConfigError("Say where the search should go: --output DIRECTORY")
+    found = jumok.tune(
+        data or (),
+        dev=dev or (),
+        preset=preset or (),
+        config_file=config_file,
+        settings=set_ or (),
+        spaces=space or (),
+        trials=trials,
+        output=output,
+        resume=resume,
+    )
+    print(render_search(found, format_.value))
+
+
+@app.command()
+def average(
+    models: Annotated[
+        list[Path], typer.Argument(metavar="MODEL MODEL...", help="Models of one run.")
+    ],
+    output: Annotated[Path, typer.Option("--output", help="New directory for the model.")],
+) -> None:
+    """Make one model whose weights are the mean of several models' weights."""
+    from jumok.averaging import average as mean_of
+
+    print(f"the mean of {len(models)} models is in {mean_of(models, output)}")
+
+
+@app.command()
+def compare(
+    model_a: Annotated[Path, typer.Argument(metavar="MODEL_A", help=_SYSTEM, show_default=False)],
+    model_b: Annotated[Path, typer.Argument(metavar="MODEL_B", help=_SYSTEM, show_default=False)],
+    data: Annotated[list[str], typer.Argument(help="Files of pairs the models have not seen.")],
+    format_: Annotated[
+        EvaluateFormat, typer.Option("--format", help="Form of the output.")
+    ] = EvaluateFormat.table,
+    plot: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--plot", help="Also draw to a file: .svg or .png."),
+    ] = None,
+    train_files: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--train", help="Training pairs, to group by how rare words are; may be given again."
+        ),
+    ] = None,
+    resamples: Annotated[
+        int, typer.Option("--resamples", min=100, help="Draws of the bootstrap.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the draws.")] = 12345,
+    examples: Annotated[
+        int, typer.Option("--examples", min=0, help="Items to show, for each model.")
+    ] = 3,
+    beam: Beam = None,
+    set_: Settings = None,
+    device: Device = "cpu",
+    engine: Engine = EngineChoice.auto,
+) -> None:
+    """Judge two models on the same pairs, and tell what is no chance (paired bootstrap)."""
+    from jumok.cli.compared import render_comparison
+    from jumok.comparison import check_plot, check_systems, write_plot
+    from jumok.comparison import compare as compare_systems
+    from jumok.config import parse_settings, resolve
+    from jumok.data import read_pairs, read_sources
+    from jumok.predictor import load
+
+    if plot is not None:
+        check_plot(plot)
+    settings = parse_settings(set_ or ())
+    judging = {"evaluation.metric", "evaluation.bleu_tokenize"}
+    reading = {key: settings.pop(key) for key in list(settings) if key in READING | judging}
+    config = resolve(settings=reading)
+    judge = config.evaluation
+    search = _search(beam, None, settings)
+    names = (str(model_a), str(model_b))
+    a, b = (
+        load(path, device, engine=engine.value)
+        if path.is_dir() or not path.exists()
+        else list(read_sources(path, config.data))
+        for path in (model_a, model_b)
+    )
+    models = check_systems((a, b), names, search)
+    features = any(model.config.model.encoder.features != "none" for model in models)
+    read = read_pairs(data, config.data, features)
+    trained = read_pairs(train_files, config.data, features) if train_files else None
+    for bad in (read.bad, trained.bad if trained else []):
+        if bad:
+            print(f"{len(bad):,} bad lines skipped, the first: {bad[0]}", file=sys.stderr)
+    compared = compare_systems(
+        a,
+        b,
+        read.pairs,
+        names=names,
+        train=[pair.source for pair in trained.pairs] if trained else None,
+        metric=judge.metric if "evaluation.metric" in reading else None,
+        bleu_tokenize=judge.bleu_tokenize if "evaluation.bleu_tokenize" in reading else None,
+        resamples=resamples,
+        seed=seed,
+        examples=examples,
+        **search,
+    )
+    print(render_comparison(compared, format_.value))
+    if plot is not None:
+        write_plot(compared, plot)
 
 
 @app.command()
@@ -496,6 +655,61 @@ def explain(
     else:
         write(prediction.attention_map(head, units.value), output)
         print(f"{prediction.text}\nwritten to {output}")
+
+
+@app.command()
+def shortlist(
+    model: Model,
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PAIRS...", help="Files of pairs, or SOURCE,TARGET; - is stdin (TSV)."
+        ),
+    ],
+    most: Annotated[
+        int, typer.Option("--most", min=1, help="Target tokens of each source token.")
+    ] = 50,
+    frequent: Annotated[
+        int, typer.Option("--frequent", min=0, help="Most frequent target tokens, for any source.")
+    ] = 100,
+    set_: Settings = None,
+    device: Device = "cpu",
+    engine: Engine = EngineChoice.auto,
+) -> None:
+    """List the target tokens that source tokens become in pairs, for search.shortlist=true."""
+    from jumok.bundle import read_bundle, write_shortlist
+    from jumok.cli.output import Counting, render_shortlist
+    from jumok.cli.streams import answer_all, pairs_of
+    from jumok.config import parse_settings, resolve
+    from jumok.data import BadLine, Pair
+    from jumok.errors import InputError
+    from jumok.predictor import load
+    from jumok.shortlist import LinkCounts
+
+    settings = parse_settings(set_ or ())
+    reading = {key: settings.pop(key) for key in list(settings) if key in READING}
+    config = resolve(settings=reading).data
+    bundle, predictor = read_bundle(model), load(model, device, engine=engine.value)
+    counts = LinkCounts(predictor, **_search(None, None, settings))
+    skipped: list[BadLine] = []
+
+    def answer(items: Sequence[Pair | BadLine]) -> None:
+        places = [i for i, item in enumerate(items) if isinstance(item, Pair)]
+        try:
+            counts.add([item for item in items if isinstance(item, Pair)])
+        except InputError as error:
+            index = None if error.index is None else places[error.index]
+            raise InputError(str(error), index=index) from None
+        skipped.extend(item for item in items if isinstance(item, BadLine))
+        counting.show(counts.pairs)
+
+    items = pairs_of(data, config, predictor.config.model.encoder.features != "none")
+    with Counting("pairs") as counting:
+        answer_all(items, answer, lambda number: f"pair {number} of {' '.join(data)}", size=1024)
+    if skipped:
+        print(f"{len(skipped):,} bad lines skipped, the first: {skipped[0]}", file=sys.stderr)
+    found = counts.shortlist(most, frequent)
+    print(render_shortlist(found, counts.pairs, write_shortlist(bundle, found)))
 
 
 @app.command("export")

@@ -9,14 +9,22 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
 from jumok.explain import Units, pharaoh, render_terminal
 from jumok.prediction import Prediction
 
 if TYPE_CHECKING:  # a first answer need not wait for them
+    from pathlib import Path
+
     from jumok.alignment import Alignment
+    from jumok.bundle import Shortlist
     from jumok.evaluation import Report
     from jumok.export import Exports
     from jumok.predictor import Perplexities
+    from jumok.training.forecast import Forecast
 
 
 def render(prediction: Prediction, form: str) -> str:
@@ -57,6 +65,28 @@ def render_scores(report: Report, form: str) -> str:
     return "\n".join(lines)
 
 
+def render_forecast(report: Sequence[str], found: Forecast) -> str:
+    """What there is to say of the files, and what a training would take."""
+    whole = sum(found.parameters.values())
+    width = max(map(len, found.parameters))
+    minutes, seconds = divmod(round(found.seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    peak = f"{found.peak_bytes / 1e6:,.0f} MB" if found.peak_bytes else "not told by this system"
+    return "\n".join(
+        [
+            *report,
+            f"{whole:,} parameters",
+            *(f"  {name:<{width}}{size:>12,}" for name, size in found.parameters.items()),
+            f"an epoch: {found.pairs:,} pairs, {found.target_tokens:,} target tokens, "
+            f"{found.updates_per_epoch:,} updates",
+            f"at most {found.updates:,} updates, {1000 * found.seconds_per_update:,.1f} ms each: "
+            f"at most {hours}:{minutes:02d}:{seconds:02d}, validations not counted",
+            f"memory: {found.state_bytes / 1e6:,.0f} MB of weights, gradients and optimizer; with "
+            f"all else {peak} at the largest batch",
+        ]
+    )
+
+
 def render_perplexities(found: Perplexities, texts: int, form: str) -> str:
     """Perplexities as an aligned table, or as JSON."""
     if form == "json":
@@ -76,6 +106,40 @@ def render_export(made: Exports) -> str:
     }
     lines += [f"{key}: {told[key]}: {value:.1e}" for key, value in made.differences.items()]
     return "\n".join(lines)
+
+
+def render_shortlist(found: Shortlist, pairs: int, path: Path) -> str:
+    """What was counted, and where the list is."""
+    listed = np.diff(found.indptr)
+    some = listed[listed > 0]
+    return (
+        f"{pairs:,} pairs: {len(some):,} of {len(listed):,} source tokens have target tokens, "
+        f"{some.mean() if len(some) else 0:.1f} on average; and the {len(found.frequent):,} most "
+        f"frequent for all\nwritten to {path}"
+    )
+
+
+class Counting:
+    """How far a long command has come, on stderr where that is a terminal."""
+
+    def __init__(self, what: str) -> None:
+        console = Console(file=sys.stderr, highlight=False, emoji=False)
+        columns = TextColumn(f"{{task.completed:,}} {what}"), TimeElapsedColumn()
+        self._progress = Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        )
+        self._task = self._progress.add_task("", total=None)
+
+    def __enter__(self) -> Counting:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def show(self, done: int) -> None:
+        """So many are done."""
+        self._progress.update(self._task, completed=done)
 
 
 class Telling:

@@ -11,6 +11,7 @@ matter: the architecture has the last word on ``model`` and ``data``, the task o
 """
 
 from jumok.config.resolve import (
+    check_setting,
     dotted_keys,
     from_tree,
     load_preset,
@@ -18,6 +19,7 @@ from jumok.config.resolve import (
     preset_names,
     read_tree,
     resolve,
+    takes_numbers,
 )
 from jumok.config.schema import (
     LOWER_IS_BETTER,
@@ -33,9 +35,13 @@ from jumok.config.schema import (
     Normaliser,
     Score,
     SearchConfig,
+    Sink,
+    TeacherForcing,
     TextConfig,
     TokenizerConfig,
     TrainConfig,
+    flatten,
+    shown,
 )
 
 __all__ = [
@@ -52,14 +58,20 @@ __all__ = [
     "Normaliser",
     "Score",
     "SearchConfig",
+    "Sink",
+    "TeacherForcing",
     "TextConfig",
     "TokenizerConfig",
     "TrainConfig",
+    "check_setting",
     "dotted_keys",
+    "flatten",
     "from_tree",
     "load_preset",
     "parse_settings",
     "preset_names",
     "read_tree",
     "resolve",
+    "shown",
+    "takes_numbers",
 ]

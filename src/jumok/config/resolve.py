@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -79,6 +79,29 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
         return Config.model_validate(tree)
     except ValidationError as error:
         raise ConfigError("\n".join(_sentences(error))) from None
+
+
+def check_setting(key: str, value: Any) -> None:
+    """Raise `ConfigError` where there is no such setting, or it can never have this value.
+
+    What it cannot have because of other settings is left to `resolve`.
+    """
+    tree: dict[str, Any] = {}
+    _assign(tree, key, value)
+    try:
+        Config.model_validate(tree)
+    except ValidationError as error:
+        told = zip(error.errors(), _sentences(error), strict=True)
+        wrong = [text for item, text in told if item["type"] != "value_error"]
+        if wrong:
+            raise ConfigError("\n".join(wrong)) from None
+
+
+def takes_numbers(key: str) -> type[int] | type[float] | None:
+    """`int` where a setting takes whole numbers alone, `float` where others too, else None."""
+    kind = _kind(key)
+    kinds = get_args(kind) or (kind,)
+    return float if float in kinds else int if int in kinds else None
 
 
 def read_tree(path: Path) -> dict[str, Any]:
@@ -162,6 +185,7 @@ def _sentences(error: ValidationError) -> Iterator[str]:
             known = [k for k in dotted_keys() if k != "presets"]
             yield f"There is no setting '{key}'.{_did_you_mean(key, known)}"
         elif item["type"] == "literal_error":
+            key = ".".join(str(part) for part in item["loc"] if isinstance(part, str))
             choices = _choices(key)
             yield (
                 f"{key} must be one of {', '.join(choices)}, but '{given}' came."
@@ -177,7 +201,9 @@ def _sentences(error: ValidationError) -> Iterator[str]:
 
 
 def _choices(key: str) -> list[str]:
-    return [str(choice) for choice in get_args(_kind(key))]
+    kind = _kind(key)
+    one = get_args(kind)[0] if get_origin(kind) is tuple else kind
+    return [str(choice) for choice in get_args(one)]
 
 
 def _kind(key: str) -> Any:

@@ -17,8 +17,10 @@ Metric = Literal["exact_match", "wer", "per", "cer", "bleu", "chrf", "ter", "per
 LOWER_IS_BETTER: frozenset[Metric] = frozenset({"wer", "per", "cer", "ter", "perplexity"})
 
 
-Strings = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
+_ALONE = BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)
+Strings = Annotated[tuple[str, ...], _ALONE]
 """Names of files, or phrases; one may stand by itself."""
+Sink = Literal["tensorboard", "wandb", "mlflow"]
 
 
 class Section(BaseModel):
@@ -68,25 +70,35 @@ class DataConfig(Section):
     """Files of training pairs."""
     dev: Strings = ()
     """Files of validation pairs."""
-    format: Literal["auto", "tsv", "csv", "jsonl", "parallel"] = "auto"
-    """`auto` goes by the file name (.tsv .txt .csv .jsonl, each also .gz); two files given
-    together as SOURCE,TARGET are `parallel`: plain text, line by line."""
+    weights: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """How often the pairs of each training file come in an epoch: 2 is twice, 0.5 half of them,
+    others each time. Empty: all once."""
+    format: Literal["auto", "tsv", "csv", "jsonl", "tmx", "parquet", "dataset", "parallel"] = "auto"
+    """`auto` goes by the file name (.tsv .txt .csv .jsonl .tmx, each also .gz, and .parquet); a
+    directory is a Hugging Face `dataset`; two files given together as SOURCE,TARGET are `parallel`:
+    plain text, line by line."""
     source_column: str = ""
-    """The source's column: a number from 1 (TSV), a column name (CSV), a field name, dotted where
-    nested (JSONL). Empty: 1, or `source`."""
+    """The source's column: a number from 1 (TSV), a column name (CSV), a field or column name,
+    dotted where nested (JSONL, Parquet, datasets), a language (TMX; `en` is also that of `en-US`).
+    Empty: 1, or `source`, or what the TMX file says."""
     target_column: str = ""
-    """The target's column, in the same way. Empty: 2, or `target`."""
+    """The target's column, in the same way. Empty: 2, or `target`, or the other of two
+    languages."""
     features_column: str = ""
     """A column of features (`V;PST`), put before the source with a space. Empty: none; a model with
     `model.encoder.features` then expects them as the source's first word."""
     encoding: str = "utf-8"
-    """Text encoding of the files. A byte-order mark is dropped."""
+    """Text encoding of the files. A byte-order mark is dropped. A TMX file says its own, which
+    counts unless this is set to another than UTF-8."""
     skip_bad_lines: bool = False
     """Count and report lines that cannot be read, instead of stopping at the first."""
     dev_fraction: float = Field(default=0.1, gt=0.0, lt=1.0)
     """Hold out this share of the pairs for validation, where no dev file is given."""
     dev_seed: int = 1
     """Seed of that choice."""
+    cache: str = "auto"
+    """A directory where token ids are kept on the disk and found again, so that they need no
+    memory; `none`: they stay in memory; `auto`: ~/.cache/jumok for files of 50 MB and more."""
     reverse_source: bool = False
     """Read the source backwards (Sutskever et al. 2014, section 3.3)."""
     max_source_length: int = Field(default=1000, ge=1)
@@ -390,6 +402,60 @@ class ModelConfig(Section):
         return self
 
 
+class TeacherForcing(Section):
+    """How often the decoder is given the target's token to read, and not its own: scheduled
+    sampling (Bengio et al. 2015, section 2.4). With i the update, from 0, and eps the share of
+    tokens that are given, by `decay`:
+
+        constant          eps = rate
+        linear            eps = max(least, rate - c i)
+        exponential       eps = max(least, k^i)              k < 1
+        inverse_sigmoid   eps = max(least, k / (k + exp(i / k)))   k >= 1
+    """
+
+    decay: Literal["constant", "linear", "exponential", "inverse_sigmoid"] = "constant"
+    """How the share of given tokens falls."""
+    rate: float = Field(default=1.0, ge=0.0, le=1.0)
+    """The share, where it stays or where it begins to fall in a line. 1: teacher forcing."""
+    c: float = Field(default=1e-4, gt=0.0)
+    """By how much it falls with each update, in a line."""
+    k: float | None = Field(default=None, gt=0.0)
+    """How slowly it falls otherwise. Empty: 0.9999 for `exponential`, 1000 for the other."""
+    least: float = Field(default=0.0, ge=0.0, le=1.0)
+    """It falls no lower."""
+    own: Literal["argmax", "sample"] = "argmax"
+    """The model's own token is its most probable one, or drawn by its probability."""
+
+    @property
+    def slowness(self) -> float:
+        """k."""
+        return self.k or {"exponential": 0.9999}.get(self.decay, 1000.0)
+
+    @model_validator(mode="after")
+    def _possible(self) -> TeacherForcing:
+        used = {"constant": {"rate"}, "linear": {"rate", "c", "least"}}
+        for field in ("rate", "c", "k", "least"):
+            default = type(self).model_fields[field].default
+            if field in used.get(self.decay, {"k", "least"}) or getattr(self, field) == default:
+                continue
+            raise ValueError(
+                f"train.teacher_forcing.{field}={getattr(self, field):g} does nothing where "
+                f"train.teacher_forcing.decay={self.decay}. Leave it out, or change the decay"
+            )
+        if self.decay == "exponential" and self.slowness >= 1:
+            raise ValueError(
+                f"train.teacher_forcing.decay=exponential falls as k^i, so k must be below 1, but "
+                f"train.teacher_forcing.k={self.slowness:g}. Set it to 0.9999, or some such number"
+            )
+        if self.decay == "inverse_sigmoid" and self.slowness < 1:
+            raise ValueError(
+                "train.teacher_forcing.decay=inverse_sigmoid falls as k / (k + exp(i / k)), so k "
+                f"must be at least 1, but train.teacher_forcing.k={self.slowness:g}. Set it to "
+                "1000, or some such number"
+            )
+        return self
+
+
 class TrainConfig(Section):
     """One training run."""
 
@@ -403,6 +469,9 @@ class TrainConfig(Section):
     """Pairs in a batch."""
     batch_tokens: int | None = Field(default=None, ge=1)
     """If set, fill batches up to this many tokens (longest side, padding counted) instead."""
+    accumulate: int = Field(default=1, ge=1)
+    """Batches in an update: their gradients are added up, as if they were one, which would need
+    as many times the memory."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     """`adamw` is Adam with decoupled weight decay."""
     learning_rate: float = Field(default=1e-3, gt=0)
@@ -421,6 +490,8 @@ class TrainConfig(Section):
     """Gradients longer than this are shortened to it (Pascanu et al. 2013)."""
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the probability spread evenly over the vocabulary (Szegedy et al. 2016)."""
+    teacher_forcing: TeacherForcing = TeacherForcing()
+    """From the target's tokens to the model's own."""
     coverage_loss: float = Field(default=0.0, ge=0.0)
     """Weight of the coverage loss, which punishes looking twice at one place (See et al. 2017). It
     is part of the training loss, not of the validation loss."""
@@ -433,6 +504,18 @@ class TrainConfig(Section):
     """Validate on the first so many dev pairs. Empty: on all."""
     patience: int = Field(default=5, ge=1)
     """Stop after this many validations without a better one."""
+    max_loss_rise: float | None = Field(default=3.0, gt=0)
+    """Stop, with everything kept, where the loss of an update is higher by more than this (nats a
+    token) than its moving mean. Empty: stop only where it is no number any more."""
+    checkpoint_minutes: float = Field(default=10.0, gt=0)
+    """Keep the state of the run at least this often, between validations too: what a kill costs at
+    most."""
+    keep_checkpoints: int = Field(default=0, ge=0)
+    """Keep the judged models of the last so many validations in `checkpoints/`; `jumok average`
+    makes one model of them."""
+    sinks: Annotated[tuple[Sink, ...], _ALONE] = ()
+    """Who else is told of each validation, beside `metrics.jsonl`: TensorBoard (in the run's
+    directory), Weights & Biases, MLflow."""
     seed: int = 1
     """Seed of weights, order and dropout."""
     device: str = "cpu"
@@ -513,6 +596,9 @@ class SearchConfig(Section):
     replace_unknown: bool = False
     """Let the model write `<unk>`, and put in its place the source token that it looked at most
     (Luong et al. 2015, section 4.1), or that token's entry in a dictionary."""
+    shortlist: bool = False
+    """Look only at the target tokens that the words of a source may become (Jean et al. 2015), by
+    the list that `jumok shortlist` puts into the model directory."""
     max_source_length: int = Field(default=1000, ge=1)
     """A source of more tokens is refused: attention needs memory for every pair of tokens."""
     batch_size: int = Field(default=64, ge=1)
@@ -554,24 +640,26 @@ class SearchConfig(Section):
             idle = type(self).model_fields[field].default
             if getattr(self, field) != idle:
                 raise ValueError(
-                    f"search.{field}={_shown(getattr(self, field))} does nothing where search."
-                    f"{because}. Set search.{field}={_shown(idle)}, or change the other"
+                    f"search.{field}={shown(getattr(self, field))} does nothing where search."
+                    f"{because}. Set search.{field}={shown(idle)}, or change the other"
                 )
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A value as it is given on the command line."""
-    if isinstance(value, tuple):
+    if isinstance(value, str):
+        return value
+    if isinstance(value, tuple | list):
         return str(list(value))
     return "null" if value is None else str(value).lower()
 
 
-def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+def flatten(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Values by dotted key."""
     found: dict[str, object] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}.")
+            found |= flatten(value, f"{prefix}{key}.")
         else:
             found[prefix + key] = value
     return found
@@ -643,12 +731,12 @@ class Config(Section):
                 f"evaluation.metric={self.evaluation.metric} judges outputs for sources, but "
                 "model.kind=language_model has none. Set evaluation.metric=perplexity"
             )
-        given, idle = _flat(self.model_dump()), _flat(Config().model_dump())
+        given, idle = flatten(self.model_dump()), flatten(Config().model_dump())
         for key, value in given.items():
             if key.startswith(_OF_PAIRS) and value != idle[key]:
                 raise ValueError(
-                    f"{key}={_shown(value)} is for pairs, but model.kind=language_model is trained "
-                    f"on texts, without any source. Set {key}={_shown(idle[key])}, or leave it out"
+                    f"{key}={shown(value)} is for pairs, but model.kind=language_model is trained "
+                    f"on texts, without any source. Set {key}={shown(idle[key])}, or leave it out"
                 )
 
     def to_yaml(self) -> str:

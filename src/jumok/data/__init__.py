@@ -2,21 +2,34 @@
 
     files ─ lines ─ readers ─ [Pair] ─ dataset ─ sampler ─ batch
 
-``lines`` opens files and finds broken lines, ``readers`` knows the formats, ``dataset`` encodes,
-``sampler`` decides who stands beside whom, ``batch`` pads.
+``lines`` opens files and finds broken lines, ``readers`` knows the formats (those of lines in
+``formats``, ``tmx``, Parquet and Arrow in ``tables``), ``directory`` which files a data set has,
+``parts`` goes through them again and again, ``dataset`` encodes, ``sampler`` decides who stands
+beside whom, ``batch`` pads.
 """
 
 from jumok.data.batch import Batch, collate, pad
 from jumok.data.copying import Copying, copy_row
-from jumok.data.dataset import Dataset, encode_pairs, source_ids, source_order
+from jumok.data.dataset import (
+    Dataset,
+    encode_pairs,
+    encode_parts,
+    open_dataset,
+    source_ids,
+    source_order,
+)
 from jumok.data.lines import BadLine
+from jumok.data.parts import Part, Parts, read_parts, split_parts
 from jumok.data.readers import (
     Pair,
     PairFile,
+    Row,
     read_pairs,
     read_sources,
     read_texts,
     stream_pairs,
+    stream_rows,
+    stream_texts,
 )
 from jumok.data.sampler import BucketSampler, sorted_batches
 from jumok.data.split import split_off_dev
@@ -29,16 +42,25 @@ __all__ = [
     "Dataset",
     "Pair",
     "PairFile",
+    "Part",
+    "Parts",
+    "Row",
     "collate",
     "copy_row",
     "encode_pairs",
+    "encode_parts",
+    "open_dataset",
     "pad",
     "read_pairs",
+    "read_parts",
     "read_sources",
     "read_texts",
     "sorted_batches",
     "source_ids",
     "source_order",
     "split_off_dev",
+    "split_parts",
     "stream_pairs",
+    "stream_rows",
+    "stream_texts",
 ]

@@ -45,12 +45,14 @@ def collate(
     dataset: Dataset, indices: Sequence[int] | Int64[np.ndarray, "batch"], reverse: bool
 ) -> Batch:
     """The pairs at ``indices`` as one `Batch`, in that order."""
-    source, source_lengths = pad([source_ids(dataset.source[i], reverse) for i in indices])
-    target_in, target_lengths = pad([[BOS, *dataset.target[i].tolist()] for i in indices])
-    copies = None
-    if dataset.copies:
-        target_in = np.where(target_in < dataset.target_vocab, target_in, UNK)
-        copies, _ = pad([copy_row(dataset.copies[i], reverse) for i in indices])
-    target_out, _ = pad([[*dataset.target[i].tolist(), EOS] for i in indices])
     chosen = np.asarray(indices, dtype=np.int64)
+    rows = chosen.tolist()
+    source, source_lengths = pad([source_ids(dataset.source[i], reverse) for i in rows])
+    targets = [dataset.target[i].tolist() for i in rows]
+    target_in, target_lengths = pad([[BOS, *target] for target in targets])
+    copies = None
+    if dataset.copies is not None:
+        target_in = np.where(target_in < dataset.counts.target_vocab, target_in, UNK)
+        copies, _ = pad([copy_row(dataset.copies[i].tolist(), reverse) for i in rows])
+    target_out, _ = pad([[*target, EOS] for target in targets])
     return Batch(source, source_lengths, target_in, target_out, target_lengths, chosen, copies)

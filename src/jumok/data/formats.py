@@ -1,38 +1,30 @@
-"""The four formats: each turns numbered lines into pairs and bad lines, in the same order."""
+"""The formats of lines: each turns numbered lines into pairs and bad lines, in the same order."""
 
 from __future__ import annotations
 
 import csv
-import difflib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jumok.config import DataConfig
-from jumok.data.lines import MAX_LINE, OR_SKIP, BadLine, Line, read_lines
+from jumok.data.lines import MAX_LINE, OR_SKIP, BadLine, Line, Watch, read_lines
+from jumok.data.pairs import Row, close_to, column_index, different_columns, make_row, text_of
 from jumok.errors import ConfigError, DataError
-
-
-class Pair(NamedTuple):
-    """One training example: two texts, as the file has them."""
-
-    source: str
-    target: str
-
 
 Lines = Iterator[Line | BadLine]
 
 
 def read_tsv(
     lines: Lines, path: Path, config: DataConfig, features: bool = False
-) -> Iterator[Pair | BadLine]:
+) -> Iterator[Row | BadLine]:
     """Columns divided by tabs, chosen by number from 1. More columns than needed are fine."""
     source = _number("source_column", config.source_column, 1)
     target = _number("target_column", config.target_column, 2)
     column = _number("features_column", config.features_column, 0)
-    _different_columns(source, target, column)
+    different_columns(source, target, column)
     wanted = max(source, target, column)
     for line in lines:
         if isinstance(line, BadLine):
@@ -42,7 +34,7 @@ def read_tsv(
         if len(columns) >= wanted:
             before = columns[column - 1] if column else None
             texts = columns[source - 1], columns[target - 1]
-            yield _pair(*texts, path, line.number, features, before)
+            yield make_row(*texts, path, line.number, features, before)
             continue
         came = f"{len(columns)} came" if line.text.strip() else "the line is empty"
         yield BadLine(
@@ -55,7 +47,7 @@ def read_tsv(
 
 def read_csv(
     lines: Lines, path: Path, config: DataConfig, features: bool = False
-) -> Iterator[Pair | BadLine]:
+) -> Iterator[Row | BadLine]:
     """Comma-separated values with a header. A quoted field may hold commas and line ends.
 
     A bad row is reported at the line where it starts. Empty lines are not rows.
@@ -67,11 +59,11 @@ def read_csv(
     if isinstance(first, BadLine):
         raise DataError(first.reason, path=first.path, line=first.line)
     header = first[1]
-    source = _index("source_column", config.source_column or "source", header, path)
-    target = _index("target_column", config.target_column or "target", header, path)
+    source = column_index("source_column", config.source_column or "source", header, path, 1)
+    target = column_index("target_column", config.target_column or "target", header, path, 1)
     named = config.features_column
-    column = _index("features_column", named, header, path) if named else None
-    _different_columns(header[source], header[target], named)
+    column = column_index("features_column", named, header, path, 1) if named else None
+    different_columns(header[source], header[target], named)
     for row in rows:
         if isinstance(row, BadLine):
             yield row
@@ -79,7 +71,7 @@ def read_csv(
         number, fields = row
         if len(fields) > max(source, target, column or 0):
             before = None if column is None else fields[column]
-            yield _pair(fields[source], fields[target], path, number, features, before)
+            yield make_row(fields[source], fields[target], path, number, features, before)
             continue
         yield BadLine(
             f"{len(header)} columns were expected, as in the header, but {len(fields)} came. "
@@ -91,10 +83,10 @@ def read_csv(
 
 def read_jsonl(
     lines: Lines, path: Path, config: DataConfig, features: bool = False
-) -> Iterator[Pair | BadLine]:
+) -> Iterator[Row | BadLine]:
     """One JSON object a line, fields chosen by name, dotted where nested. Empty lines are fine."""
     names = config.source_column or "source", config.target_column or "target"
-    _different_columns(*names, config.features_column)
+    different_columns(*names, config.features_column)
     for line in lines:
         if isinstance(line, BadLine):
             yield line
@@ -108,14 +100,18 @@ def read_jsonl(
             except ValueError as error:
                 yield BadLine(f"{error}, {OR_SKIP}", path=path, line=line.number)
             else:
-                yield _pair(source, target, path, line.number, features, before)
+                yield make_row(source, target, path, line.number, features, before)
 
 
 def read_parallel(
-    source: Path, target: Path, encoding: str, features: bool = False
-) -> Iterator[Pair | BadLine]:
+    source: Path,
+    target: Path,
+    encoding: str,
+    features: bool = False,
+    watch: Watch | None = None,
+) -> Iterator[Row | BadLine]:
     """Line n of ``source`` beside line n of ``target``. Both need the same number of lines."""
-    both = zip_longest(read_lines(source, encoding), read_lines(target, encoding))
+    both = zip_longest(read_lines(source, encoding, watch), read_lines(target, encoding, watch))
     for number, (left, right) in enumerate(both, start=1):
         if left is None or right is None:
             longer, shorter = (target, source) if left is None else (source, target)
@@ -130,54 +126,10 @@ def read_parallel(
             yield from [side for side in (left, right) if isinstance(side, BadLine)][:1]
             continue
         path = target if left.text.strip() and not right.text.strip() else source
-        yield _pair(left.text, right.text, path, number, features)
+        yield make_row(left.text, right.text, path, number, features)
 
 
-# --- what they share -----------------------------------------------------------------------------
-
-
-def _pair(
-    source: str,
-    target: str,
-    path: Path,
-    number: int,
-    features: bool,
-    before: str | None = None,
-) -> Pair | BadLine:
-    """The pair; ``before`` is a column of features, which are one word, for before the source."""
-    for side, text in (("source", source), ("target", target)):
-        if not text.strip():
-            reason = f"text was expected, but the {side} is empty. Fill it in, {OR_SKIP}"
-            return BadLine(reason, path=path, line=number)
-    if before is not None:
-        if len(before.split()) != 1:
-            reason = (
-                f"features without a space between them were expected, but '{before:.40}' came. "
-                f"Correct the line, {OR_SKIP}"
-            )
-            return BadLine(reason, path=path, line=number)
-        source = f"{before.strip()} {source}"
-    if features and len(source.split(maxsplit=1)) != 2:
-        reason = (
-            "features, a space and a text were expected as the source, as in 'V;PST gehen', but "
-            f"'{source:.40}' came. Correct the line, set data.features_column, {OR_SKIP}"
-        )
-        return BadLine(reason, path=path, line=number)
-    return Pair(source, target)
-
-
-def _different_columns(source: int | str, target: int | str, features: int | str) -> None:
-    """Raise `ConfigError` where two would be the same text."""
-    if source == target:
-        raise ConfigError(
-            f"Source and target would both be column {source}. Set data.source_column and "
-            "data.target_column to different columns"
-        )
-    if features in (source, target):
-        raise ConfigError(
-            f"data.features_column={features} is also the column of the "
-            f"{'source' if features == source else 'target'}. Set it to a column of its own"
-        )
+# --- their parts ---------------------------------------------------------------------------------
 
 
 def _number(setting: str, value: str, default: int) -> int:
@@ -189,36 +141,23 @@ def _number(setting: str, value: str, default: int) -> int:
     return int(value or default)
 
 
-def _index(setting: str, name: str, header: Sequence[str], path: Path) -> int:
-    """Where column ``name`` is. Raises `DataError` unless the header has it exactly once."""
-    if header.count(name) == 1:
-        return header.index(name)
-    problem = "comes twice" if name in header else "is missing"
-    raise DataError(
-        f"column '{name}' {problem} in the header.{_close(name, header)} The columns are: "
-        f"{', '.join(header):.500}. Set data.{setting}",
-        path=path,
-        line=1,
-    )
-
-
-def _close(name: str, names: Sequence[str]) -> str:
-    close = [n for n in difflib.get_close_matches(name, names, n=1) if n != name]
-    return f" Did you mean '{close[0]}'?" if close else ""
-
-
 def _csv_rows(lines: Lines, path: Path) -> Iterator[tuple[int, list[str]] | BadLine]:
     """Rows with the number of their first line."""
     held: list[BadLine] = []
     numbers: list[int] = []
+    length = 0
 
     def texts() -> Iterator[str]:
+        nonlocal length
         for line in lines:
             if isinstance(line, Line):
                 numbers.append(line.number)
+                length += len(line.text)
+                if length > MAX_LINE:  # quoted line ends can make one row of a whole file
+                    raise csv.Error(f"it is longer than {MAX_LINE} characters")
                 yield f"{line.text}\n"
             else:
-                held.append(line)  # csv.reader would stop for good at an exception
+                held.append(line)  # an exception would end the row
 
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
     reader = csv.reader(texts(), strict=True)
@@ -233,6 +172,8 @@ def _csv_rows(lines: Lines, path: Path) -> Iterator[tuple[int, list[str]] | BadL
                 f"the row is not valid CSV ({error}). Close every quotation mark, and double those "
                 f"inside a field, {OR_SKIP}"
             )
+            reader = csv.reader(texts(), strict=True)
+        length = 0
         yield from held
         held.clear()
         start = numbers[0] if numbers else None
@@ -263,16 +204,8 @@ def _field(record: dict[str, Any], setting: str, name: str) -> str:
         if not isinstance(value, dict) or key not in value:
             fields = list(value) if isinstance(value, dict) else []
             raise ValueError(
-                f"field '{name}' is missing.{_close(key, fields)} The fields are: "
-                f"{', '.join(fields) or 'none'}. Set data.{setting}, correct the line"
+                f"field '{name}' is missing.{close_to(key, fields)} The fields are: "
+                f"{', '.join(fields) or 'none':.500}. Set data.{setting}, correct the line"
             )
         value = value[key]
-    if not isinstance(value, str):
-        raise ValueError(
-            f"field '{name}' should hold text, but {json.dumps(value):.60} came. Correct the line"
-        )
-    if any("\ud800" <= char <= "\udfff" for char in value) or "\0" in value:
-        raise ValueError(
-            f"field '{name}' holds half of a surrogate pair or a NUL character. Correct the line"
-        )
-    return value
+    return text_of(value, name)

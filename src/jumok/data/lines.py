@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 from jumok.errors import ConfigError, DataError
 from jumok.text.hangul import is_syllable
@@ -24,6 +24,8 @@ MAX_LINE = 1_000_000
 """Most characters in a line. A longer one is never read into memory as a whole."""
 OR_SKIP = "or set data.skip_bad_lines=true"
 
+_ENDLESS = 100
+"""A line longer than this many times `MAX_LINE` is not even skipped: it may have no end."""
 _GZIP = b"\x1f\x8b"
 _OTHER_ENCODINGS = "(such as cp949, shift_jis or latin-1)"
 
@@ -42,8 +44,27 @@ class Line(NamedTuple):
     text: str
 
 
+BadKind = Literal["encoding", "empty-side", "bad-line"]
+
+
 class BadLine(DataError):  # noqa: N818 - one line is bad, the file need not be
-    """A line that cannot be used; the lines after it may be fine."""
+    """A line that cannot be used; the lines after it may be fine. ``kind`` tells why in a word."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        path: str | Path | None = None,
+        line: int | None = None,
+        kind: BadKind = "bad-line",
+    ) -> None:
+        super().__init__(reason, path=path, line=line)
+        self.kind: BadKind = kind
+
+    @property
+    def plain_reason(self) -> str:
+        """The reason where skipping is nothing to advise."""
+        return self.reason.removesuffix(f", {OR_SKIP}")
 
 
 Watch = Callable[[io.BufferedReader], None]
@@ -52,21 +73,10 @@ Watch = Callable[[io.BufferedReader], None]
 
 def read_lines(path: Path, encoding: str, watch: Watch | None = None) -> Iterator[Line | BadLine]:
     """Lines of ``path`` (gzip is found by its content). Raises `DataError` for a bad file."""
-    check_file(path)
     check_encoding(encoding)
-    try:
-        with _opened(path, watch) as stream:
-            _check_head(stream.peek(4096), path, encoding)
-            yield from stream_lines(stream, path, encoding)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(
-            f"the gzip file is cut off or damaged ({error}). Copy or download it again", path=path
-        ) from None
-    except OSError as error:
-        raise DataError(
-            f"the file cannot be read ({error.strerror or error}). Check its permissions",
-            path=path,
-        ) from None
+    with opened(path, watch) as stream:
+        _check_head(stream.peek(4096), path, encoding)
+        yield from stream_lines(stream, path, encoding)
 
 
 def stream_lines(stream: ByteStream, path: Path, encoding: str) -> Iterator[Line | BadLine]:
@@ -80,19 +90,19 @@ def stream_lines(stream: ByteStream, path: Path, encoding: str) -> Iterator[Line
         while raw := text.readline(MAX_LINE + 1):
             number += 1
             if len(raw) > MAX_LINE and not raw.endswith("\n"):
-                _skip_rest(text)
                 reason = f"the line is longer than {MAX_LINE} characters. Divide it, {OR_SKIP}"
                 yield BadLine(reason, path=path, line=number)
+                _skip_rest(text, path, number)  # which may be long, so only if anybody goes on
                 continue
             if number == 1 and not (raw := raw.removeprefix("\ufeff")):
                 break
             line = raw.removesuffix("\n").rstrip("\r")
-            problem = _problem(line, encoding)
-            yield BadLine(problem, path=path, line=number) if problem else Line(number, line)
-    except UnicodeDecodeError as error:
+            problem = _problem(line, path, number, encoding)
+            yield problem or Line(number, line)
+    except UnicodeError as error:
         raise DataError(
-            f"the text is not valid {encoding} ({error.reason}) after line {number}. "
-            "Set data.encoding to the file's encoding",
+            f"the text is not valid {encoding} ({getattr(error, 'reason', error)}) after line "
+            f"{number}. Set data.encoding to the file's encoding",
             path=path,
         ) from None
     finally:
@@ -100,15 +110,52 @@ def stream_lines(stream: ByteStream, path: Path, encoding: str) -> Iterator[Line
             text.detach()
 
 
+@contextmanager
+def opened(path: Path, watch: Watch | None = None) -> Iterator[io.BufferedReader]:
+    """The file's bytes, unzipped where it is gzip. Raises `DataError` where reading fails."""
+    check_file(path)
+    try:
+        with path.open("rb") as file:
+            if watch is not None:
+                watch(file)
+            if file.peek(2)[:2] == _GZIP:
+                with gzip.GzipFile(fileobj=file) as unzipped:
+                    yield io.BufferedReader(unzipped)
+            elif path.name.lower().endswith(".gz"):
+                raise DataError(
+                    "the name ends in .gz, but the content is not gzip. Compress it, or rename it",
+                    path=path,
+                )
+            else:
+                yield file
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(
+            f"the gzip file is cut off or damaged ({error}). Copy or download it again", path=path
+        ) from None
+    except OSError as error:
+        raise refused(error, path) from None
+
+
 def check_file(path: Path) -> None:
     """Raise `DataError` unless ``path`` is there to be read as a file."""
-    if path.is_dir():
+    if is_directory(path):
         raise DataError("a file was expected, but a directory came. Name a file in it", path=path)
-    if not path.exists():
-        names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        close = difflib.get_close_matches(path.name, names, n=1)
-        hint = f"Did you mean '{path.parent / close[0]}'?" if close else "Check the name"
-        raise DataError(f"there is no such file. {hint}", path=path)
+    if path.exists():
+        return
+    if path.is_symlink():
+        raise DataError("the link leads to no file. Make it anew, or name the file", path=path)
+    names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = difflib.get_close_matches(path.name, names, n=1)
+    hint = f"Did you mean '{path.parent / close[0]}'?" if close else "Check the name"
+    raise DataError(f"there is no such file. {hint}", path=path)
+
+
+def is_directory(path: Path) -> bool:
+    """Whether ``path`` is a directory. Raises `DataError` where the system does not tell."""
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise refused(error, path) from None
 
 
 def check_encoding(encoding: str) -> None:
@@ -122,21 +169,11 @@ def check_encoding(encoding: str) -> None:
         ) from None
 
 
-@contextmanager
-def _opened(path: Path, watch: Watch | None) -> Iterator[io.BufferedReader]:
-    with path.open("rb") as file:
-        if watch is not None:
-            watch(file)
-        if file.peek(2)[:2] == _GZIP:
-            with gzip.GzipFile(fileobj=file) as unzipped:
-                yield io.BufferedReader(unzipped)
-        elif path.name.lower().endswith(".gz"):
-            raise DataError(
-                "the name ends in .gz, but the content is not gzip. Compress it, or rename it",
-                path=path,
-            )
-        else:
-            yield file
+def refused(error: OSError, path: Path) -> DataError:
+    """What to raise where the system does not let ``path`` be read."""
+    return DataError(
+        f"the file cannot be read ({error.strerror or error}). Check its permissions", path=path
+    )
 
 
 def _check_head(head: bytes, path: Path, encoding: str) -> None:
@@ -148,7 +185,7 @@ def _check_head(head: bytes, path: Path, encoding: str) -> None:
             f"the text is not {encoding}; it looks like {guess}: set data.encoding={guess}",
             path=path,
         )
-    if 0 in head and not _decodes(head, encoding):
+    if 0 in head and not is_valid(head, encoding):
         raise DataError(
             "a text file was expected, but this looks like a binary file. Export it as text "
             "(TSV, CSV or JSONL)",
@@ -167,7 +204,8 @@ def _utf16(head: bytes) -> str:
     return guess if likely else ""
 
 
-def _decodes(head: bytes, encoding: str) -> bool:
+def is_valid(head: bytes, encoding: str) -> bool:
+    """Whether ``head`` is the beginning of a text in ``encoding``."""
     try:
         codecs.getincrementaldecoder(encoding)().decode(head)  # a last half character is fine
     except UnicodeDecodeError:
@@ -175,30 +213,39 @@ def _decodes(head: bytes, encoding: str) -> bool:
     return True
 
 
-def _skip_rest(text: io.TextIOWrapper) -> None:
-    while chunk := text.readline(MAX_LINE):
-        if chunk.endswith("\n"):
+def _skip_rest(text: io.TextIOWrapper, path: Path, number: int) -> None:
+    for _ in range(_ENDLESS):
+        if len(chunk := text.readline(MAX_LINE)) < MAX_LINE or chunk.endswith("\n"):
             return
+    raise DataError(
+        f"the line has no end in {_ENDLESS * MAX_LINE} characters. Give a file of lines",
+        path=path,
+        line=number,
+    )
 
 
-def _problem(line: str, encoding: str) -> str:
-    """What makes ``line`` unusable in any format; empty if nothing."""
+def _problem(line: str, path: Path, number: int, encoding: str) -> BadLine | None:
+    """What makes ``line`` unusable in any format; None if nothing."""
+    kind: BadKind = "bad-line"
     if "\0" in line:
-        return (
+        reason = (
             "the line has a NUL character, as binary and UTF-16 files do. Remove it, set "
             f"data.encoding, {OR_SKIP}"
         )
-    if "\r" in line:
-        return (
+    elif "\r" in line:
+        reason = (
             "there is a carriage return inside the line. Save the file with LF or CRLF line ends, "
             f"remove it, {OR_SKIP}"
         )
-    if not line.isascii() and any("\ud800" <= char <= "\udfff" for char in line):
-        return f"the line is not valid {encoding}. {_guess(line, encoding)}, {OR_SKIP}"
-    return ""
+    elif not line.isascii() and any("\ud800" <= char <= "\udfff" for char in line):
+        kind = "encoding"
+        reason = f"the line is not valid {encoding}. {guess_encoding(line, encoding)}, {OR_SKIP}"
+    else:
+        return None
+    return BadLine(reason, path=path, line=number, kind=kind)
 
 
-def _guess(line: str, encoding: str) -> str:
+def guess_encoding(line: str, encoding: str) -> str:
     """Advice on the encoding that ``line`` seems to have been written in."""
     raw = line.encode(encoding, "surrogateescape")
     for other in ("utf-8", "cp949"):

@@ -7,23 +7,54 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jumok.config import DataConfig
-from jumok.data.formats import Pair, read_csv, read_jsonl, read_parallel, read_tsv
+from jumok.data.directory import dataset_files
+from jumok.data.formats import read_csv, read_jsonl, read_parallel, read_tsv
 from jumok.data.lines import (
-    OR_SKIP,
     BadLine,
     ByteStream,
     Watch,
     check_encoding,
     check_file,
+    is_directory,
+    opened,
     read_lines,
     stream_lines,
 )
+from jumok.data.pairs import Pair, Row
+from jumok.data.tables import read_arrow, read_parquet
+from jumok.data.tmx import read_tmx
 from jumok.errors import ConfigError, DataError
 
-__all__ = ["Pair", "PairFile", "read_pairs", "read_sources", "stream_pairs"]
+__all__ = [
+    "Pair",
+    "PairFile",
+    "Row",
+    "read_pairs",
+    "read_sources",
+    "read_texts",
+    "stream_pairs",
+    "stream_rows",
+    "stream_texts",
+]
 
-_READERS = {"tsv": read_tsv, "csv": read_csv, "jsonl": read_jsonl}
-_ENDINGS = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".jsonl": "jsonl"}
+_OF_LINES = {"tsv": read_tsv, "csv": read_csv, "jsonl": read_jsonl}
+_OF_ROWS = {"parquet": read_parquet, "arrow": read_arrow}
+_ENDINGS = {
+    ".tsv": "tsv",
+    ".txt": "tsv",
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".tmx": "tmx",
+    ".parquet": "parquet",
+}
+
+
+_ON_DISK = {
+    "parallel": "two files as SOURCE,TARGET",
+    "parquet": "a file on disk",
+    "dataset": "a directory",
+}
+"""Formats that no stream can have."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +94,20 @@ def stream_pairs(
 
     An open binary stream is TSV unless ``data.format`` says otherwise.
     """
+    for item in stream_rows(file, config, features):
+        yield item.pair if isinstance(item, Row) else item
+
+
+def stream_rows(
+    file: str | Path | ByteStream,
+    config: DataConfig,
+    features: bool = False,
+    watch: Watch | None = None,
+) -> Iterator[Row | BadLine]:
+    """`stream_pairs` with the line of every pair. ``watch`` is handed each file that is opened."""
     found, bad, first = False, 0, None
-    for item in _items(file, config, features):
-        if isinstance(item, Pair):
+    for item in _items(file, config, features, watch):
+        if isinstance(item, Row):
             found = True
         elif config.skip_bad_lines:
             bad, first = bad + 1, first or item
@@ -84,22 +126,35 @@ def read_texts(paths: Sequence[str | Path], config: DataConfig) -> PairFile:
     Raises `DataError` as `read_pairs` does.
     """
     read = PairFile([])
-    for path in map(Path, paths):
-        check_file(path)
-        texts: list[Pair] = []
-        bad: list[DataError] = []
-        for line in read_lines(path, config.encoding):
-            if isinstance(line, BadLine):
-                if not config.skip_bad_lines:
-                    raise line
-                bad.append(line)
-            elif line.text.strip():
-                texts.append(Pair("", line.text))
-        if not texts:
-            raise DataError("texts were expected, one a line, but there are none", path=path)
-        read.pairs.extend(texts)
-        read.bad.extend(bad)
+    for path in paths:
+        for item in stream_texts(path, config):
+            if isinstance(item, Pair):
+                read.pairs.append(item)
+            else:
+                read.bad.append(item)
     return read
+
+
+def stream_texts(path: str | Path, config: DataConfig) -> Iterator[Pair | BadLine]:
+    """What `read_texts` reads, while it comes; bad lines in their places where they are skipped."""
+    path, found = Path(path), False
+    check_file(path)
+    if path.name.lower().endswith((".tmx", ".tmx.gz", ".parquet")):
+        raise DataError(
+            "a language model reads texts, one a line, and this is a file of pairs. Write the "
+            "texts to a .txt file",
+            path=path,
+        )
+    for line in read_lines(path, config.encoding):
+        if isinstance(line, BadLine):
+            if not config.skip_bad_lines:
+                raise line
+            yield line
+        elif line.text.strip():
+            found = True
+            yield Pair("", line.text)
+    if not found:
+        raise DataError("texts were expected, one a line, but there are none", path=path)
 
 
 def read_sources(
@@ -117,8 +172,7 @@ def read_sources(
         lines = stream_lines(source, _name(source), config.encoding)
     for line in lines:
         if isinstance(line, BadLine):  # nothing can be skipped here
-            reason = line.reason.removesuffix(f", {OR_SKIP}")
-            raise DataError(reason, path=line.path, line=line.line)
+            raise DataError(line.plain_reason, path=line.path, line=line.line)
         yield line.text
 
 
@@ -128,8 +182,8 @@ def _name(file: str | Path | ByteStream) -> Path:
 
 
 def _items(
-    file: str | Path | ByteStream, config: DataConfig, features: bool
-) -> Iterator[Pair | BadLine]:
+    file: str | Path | ByteStream, config: DataConfig, features: bool, watch: Watch | None
+) -> Iterator[Row | BadLine]:
     two = _two_files(file, config.format) if isinstance(file, str | Path) else None
     if two is not None:
         if config.features_column:
@@ -137,23 +191,62 @@ def _items(
                 f"Parallel text has no columns, but data.features_column={config.features_column} "
                 "came. Leave it out, and put the features before each source"
             )
-        return read_parallel(*two, config.encoding, features)
+        return read_parallel(*two, config.encoding, features, watch)
     path = _name(file)
     form: str = config.format
-    if isinstance(file, str | Path):
-        check_file(path)
-        form = _by_name(path) if form == "auto" else form
-        lines = read_lines(path, config.encoding)
-    elif form == "parallel":
+    if not isinstance(file, str | Path):
+        return _of_stream(file, path, config, features)
+    if form in ("auto", "dataset") and is_directory(path):
+        return _of_directory(path, config, features, watch)
+    check_file(path)
+    if form == "dataset":
         raise DataError(
-            "data.format=parallel needs two files as SOURCE,TARGET, but a stream came. Name them",
+            "data.format=dataset needs a directory, but a file came. Leave data.format out",
             path=path,
         )
-    else:
-        check_encoding(config.encoding)
-        form = "tsv" if form == "auto" else form
-        lines = stream_lines(file, path, config.encoding)
-    return _READERS[form](lines, path, config, features)
+    form = _by_name(path) if form == "auto" else form
+    return _of_file(path, form, config, features, watch)
+
+
+def _of_file(
+    path: Path, form: str, config: DataConfig, features: bool, watch: Watch | None
+) -> Iterator[Row | BadLine]:
+    if form in _OF_ROWS:
+        return _OF_ROWS[form](path, config, features)
+    if form == "tmx":
+        return _of_tmx_file(path, config, features, watch)
+    return _OF_LINES[form](read_lines(path, config.encoding, watch), path, config, features)
+
+
+def _of_tmx_file(
+    path: Path, config: DataConfig, features: bool, watch: Watch | None
+) -> Iterator[Row | BadLine]:
+    with opened(path, watch) as stream:
+        yield from read_tmx(stream, path, config, features)
+
+
+def _of_directory(
+    folder: Path, config: DataConfig, features: bool, watch: Watch | None
+) -> Iterator[Row | BadLine]:
+    for path in dataset_files(folder):
+        form = "arrow" if path.suffix == ".arrow" else _by_name(path)
+        yield from _of_file(path, form, config, features, watch)
+
+
+def _of_stream(
+    stream: ByteStream, path: Path, config: DataConfig, features: bool
+) -> Iterator[Row | BadLine]:
+    form: str = config.format
+    if form in _ON_DISK:
+        raise DataError(
+            f"data.format={form} needs {_ON_DISK[form]}, but a stream came. Name that instead",
+            path=path,
+        )
+    check_encoding(config.encoding)
+    if form == "tmx":
+        return read_tmx(stream, path, config, features)
+    lines = stream_lines(stream, path, config.encoding)
+    return _OF_LINES["tsv" if form == "auto" else form](lines, path, config, features)
 
 
 def _two_files(path: str | Path, form: str) -> tuple[Path, Path] | None:
@@ -180,6 +273,6 @@ def _by_name(path: Path) -> str:
             return form
     raise DataError(
         f"the format cannot be told from the name, which should end in {', '.join(_ENDINGS)} "
-        "(each also .gz). Rename it, or set data.format",
+        "(all but the last also .gz). Rename it, or set data.format",
         path=path,
     )

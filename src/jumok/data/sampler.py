@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Int
@@ -20,6 +20,9 @@ class BucketSampler:
     length, source length), cut into batches, and the batches are shuffled. Every pair comes exactly
     once an epoch. With ``batch_tokens`` a batch holds as many pairs as fit, counted as pairs x the
     longest side of any of them; a pair that is too long by itself gets a batch of its own.
+
+    With ``weights``, one for each part that ``ends`` bounds, a part's pairs come so many times:
+    with 2 twice, with 0.5 half of them, others in every epoch.
     """
 
     def __init__(
@@ -29,18 +32,28 @@ class BucketSampler:
         batch_size: int,
         batch_tokens: int | None = None,
         seed: int = 1,
+        ends: Sequence[int] = (),
+        weights: Sequence[float] = (),
     ) -> None:
-        self._source = np.asarray(source_lengths, dtype=np.int64)
-        self._target = np.asarray(target_lengths, dtype=np.int64)
+        self._source, self._target = np.asarray(source_lengths), np.asarray(target_lengths)
         self._longest = np.maximum(self._source, self._target)
         self._batch_size = batch_size
         self._batch_tokens = batch_tokens
         self._seed = seed
+        self._parts = list(zip([0, *ends[:-1]], ends, weights, strict=True)) if weights else []
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch; with ``batch_tokens``, where epochs differ, in the first."""
+        if self._batch_tokens is None:
+            drawn = sum(_times(end - start, weight) for start, end, weight in self._parts)
+            return -(-(drawn if self._parts else len(self._source)) // self._batch_size)
+        return len(self.batches(0))
 
     def batches(self, epoch: int) -> list[Indices]:
-        """Indices of each batch of ``epoch`` (from 0), in order. `len` of it is the steps."""
+        """Indices of each batch of ``epoch`` (from 0), in order."""
         random = np.random.default_rng([abs(self._seed), int(self._seed < 0), epoch])
-        order = random.permutation(len(self._source))
+        order = random.permutation(self._drawn(random) if self._parts else len(self._source))
         out: list[Indices] = []
         size = self._pool_size()
         for start in range(0, len(order), size):
@@ -48,6 +61,16 @@ class BucketSampler:
             pool = pool[np.lexsort((self._source[pool], self._target[pool]))]
             out += self._cut(pool)
         return [out[i] for i in random.permutation(len(out))]
+
+    def _drawn(self, random: np.random.Generator) -> Indices:
+        """Each part as often as its weight says, a last fraction of it by chance."""
+        rows = []
+        for start, end, weight in self._parts:
+            whole, size = int(weight), end - start
+            rows += [np.arange(start, end)] * whole
+            left = _times(size, weight) - whole * size
+            rows.append(start + random.choice(size, left, replace=False))
+        return np.concatenate(rows)
 
     def _pool_size(self) -> int:
         per_batch = self._batch_size
@@ -61,6 +84,11 @@ class BucketSampler:
         else:
             cuts = _budget_cuts(self._longest[pool], self._batch_tokens)
         return iter(np.split(pool, cuts))
+
+
+def _times(size: int, weight: float) -> int:
+    """How many pairs a part gives to an epoch."""
+    return round(size * weight)
 
 
 def sorted_batches(lengths: Int[np.ndarray, "texts"], batch_size: int) -> list[Indices]:

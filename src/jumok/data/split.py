@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Bool, Int, UInt64
 
-from jumok.data.readers import Pair
+from jumok.data.pairs import Pair
 from jumok.errors import DataError
 
 
@@ -18,32 +19,51 @@ def split_off_dev(
     """``pairs`` as (train, dev), with about ``fraction`` of them in dev, in file order.
 
     Pairs with the same source (texts without one: the same text) stay on one side, so nothing in
-    dev was seen in training. The choice
-    depends on the pairs and ``seed`` only. Raises `DataError` where one side would be empty.
+    dev was seen in training. The choice depends on the pairs and ``seed`` only. Raises `DataError`
+    where one side would be empty.
     """
-    groups: dict[str, list[int]] = defaultdict(list)
-    for i, pair in enumerate(pairs):
-        groups[unicodedata.normalize("NFC", pair.source or pair.target)].append(i)
-    if len(groups) < 2:
-        have_sources = any(pair.source for pair in pairs)
-        what, more = ("sources", "pairs") if have_sources else ("texts", "texts")
-        raise DataError(
-            f"data.dev_fraction={fraction} holds out a part for validation, which needs two "
-            f"different {what}, but {len(groups)} came. Give more {more}, or a dev file"
-        )
-    dev = _choose(list(groups.values()), max(1, round(fraction * len(pairs))), seed)
+    hashes = np.fromiter(map(source_hash, pairs), np.uint64)
+    dev = held_out(hashes, fraction, seed, any(pair.source for pair in pairs))
     return (
-        [pair for i, pair in enumerate(pairs) if i not in dev],
-        [pair for i, pair in enumerate(pairs) if i in dev],
+        [pair for pair, held in zip(pairs, dev, strict=True) if not held],
+        [pair for pair, held in zip(pairs, dev, strict=True) if held],
     )
 
 
-def _choose(groups: Sequence[Sequence[int]], wanted: int, seed: int) -> set[int]:
+def source_hash(pair: Pair) -> int:
+    """64 bits by which a source, in any normal form, is known again."""
+    text = unicodedata.normalize("NFC", pair.source or pair.target)
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest())
+
+
+def held_out(
+    sources: UInt64[np.ndarray, "pairs"], fraction: float, seed: int, have_sources: bool = True
+) -> Bool[np.ndarray, "pairs"]:
+    """`split_off_dev` of pairs with these `source_hash`es: True for dev."""
+    _, first, group, sizes = np.unique(
+        sources, return_index=True, return_inverse=True, return_counts=True
+    )
+    if len(first) < 2:
+        what, more = ("sources", "pairs") if have_sources else ("texts", "texts")
+        raise DataError(
+            f"data.dev_fraction={fraction} holds out a part for validation, which needs two "
+            f"different {what}, but {len(first)} came. Give more {more}, or a dev file"
+        )
+    order = np.argsort(first)  # groups as they come in the files
+    chosen = _choose(sizes[order], max(1, round(fraction * len(sources))), seed)
+    held = np.zeros(len(first), dtype=bool)
+    held[order[chosen]] = True
+    return held[group]
+
+
+def _choose(sizes: Int[np.ndarray, "groups"], wanted: int, seed: int) -> list[int]:
     """Whole groups in random order while they fit; never all groups, never none."""
-    chosen: list[Sequence[int]] = []
+    chosen: list[int] = []
     left = wanted
-    for i in np.random.default_rng([abs(seed), int(seed < 0)]).permutation(len(groups)):
-        if len(groups[i]) <= left and len(chosen) < len(groups) - 1:
-            chosen.append(groups[i])
-            left -= len(groups[i])
-    return {i for group in chosen or [min(groups, key=len)] for i in group}
+    for i in np.random.default_rng([abs(seed), int(seed < 0)]).permutation(len(sizes)).tolist():
+        if not left or len(chosen) == len(sizes) - 1:
+            break
+        if sizes[i] <= left:
+            chosen.append(i)
+            left -= int(sizes[i])
+    return chosen or [int(np.argmin(sizes))]

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from jumok.bundle import Bundle, Exported, Precision, read_exported
-from jumok.engine.base import Engine, EngineName, WholeSearch
+from jumok.engine.base import Candidates, Engine, EngineName, WholeSearch
 from jumok.engine.ensemble import EnsembleEngine
 from jumok.engine.fusion import FusionEngine
 from jumok.errors import BundleError, ConfigError, MissingExtra
 
-__all__ = ["Engine", "EngineName", "EnsembleEngine", "FusionEngine", "WholeSearch", "load_engine"]
+__all__ = [
+    "Candidates",
+    "Engine",
+    "EngineName",
+    "EnsembleEngine",
+    "FusionEngine",
+    "WholeSearch",
+    "load_engine",
+]
 
 
 def load_engine(bundle: Bundle, device: str = "cpu", engine: EngineName = "auto") -> Engine:

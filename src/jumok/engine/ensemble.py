@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from jumok.engine.base import Engine
+from jumok.engine.base import Candidates, Engine
 from jumok.search import Evidence, SearchState, Step, mean_of_heads
 
 
@@ -41,9 +41,12 @@ class EnsembleEngine:
         source: Int[np.ndarray, "batch src_len"],
         lengths: Int[np.ndarray, "batch"],
         copies: Int[np.ndarray, "batch src_len"] | None = None,
+        candidates: Candidates | None = None,
     ) -> EnsembleState:
         """Read the sources with every member."""
-        return EnsembleState(tuple(m.start(source, lengths, copies) for m in self.members))
+        return EnsembleState(
+            tuple(m.start(source, lengths, copies, candidates) for m in self.members)
+        )
 
     def step(self, tokens: Int[np.ndarray, "rows"], state: EnsembleState) -> Step:
         """Make one step with every member."""

@@ -4,6 +4,7 @@
 
 Shallow fusion: Gulcehre et al. 2015, section 4.1. These are not the logarithms of probabilities,
 but what outputs are ranked by. A token that can only be copied is unknown to the language model.
+Where there are candidates, p and p_LM are both among these alone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from jumok.engine.base import Engine
+from jumok.engine.base import Candidates, Engine
 from jumok.search import SearchState, Step
 from jumok.text import EOS, UNK
 
@@ -41,11 +42,13 @@ class FusionEngine:
         source: Int[np.ndarray, "batch src_len"],
         lengths: Int[np.ndarray, "batch"],
         copies: Int[np.ndarray, "batch src_len"] | None = None,
+        candidates: Candidates | None = None,
     ) -> FusionState:
         """Read the sources; the judge reads nothing."""
         nothing = np.full((len(source), 1), EOS)
-        judge = self.judge.start(nothing, np.ones(len(source), dtype=np.int64))
-        return FusionState(self.model.start(source, lengths, copies), judge)
+        one = np.ones(len(source), dtype=np.int64)
+        judge = self.judge.start(nothing, one, candidates=candidates)
+        return FusionState(self.model.start(source, lengths, copies, candidates), judge)
 
     def step(self, tokens: Int[np.ndarray, "rows"], state: FusionState) -> Step:
         """Make one step with both."""
@@ -53,7 +56,7 @@ class FusionEngine:
         known = np.where(tokens < self.target_vocab, tokens, UNK)
         judged = self.judge.step(known, state.judge)
         fused = made.log_probs + self.weight * judged.log_probs[:, UNK, None]
-        known_to_both = slice(0, self.target_vocab)
+        known_to_both = slice(0, judged.log_probs.shape[1])
         fused[:, known_to_both] = made.log_probs[:, known_to_both] + self.weight * judged.log_probs
         after = FusionState(made.state, judged.state)
         return Step(fused, after, made.evidence)

@@ -12,6 +12,7 @@ import onnxruntime
 from jaxtyping import Int
 
 from jumok.bundle import Bundle, Exported, Precision
+from jumok.engine.base import Candidates
 from jumok.errors import BundleError
 from jumok.search import Evidence, Hypothesis, PowerPenalty, Step
 from jumok.text import UNK
@@ -28,6 +29,9 @@ class OnnxState(NamedTuple):
     source: Int[np.ndarray, "rows"]
     tokens: int
     """Size of the target vocabulary, extended by what these sources let be copied."""
+    candidates: Int[np.ndarray, "some"] | None = None
+    columns: Mapping[str, np.ndarray] = {}
+    """What a step needs to look at the candidates alone."""
 
     def select(self, rows: Int[np.ndarray, "new_rows"]) -> OnnxState:
         """The given rows. The memory is copied only where rows change their source."""
@@ -35,7 +39,7 @@ class OnnxState(NamedTuple):
         same = np.array_equal(source, self.source)
         memory = self.memory if same else {k: part[rows] for k, part in self.memory.items()}
         state = {name: part[rows] for name, part in self.state.items()}
-        return OnnxState(state, memory, source, self.tokens)
+        return self._replace(state=state, memory=memory, source=source)
 
 
 class OnnxEngine:
@@ -69,13 +73,20 @@ class OnnxEngine:
         source: Int[np.ndarray, "batch src_len"],
         lengths: Int[np.ndarray, "batch"],
         copies: Int[np.ndarray, "batch src_len"] | None = None,
+        candidates: Candidates | None = None,
     ) -> OnnxState:
-        """Read the sources (right-padded); for ``copies`` see `Engine`."""
+        """Read the sources (right-padded); for ``copies`` and ``candidates`` see `Engine`."""
         made = self._graph("start").run(self.reads(source, lengths, copies))
         tokens = self.target_vocab if copies is None else max(self.target_vocab, copies.max() + 1)
         state = {name: part for name, part in made.items() if name.startswith("state.")}
         memory = {name: part for name, part in made.items() if name not in state}
-        return OnnxState(state, memory, np.arange(len(source)), int(tokens))
+        found = OnnxState(state, memory, np.arange(len(source)), int(tokens))
+        if candidates is None:
+            return found
+        memory["memory.allowed"] = candidates.allowed
+        graph = self._graph("columns")
+        columns = graph.run(graph.feeds({"candidates": candidates.tokens}))
+        return found._replace(candidates=candidates.tokens, columns=columns)
 
     def reads(
         self,
@@ -90,15 +101,21 @@ class OnnxEngine:
         self, tokens: Int[np.ndarray, "rows"], state: OnnxState
     ) -> dict[str, np.ndarray]:
         """What the graph that makes a step is given."""
-        read = np.where(tokens < self.target_vocab, tokens, UNK)
-        slots = np.zeros(state.tokens, dtype=np.float32)
-        return self._graph("step").feeds(
-            {"tokens": read, "slots": slots, **state.memory, **state.state}
-        )
+        if state.candidates is not None:
+            tokens = state.candidates[tokens]
+        given = {
+            "tokens": np.where(tokens < self.target_vocab, tokens, UNK),
+            "slots": np.zeros(state.tokens, dtype=np.float32),
+        }
+        known = {**given, **state.columns, **state.memory, **state.state}
+        return self._stepper(state).feeds(known)
+
+    def _stepper(self, state: OnnxState) -> _Graph:
+        return self._graph("step" if state.candidates is None else "step.short")
 
     def step(self, tokens: Int[np.ndarray, "rows"], state: OnnxState) -> Step:
         """Make one decoding step."""
-        made = self._graph("step").run(self.steps_from(tokens, state))
+        made = self._stepper(state).run(self.steps_from(tokens, state))
         after = {
             name.replace("next.", "state.", 1): part
             for name, part in made.items()
@@ -114,6 +131,7 @@ class OnnxEngine:
         limits: Int[np.ndarray, "batch"],
         penalty: PowerPenalty,
         beam: int,
+        candidates: Candidates | None = None,
     ) -> list[list[Hypothesis]]:
         """`greedy_search` or `beam_search` of one output for each source, in one graph."""
         given: dict[str, Any] = {
@@ -124,13 +142,19 @@ class OnnxEngine:
             "penalty_alpha": np.array(penalty.alpha, dtype=np.float64),
             "beam": np.array(beam),
         }
-        graph = self._graph("greedy" if beam == 1 else "beam")
+        name = "greedy" if beam == 1 else "beam"
+        if candidates is not None:
+            name = f"{name}.short"
+            given |= {"candidates": candidates.tokens, "allowed": candidates.allowed}
+        graph = self._graph(name)
         made = graph.run(graph.feeds(given))
         shown = [made.get(field) for field in Evidence._fields]
         found = []
         for row, count in enumerate(made["counts"].tolist()):
             evidence = Evidence(*(None if part is None else part[row, :count] for part in shown))
             tokens, log_probs = made["tokens"][row, :count], made["log_probs"][row, :count]
+            if candidates is not None:  # of the vocabulary, for those who know no other ids
+                tokens = np.searchsorted(candidates.tokens, tokens)
             score, finished = float(made["scores"][row]), bool(made["finished"][row])
             found.append([Hypothesis(tokens, log_probs, evidence, score, finished)])
         return found

@@ -11,8 +11,10 @@ from safetensors.torch import load_file
 
 from jumok.bundle import Bundle
 from jumok.config import ModelConfig
+from jumok.engine.base import Candidates
 from jumok.errors import BundleError, ConfigError
 from jumok.nn import DecoderState, Memory, Seq2Seq
+from jumok.nn.readout import Columns
 from jumok.search import Evidence, Step
 from jumok.text import UNK, Tokenizer
 
@@ -25,14 +27,22 @@ class TorchState(NamedTuple):
     source: Int[np.ndarray, "rows"]
     tokens: int
     """Size of the target vocabulary, extended by what these sources let be copied."""
+    candidates: Int[np.ndarray, "some"] | None = None
+    columns: Columns | None = None
+    """Of the candidates, if only these may be written."""
 
     def select(self, rows: Int[np.ndarray, "new_rows"]) -> TorchState:
         """The given rows. The memory is copied only where rows change their source."""
         index = torch.from_numpy(np.ascontiguousarray(rows)).to(self.memory.values.device)
         source = self.source[rows]
         same = np.array_equal(source, self.source)
-        memory = self.memory if same else self.memory.select(index)
-        return TorchState(self.decoder.select(index), memory, source, self.tokens)
+        memory, columns = self.memory, self.columns
+        if not same:
+            memory = memory.select(index)
+            columns = None if columns is None else columns.select(index)
+        return self._replace(
+            decoder=self.decoder.select(index), memory=memory, source=source, columns=columns
+        )
 
 
 class TorchEngine:
@@ -50,19 +60,27 @@ class TorchEngine:
         source: Int[np.ndarray, "batch src_len"],
         lengths: Int[np.ndarray, "batch"],
         copies: Int[np.ndarray, "batch src_len"] | None = None,
+        candidates: Candidates | None = None,
     ) -> TorchState:
-        """Read the sources (right-padded); for ``copies`` see `Engine`."""
+        """Read the sources (right-padded); for ``copies`` and ``candidates`` see `Engine`."""
         copied = None if copies is None else self._tensor(copies)
         memory = self.model.encode(self._tensor(source), self._tensor(lengths), copied)
         tokens = self.target_vocab if copies is None else max(self.target_vocab, copies.max() + 1)
-        rows = np.arange(len(source))
-        return TorchState(self.model.decoder.init_state(memory), memory, rows, int(tokens))
+        state = self.model.decoder.init_state(memory)
+        found = TorchState(state, memory, np.arange(len(source)), int(tokens))
+        if candidates is None:
+            return found
+        allowed = torch.from_numpy(candidates.allowed).to(self.device)
+        columns = self.model.decoder.columns(self._tensor(candidates.tokens), allowed)
+        return found._replace(candidates=candidates.tokens, columns=columns)
 
     @torch.inference_mode()
     def step(self, tokens: Int[np.ndarray, "rows"], state: TorchState) -> Step:
         """Make one decoding step."""
-        read = np.where(tokens < self.target_vocab, tokens, UNK)
-        result = self.model.decoder.step(self._tensor(read), state.decoder, state.memory)
+        if state.candidates is not None:
+            tokens = state.candidates[tokens]
+        read = self._tensor(np.where(tokens < self.target_vocab, tokens, UNK))
+        result = self.model.decoder.step(read, state.decoder, state.memory, state.columns)
         log_probs = self.model.decoder.log_probs(result, state.memory, state.tokens)
         generated = None if result.switch is None else result.switch.sigmoid()
         evidence = Evidence(

@@ -20,6 +20,9 @@ _PREFERRED = (
     "DejaVu Sans",  # comes with matplotlib
 )
 
+_BOXES = "Last Resort"
+"""Comes with matplotlib from 3.11 on, and has a box for every character there is."""
+
 
 def families_for(text: str) -> tuple[list[str], set[str]]:
     """Return the font families that together have ``text``, and the characters that none has."""
@@ -51,7 +54,13 @@ def _installed() -> Iterator[tuple[str, str]]:
     manager = font_manager.fontManager
 
     def upright(known: Iterable[font_manager.FontEntry]) -> list[font_manager.FontEntry]:
-        return [f for f in known if f.style == "normal" and f.weight in (400, "normal", "regular")]
+        return [
+            f
+            for f in known
+            if f.style == "normal"
+            and f.weight in (400, "normal", "regular")
+            and not f.name.startswith(_BOXES)
+        ]
 
     rank = {name: place for place, name in enumerate(_PREFERRED)}
     known = upright(manager.ttflist)

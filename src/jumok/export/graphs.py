@@ -1,4 +1,4 @@
-"""A model as two ONNX graphs: one that reads sources, and one that makes a decoding step.
+"""A model as ONNX graphs: one that reads sources, and one that makes a decoding step.
 
     start   source, lengths, copies*            -> memory.*, state.*
     step    tokens, memory.*, state.*, slots*   -> log_probs, scores*, attention*, generation*,
@@ -11,6 +11,15 @@ The names after ``memory.`` and ``state.`` are those of the fields of `Memory` a
 extended by what these sources let be copied has tokens. ``scores``, where nothing can be copied,
 are the log-probabilities and -inf beyond them, a multiple of `CHUNK` in all; they are for whole
 searches alone. Batch and source length are free.
+
+Where nothing can be copied, two more for searches by a shortlist:
+
+    columns      candidates                                           -> weight, bias
+    step.short   tokens, weight, bias, memory.*, allowed, state.*     -> the same as of `step`
+
+``candidates`` are ids of the vocabulary, ``weight`` and ``bias`` the readout's of these alone, made
+once for a batch, ``memory.allowed (rows, candidates)`` which of them each row may write, and
+``log_probs`` those of the candidates. ``tokens`` are ids all the same.
 
 The graphs are traced from the modules, so that they compute what the modules say; a recurrent layer
 of the encoder becomes ONNX's own (`jumok.nn.layer_node`).
@@ -34,7 +43,7 @@ from torch.export import Dim
 
 from jumok.nn import DecoderState, Memory, RNNState, Seq2Seq
 from jumok.nn.memory import FeatureMemory
-from jumok.nn.readout import MaxoutReadout
+from jumok.nn.readout import Columns
 
 OPSET = 18
 CHUNK = 128
@@ -49,18 +58,21 @@ _PARTS: dict[str, type[tuple[Any, ...]]] = {
 """The fields that are made of fields."""
 _ALONG_THE_SOURCE = frozenset({"values", "keys", "mask", "copies", "past"})
 """Fields with an axis of source positions after that of rows."""
-_ROWS, _SOURCE = Dim("rows", min=1), Dim("src_len", min=1)
+_ROWS, _SOURCE, _SOME = Dim("rows", min=1), Dim("src_len", min=1), Dim("some", min=1)
 
 
 class Graphs(NamedTuple):
-    """Both graphs of a model, weights inside."""
+    """The graphs of a model, weights inside."""
 
     start: onnx.ModelProto
     step: onnx.ModelProto
+    columns: onnx.ModelProto | None = None
+    """Where there is one, ``step`` is over a shortlist."""
 
 
-def make_graphs(model: Seq2Seq) -> Graphs:
-    """Trace ``model``, which is on the CPU and in float32."""
+def make_graphs(model: Seq2Seq) -> tuple[Graphs, Graphs | None]:
+    """Trace ``model``, which is on the CPU and in float32; and those of a shortlist, if it can
+    have one."""
     model = copy.deepcopy(model).eval()
     model.use_fast_roads(False)  # the definitions, without tiles
     reading = {
@@ -87,7 +99,35 @@ def make_graphs(model: Seq2Seq) -> Graphs:
         step_graph = _trace(step, stepping, outputs)
         wanted = [value.name for value in step_graph.graph.input if value.name in made]
         start_graph = _trace(_Start(model, list(reading), wanted), reading, wanted)
-    return Graphs(start_graph, step_graph)
+        graphs = Graphs(start_graph, step_graph)
+        return graphs, None if copying else _shorten(model, graphs, stepping, outputs)
+
+
+def _shorten(
+    model: Seq2Seq, graphs: Graphs, stepping: Mapping[str, Tensor], outputs: list[str]
+) -> Graphs:
+    """The graphs of a shortlist."""
+    candidates = {"candidates": torch.tensor([0, 1, 2, 3])}
+    allowed = torch.ones(3, 4, dtype=torch.bool)
+    weight, bias, _ = model.decoder.columns(candidates["candidates"], allowed)
+    stepping = {**stepping, "weight": weight, "bias": bias, "memory.allowed": allowed}
+    step = _trace(_Step(model, list(stepping)), stepping, [o for o in outputs if o != "scores"])
+    columns = _trace(_Columns(model), candidates, ["weight", "bias"])
+    return Graphs(graphs.start, step, columns)
+
+
+class _Columns(nn.Module):
+    """Candidates in, the readout of these out."""
+
+    def __init__(self, model: Seq2Seq) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        [candidates] = inputs
+        none = candidates.new_zeros(1, candidates.shape[0], dtype=torch.bool)
+        made = self.model.decoder.columns(candidates, none)
+        return made.weight, made.bias
 
 
 class _Start(nn.Module):
@@ -106,9 +146,10 @@ class _Start(nn.Module):
 
 
 class _Step(nn.Module):
-    """Tokens, memory and state in, the next step out."""
+    """Tokens, memory and state in, the next step out: of the first ``vocab`` tokens, of those
+    that the slots are for, or of the candidates."""
 
-    def __init__(self, model: Seq2Seq, given: list[str], vocab: int) -> None:
+    def __init__(self, model: Seq2Seq, given: list[str], vocab: int | None = None) -> None:
         super().__init__()
         self.model, self.given, self.vocab = model, given, vocab
 
@@ -117,12 +158,17 @@ class _Step(nn.Module):
         given = dict(zip(self.given, inputs, strict=True))
         memory, state = _nested(Memory, "memory", given), _nested(DecoderState, "state", given)
         decoder = self.model.decoder
-        made = decoder.step(given["tokens"], state, memory)
-        size = given["slots"].shape[0] if "slots" in given else None
+        columns, size = None, None
+        if "weight" in given:
+            columns = Columns(given["weight"], given["bias"], given["memory.allowed"])
+        if "slots" in given:
+            size = given["slots"].shape[0]
+        made = decoder.step(given["tokens"], state, memory, columns)
         scores = decoder.log_probs(made, memory, size)
+        whole = columns is None and size is None
         found = {
-            "log_probs": scores if "slots" in given else scores[:, : self.vocab],
-            "scores": None if "slots" in given else scores,
+            "log_probs": scores[:, : self.vocab] if whole else scores,
+            "scores": scores if whole else None,
             "attention": made.weights,
             "generation": None if made.switch is None else made.switch.sigmoid(),
             "feature_attention": made.feature_weights,
@@ -136,8 +182,7 @@ class _Step(nn.Module):
 
 def _widen(model: Seq2Seq) -> None:
     """Give the readout tokens of no probability, up to a multiple of `CHUNK`."""
-    readout = model.decoder.readout
-    last = readout.output if isinstance(readout, MaxoutReadout) else readout
+    last = model.decoder.readout.last
     owner = model.decoder.embedding.table if last.tied else last
     more, pad = -len(owner.weight) % CHUNK, torch.nn.functional.pad
     owner.weight = nn.Parameter(pad(owner.weight.detach(), (0, 0, 0, more)))
@@ -216,6 +261,10 @@ def without(model: onnx.ModelProto, *outputs: str) -> onnx.ModelProto:
 def _free_axes(name: str) -> dict[int, Any]:
     if name == "slots":
         return {0: Dim("slots", min=1)}
+    if name in ("candidates", "weight", "bias"):
+        return {0: _SOME}
+    if name == "memory.allowed":
+        return {0: _ROWS, 1: _SOME}
     along = name == "source" or name.rpartition(".")[2] in _ALONG_THE_SOURCE
     return {0: _ROWS, 1: _SOURCE} if along else {0: _ROWS}
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
+from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -27,6 +28,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.onnx_model import ONNXModel
 
 from jumok.export.graphs import Graphs, without
+from jumok.export.nodes import Nodes
 
 Feeds = dict[str, np.ndarray]
 
@@ -39,8 +41,12 @@ class Examples(NamedTuple):
 
 
 def in_eight_bits(graphs: Graphs, examples: Examples) -> Graphs:
-    """Both graphs with products in 8 bits, rounded as their ``examples`` need it."""
-    return Graphs(_quantised(graphs.start, examples.start), _quantised(graphs.step, examples.step))
+    """The graphs with products in 8 bits, rounded as their ``examples`` need it."""
+    return Graphs(
+        _quantised(graphs.start, examples.start),
+        _quantised(graphs.step, examples.step),
+        None if graphs.columns is None else _rounded_tables(graphs.columns),
+    )
 
 
 def _quantised(model: onnx.ModelProto, examples: Sequence[Feeds]) -> onnx.ModelProto:
@@ -67,6 +73,33 @@ def _quantised(model: onnx.ModelProto, examples: Sequence[Feeds]) -> onnx.ModelP
             extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
         )
         return onnx.load(result)
+
+
+def _rounded_tables(model: onnx.ModelProto) -> onnx.ModelProto:
+    """With matrices that rows are taken from in 8 bits, a scale for each row. What is taken is in
+    float32 again, and so is its product: it changes with every batch, so that the runtime could
+    not lay it out beforehand."""
+    found = onnx.ModelProto()
+    found.CopyFrom(model)
+    graph, nodes = found.graph, Nodes("rounded")
+    tables = {one.name: one for one in graph.initializer if len(one.dims) == 2}
+    for node in graph.node:
+        if node.op_type != "Gather" or node.input[0] not in tables:
+            nodes.nodes.append(node)
+            continue
+        table = numpy_helper.to_array(tables.pop(node.input[0]))
+        scale = np.abs(table).max(axis=1, keepdims=True) / 127
+        rounded = np.rint(table / np.where(scale > 0, scale, 1.0))
+        rows, index = nodes.constant(rounded, np.int8), node.input[1]
+        taken = nodes("Cast", nodes("Gather", rows, index), to=TensorProto.FLOAT)
+        scales = nodes("Gather", nodes.constant(scale, np.float32), index)
+        nodes("Mul", taken, scales, made=node.output[0])
+    kept = [one for one in graph.initializer if len(one.dims) != 2 or one.name in tables]
+    made = helper.make_graph(
+        nodes.nodes, graph.name, graph.input, graph.output, [*kept, *nodes.constants]
+    )
+    found.graph.CopyFrom(made)
+    return found
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]

@@ -9,6 +9,11 @@ marked * may be left out and are then as in the model's own settings. A hypothes
 ranked by its log-probability over ``((base + n) / (base + 1)) ** alpha``, which is each of
 `jumok.search.length_penalty`.
 
+    greedy.short, beam.short    the same, and candidates, allowed
+
+Their outputs have no tokens but ``candidates (some)``: ids in ascending order, the first four among
+them; and each row none but its own, ``allowed (rows, some)``.
+
 Outputs: ``tokens (rows, tgt_len)``, of which ``counts (rows)`` are real and the rest 0;
 ``log_probs (rows, tgt_len)``; ``scores (rows)``; ``finished (rows)``, false where an output was cut
 at its limit; and, where the model attends, ``attention`` and ``feature_attention`` (rows, tgt_len,
@@ -40,6 +45,9 @@ from jumok.text import BOS, EOS, PAD, UNK
 _FLOAT, _DOUBLE = TensorProto.FLOAT, TensorProto.DOUBLE
 _INT, _BOOL = TensorProto.INT64, TensorProto.BOOL
 
+_OF_ALL_ROWS = frozenset({"candidates", "weight", "bias"})
+"""What is known before the loop and the same in every pass and for every row."""
+
 
 class Defaults(NamedTuple):
     """Inputs that may be left out."""
@@ -66,12 +74,13 @@ def greedy_graph(graphs: Graphs, defaults: Defaults) -> onnx.ModelProto:
     tokens = loop.carry("tokens", first, _INT)
     source = loop.carry("source", _count(outer, rows), _INT)
     made = _step(loop, graphs, tokens, start)
-    chunk, in_chunk = _best_chunks(body, made["scores"], outer.constant([1]))
+    chunk, in_chunk = _best_chunks(body, made[_scores(graphs)], outer.constant([1]))
     place = body("ArgMax", in_chunk, axis=1, keepdims=1)
     token = _token(body, chunk, place)
     token = body("Squeeze", token, body.constant([1]))
     log_prob = body("ReduceMax", in_chunk, body.constant([1]), keepdims=0)
     more = body("Less", body("Add", loop.number, one), body("Gather", "limits", source))
+    token = _real(body, token, start)
     eos = body("Equal", token, outer.constant(EOS))
     going = body("And", more, body("Not", eos))
     on = {"tokens": token, "source": source, **loop.parts("memory."), **_next_states(made)}
@@ -112,7 +121,7 @@ def beam_graph(graphs: Graphs, defaults: Defaults) -> onnx.ModelProto:
     cells = outer("Concat", rows, slots, axis=0)
     repeated = outer("Reshape", outer("Expand", _column(outer, sources), cells), flat)
     start = {
-        name: outer("Gather", part, repeated, axis=0)
+        name: part if name in _OF_ALL_ROWS else outer("Gather", part, repeated, axis=0)
         for name, part in _start(outer, graphs).items()
     }
     first = outer("Expand", outer.constant(BOS), outer("Shape", repeated))
@@ -129,7 +138,7 @@ def beam_graph(graphs: Graphs, defaults: Defaults) -> onnx.ModelProto:
     by_source = body("Concat", live, flat, axis=0)
     by_slot = body("Concat", live, slots, flat, axis=0)
     # the best of each row in float32, of each source in float64, as sums of it are
-    chunks, in_chunks = _best_chunks(body, made["scores"], slots)
+    chunks, in_chunks = _best_chunks(body, made[_scores(graphs)], slots)
     width = body("Min", slots, body("Shape", in_chunks, start=1))
     top, place = body.several("TopK", 2, in_chunks, width, axis=1)
     top_token = body("Reshape", _token(body, chunks, place), by_source)
@@ -137,7 +146,7 @@ def beam_graph(graphs: Graphs, defaults: Defaults) -> onnx.ModelProto:
     reached = body("Add", body("Unsqueeze", total, body.constant([2])), reached)
     reached, place = body.several("TopK", 2, body("Reshape", reached, by_source), slots, axis=1)
     parent = body("Div", place, width)
-    token = body("GatherElements", top_token, place, axis=1)
+    token = _real(body, body("GatherElements", top_token, place, axis=1), start)
     log_prob = body("GatherElements", body("Reshape", top, by_source), place, axis=1)
     length = body("Add", loop.number, one)
     limit = _column(body, body("Gather", "limits", source))
@@ -284,18 +293,43 @@ def _start(outer: Nodes, graphs: Graphs) -> dict[str, str]:
     """Read the sources: what is known of them, by its name in the graph of a step."""
     graph = graphs.start.graph
     outer.insert(graph, {given.name: given.name for given in graph.input}, "start")
-    return {made.name: f"start/{made.name}" for made in graph.output}
+    found = {made.name: f"start/{made.name}" for made in graph.output}
+    if graphs.columns is None:
+        return found
+    some = outer("Shape", "candidates")
+    size = outer.constant([CHUNK])
+    more = outer("Mod", outer("Sub", size, outer("Mod", some, size)), size)
+    nothing = outer("ConstantOfShape", more, value=numpy_helper.from_array(np.array([PAD])))
+    found["candidates"] = outer("Concat", "candidates", nothing, axis=0)
+    cells = outer("Concat", outer("Shape", "lengths"), more, axis=0)
+    never = outer("ConstantOfShape", cells, value=numpy_helper.from_array(np.array([False])))
+    found["memory.allowed"] = outer("Concat", "allowed", never, axis=1)
+    outer.insert(graphs.columns.graph, {"candidates": found["candidates"]}, "columns")
+    return {**found, "weight": "columns/weight", "bias": "columns/bias"}
 
 
 def _step(loop: _Loop, graphs: Graphs, tokens: str, start: Mapping[str, str]) -> dict[str, str]:
     """Make a step in every pass: what comes of it. Memory goes round as well, as rows leave."""
-    graph, given = without(graphs.step, "log_probs").graph, {"tokens": tokens}
+    model = graphs.step if graphs.columns is not None else without(graphs.step, "log_probs")
+    graph, given = model.graph, {"tokens": tokens}
     for known in graph.input:
-        if known.name != "tokens":
+        if known.name in _OF_ALL_ROWS:
+            given[known.name] = start[known.name]
+        elif known.name != "tokens":
             kind = known.type.tensor_type.elem_type
             given[known.name] = loop.carry(known.name, start[known.name], kind)
     loop.nodes.insert(graph, given, "step")
     return {made.name: f"step/{made.name}" for made in graph.output}
+
+
+def _scores(graphs: Graphs) -> str:
+    """The output of a step that is a multiple of `CHUNK` wide."""
+    return "scores" if graphs.columns is None else "log_probs"
+
+
+def _real(body: Nodes, token: str, start: Mapping[str, str]) -> str:
+    """Ids of the vocabulary for places among candidates."""
+    return body("Gather", start["candidates"], token) if "candidates" in start else token
 
 
 def _next_states(made: Mapping[str, str]) -> dict[str, str]:
@@ -403,6 +437,8 @@ def _model(outer: Nodes, graphs: Graphs, name: str, defaults: Defaults) -> onnx.
         value("lengths", _INT, "rows"),
         value("limits", _INT, "rows"),
     ]
+    if graphs.columns is not None:
+        inputs += [value("candidates", _INT, "some"), value("allowed", _BOOL, "rows", "some")]
     for field, default in defaults._asdict().items():
         if field == "beam" and name == "greedy":
             continue
@@ -422,6 +458,7 @@ def _model(outer: Nodes, graphs: Graphs, name: str, defaults: Defaults) -> onnx.
         heads = [axis.dim_value for axis in axes[:-1]]
         outputs.append(value(field, _FLOAT, "rows", "tgt_len", *heads, "src_len"))
     graph = helper.make_graph(outer.nodes, name, inputs, outputs, outer.constants)
-    domains = {opset.domain: opset.version for one in graphs for opset in one.opset_import}
+    parts = [one for one in graphs if one is not None]
+    domains = {opset.domain: opset.version for one in parts for opset in one.opset_import}
     opsets = [helper.make_opsetid(key, number) for key, number in {**domains, "": OPSET}.items()]
     return helper.make_model(graph, opset_imports=opsets, ir_version=graphs.step.ir_version)

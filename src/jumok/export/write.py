@@ -18,7 +18,7 @@ from onnx import TensorProto, external_data_helper
 from jumok.bundle import Bundle, Precision, read_bundle
 from jumok.bundle.exported import EXPORT_VERSION, MANIFEST, graph_file, weights_file
 from jumok.bundle.files import WEIGHTS, sha256
-from jumok.engine import Engine, WholeSearch
+from jumok.engine import Candidates, Engine, WholeSearch
 from jumok.engine.onnx_engine import OnnxEngine, OnnxState
 from jumok.engine.torch_engine import load_torch_engine
 from jumok.errors import BundleError
@@ -71,13 +71,18 @@ def export(path: str | Path, int8: bool = True) -> Exports:
     """
     bundle = read_bundle(path)
     engine = load_torch_engine(bundle)
-    graphs: dict[Precision, Graphs] = {"fp32": make_graphs(engine.model)}
+    whole, short = make_graphs(engine.model)
+    graphs: dict[Precision, tuple[Graphs, Graphs | None]] = {"fp32": (whole, short)}
     if int8:
-        graphs["int8"] = in_eight_bits(graphs["fp32"], _examples(bundle, graphs["fp32"]))
+        eight = in_eight_bits(whole, _examples(bundle, whole))
+        graphs["int8"] = eight, None
+        if short is not None:
+            listed = in_eight_bits(short, _examples(bundle, short))
+            graphs["int8"] = eight, listed._replace(start=eight.start)
     vocab, differences = bundle.target_tokenizer.vocab_size, {}
     with replace_directory(bundle.path / "onnx") as folder:
         for precision, made in graphs.items():
-            _write(folder, _all(made, bundle), precision)
+            _write(folder, _all(*made, bundle), precision)
             find = partial(_graph_path, folder, precision)
             theirs = OnnxEngine(find, vocab, engine.attends, threads=1)
             differences[precision] = _compare(bundle, engine, theirs, precision)
@@ -96,15 +101,19 @@ def _graph_path(folder: Path, precision: Precision, name: str) -> Path:
     return folder / graph_file(name, precision)
 
 
-def _all(graphs: Graphs, bundle: Bundle) -> dict[str, onnx.ModelProto]:
+def _all(graphs: Graphs, short: Graphs | None, bundle: Bundle) -> dict[str, onnx.ModelProto]:
     """Every graph of a precision by its name."""
     found = {"start": graphs.start, "step": without(graphs.step, "scores")}
+    search = bundle.config.search
+    penalty = length_penalty(search)
+    defaults = Defaults(penalty.base, penalty.alpha, search.beam)
     if can_be_whole(graphs):
-        search = bundle.config.search
-        penalty = length_penalty(search)
-        defaults = Defaults(penalty.base, penalty.alpha, search.beam)
         found["greedy"] = greedy_graph(graphs, defaults)
         found["beam"] = beam_graph(graphs, defaults)
+    if short is not None and short.columns is not None:
+        found["columns"], found["step.short"] = short.columns, short.step
+        found["greedy.short"] = greedy_graph(short, defaults)
+        found["beam.short"] = beam_graph(short, defaults)
     return found
 
 
@@ -147,19 +156,22 @@ def _compare(bundle: Bundle, ours: Engine, theirs: OnnxEngine, precision: Precis
     worst, distances = 0.0, []
     for rows, src_len in _BATCHES:
         source, lengths, copies = _random_source(generator, bundle, rows, src_len)
-        states = [engine.start(source, lengths, copies) for engine in (ours, theirs)]
-        tokens = np.full(rows, BOS)
-        for _ in range(_STEPS):
-            one, other = (e.step(tokens, s) for e, s in zip((ours, theirs), states, strict=True))
-            worst = max(worst, _difference(one, other))
-            distances.append(_distance(one.log_probs, other.log_probs))
-            states = [one.state, other.state]
-            tokens = generator.integers(0, one.log_probs.shape[1], rows)
-        if precision == "fp32" and copies is None:
-            limits = generator.integers(1, 12, rows)
-            for beam in (1, 3):
-                found = _search_difference(bundle, ours, theirs, source, lengths, limits, beam)
-                worst = max(worst, found)
+        listed = _random_candidates(generator, bundle, rows)
+        for candidates in (None, listed) if copies is None else (None,):
+            states = [e.start(source, lengths, copies, candidates) for e in (ours, theirs)]
+            tokens = np.full(rows, BOS)
+            for _ in range(_STEPS):
+                one = ours.step(tokens, states[0])
+                other = theirs.step(tokens, cast(OnnxState, states[1]))
+                worst = max(worst, _difference(one, other))
+                distances.append(_distance(one.log_probs, other.log_probs))
+                states = [one.state, other.state]
+                tokens = generator.integers(0, one.log_probs.shape[1], rows)
+            if precision == "fp32" and copies is None:
+                limits = generator.integers(1, 12, rows)
+                for beam in (1, 3):
+                    asked = source, lengths, limits, beam, candidates
+                    worst = max(worst, _search_difference(bundle, ours, theirs, *asked))
     found = worst if precision == "fp32" else float(np.mean(distances))
     if not found <= (_TOLERANCE if precision == "fp32" else _INT8_TOLERANCE):
         raise BundleError(
@@ -175,20 +187,25 @@ def _examples(bundle: Bundle, graphs: Graphs) -> Examples:
     random, in which between them most tokens come up."""
     generator, found = np.random.default_rng(0), Examples([], [])
     vocab, attends = bundle.target_tokenizer.vocab_size, bundle.config.model.attention.attends
+    short = graphs.columns is not None
     with tempfile.TemporaryDirectory() as folder:
         for name, graph in graphs._asdict().items():
-            (Path(folder) / f"{name}.onnx").write_bytes(graph.SerializeToString())
+            if graph is not None:
+                file = f"{name}.short.onnx" if short and name == "step" else f"{name}.onnx"
+                (Path(folder) / file).write_bytes(graph.SerializeToString())
         engine = OnnxEngine(lambda name: Path(folder) / f"{name}.onnx", vocab, attends, threads=1)
         for _ in range(_EXAMPLES):
             source, lengths, copies = _random_source(generator, bundle, 32, 24)
-            state = engine.start(source, lengths, copies)
+            candidates = _random_candidates(generator, bundle, len(source)) if short else None
+            most = vocab if candidates is None else len(candidates.tokens)
+            state = engine.start(source, lengths, copies, candidates)
             found.start.append(engine.reads(source, lengths, copies))
             tokens = np.full(len(source), BOS)
             for _ in range(_STEPS):
                 found.step.append(engine.steps_from(tokens, state))
                 made = engine.step(tokens, state)
-                best = np.minimum(made.log_probs.argmax(axis=1), vocab - 1)
-                other = generator.integers(EOS, vocab, len(tokens))
+                best = np.minimum(made.log_probs.argmax(axis=1), most - 1)
+                other = generator.integers(EOS, most, len(tokens))
                 tokens = np.where(np.arange(len(tokens)) % 2, best, other)
                 state = cast(OnnxState, made.state)
     return found
@@ -209,6 +226,14 @@ def _random_source(
         return source, lengths, None
     beyond = bundle.target_tokenizer.vocab_size + 2
     return source, lengths, generator.integers(EOS, beyond, source.shape)
+
+
+def _random_candidates(generator: np.random.Generator, bundle: Bundle, rows: int) -> Candidates:
+    """About half of the vocabulary for each source."""
+    allowed = generator.random((rows, bundle.target_tokenizer.vocab_size)) < 0.5
+    allowed[:, : len(SPECIALS)] = True
+    tokens = np.flatnonzero(allowed.any(axis=0))
+    return Candidates(tokens, allowed[:, tokens])
 
 
 def _difference(one: Step, other: Step) -> float:
@@ -245,18 +270,19 @@ def _search_difference(
     lengths: np.ndarray,
     limits: np.ndarray,
     beam: int,
+    candidates: Candidates | None,
 ) -> float:
     """Between the search by steps and the one in a graph. Outputs may differ where they tie."""
     forbidden = np.zeros(ours.target_vocab, dtype=bool)
     forbidden[[PAD, BOS, UNK]] = True
     penalty = length_penalty(bundle.config.search)
     task = Task(limits, penalty, Rules([forbid(forbidden)]))
-    state = ours.start(source, lengths)
+    state = ours.start(source, lengths, candidates=candidates)
     if beam == 1:
         by_steps = greedy_search(ours.step, state, task)
     else:
         by_steps = beam_search(ours.step, state, task, beam)
-    whole = theirs.whole_search(source, lengths, limits, penalty, beam)
+    whole = theirs.whole_search(source, lengths, limits, penalty, beam, candidates)
     found = 0.0
     for [one], [other] in zip(by_steps, whole, strict=True):
         found = max(found, abs(one.score - other.score) / max(1.0, abs(one.score)))

@@ -5,13 +5,16 @@ cent.
 """
 
 from jumok.metrics.alignment import AlignmentScores, GoldLinks, alignment_scores, read_links
+from jumok.metrics.edits import token_error_rate
 from jumok.metrics.references import group_references
 from jumok.metrics.scores import METRICS, bleu_signature, metric_value, perplexity, score_outputs
+from jumok.metrics.sums import Summed, summed, summed_perplexity
 
 __all__ = [
     "METRICS",
     "AlignmentScores",
     "GoldLinks",
+    "Summed",
     "alignment_scores",
     "bleu_signature",
     "group_references",
@@ -19,4 +22,7 @@ __all__ = [
     "perplexity",
     "read_links",
     "score_outputs",
+    "summed",
+    "summed_perplexity",
+    "token_error_rate",
 ]

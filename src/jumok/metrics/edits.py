@@ -7,16 +7,23 @@ equals the composed one. With several references the nearest one counts.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+
+Counts = list[tuple[int, int]]
+"""For each output, what is counted and what it is a share of: edits, of reference tokens."""
 
 
 def exact_match(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """Share of outputs that equal one of their references, in per cent."""
-    hits = sum(
+    return 100.0 * sum(right(hypotheses, references)) / len(hypotheses)
+
+
+def right(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> list[bool]:
+    """Whether each output equals one of its references."""
+    return [
         _nfc(hypothesis) in map(_nfc, refs)
         for hypothesis, refs in zip(hypotheses, references, strict=True)
-    )
-    return 100.0 * hits / len(hypotheses)
+    ]
 
 
 def word_error_rate(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
@@ -30,39 +37,71 @@ def word_error_rate(hypotheses: Sequence[str], references: Sequence[Sequence[str
 
 def phone_error_rate(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """Edit distance over the tokens between spaces, in per cent of the references' tokens."""
-    return _error_rate(hypotheses, references, str.split)
+    return _micro(phone_edits(hypotheses, references))
 
 
 def character_error_rate(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """Edit distance over characters (spaces too), in per cent of the references' characters."""
-    return _error_rate(hypotheses, references, list)
+    return _micro(character_edits(hypotheses, references))
 
 
-def _error_rate(
-    hypotheses: Sequence[str],
-    references: Sequence[Sequence[str]],
-    split: Callable[[str], list[str]],
+def token_error_rate(
+    hypotheses: Sequence[Sequence[Hashable]], references: Sequence[Sequence[Sequence[Hashable]]]
 ) -> float:
-    """Micro-average: all edits / all reference tokens, so a long output weighs more.
+    """Edit distance over tokens of any kind, in per cent of the references' tokens."""
+    return _micro(token_edits(hypotheses, references))
 
-    The reference taken is the one with the fewest edits; among equals the longest, which gives
-    the lower rate. Where every reference is empty the rate is 0 for empty outputs, else 100 (as
-    sacrebleu's TER has it).
-    """
+
+def phone_edits(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Counts:
+    """Edits and reference tokens of each output."""
+    return _edits(hypotheses, references, str.split)
+
+
+def character_edits(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Counts:
+    """Edits and reference characters of each output."""
+    return _edits(hypotheses, references, list)
+
+
+def token_edits(
+    hypotheses: Sequence[Sequence[Hashable]], references: Sequence[Sequence[Sequence[Hashable]]]
+) -> Counts:
+    """Edit distances. The reference taken is the one with the fewest edits; among equals the
+    longest, which gives the lower rate."""
     from rapidfuzz.distance import Levenshtein
 
-    edits = length = 0
-    for hypothesis, refs in zip(hypotheses, references, strict=True):
-        output = split(_nfc(hypothesis))
-        distances = (
-            (Levenshtein.distance(output, ref), -len(ref)) for ref in map(split, map(_nfc, refs))
-        )
+    counts = []
+    for output, refs in zip(hypotheses, references, strict=True):
+        distances = ((Levenshtein.distance(output, ref), -len(ref)) for ref in refs)
         distance, minus_length = min(distances)
-        edits += distance
-        length -= minus_length
+        counts.append((distance, -minus_length))
+    return counts
+
+
+def rate(edits: int | float, length: int | float) -> float:
+    """Edits in per cent of reference tokens, all summed, so that a long output weighs more.
+
+    Where every reference is empty the rate is 0 for empty outputs, else 100 (as sacrebleu's TER
+    has it).
+    """
     if length == 0:
         return 100.0 if edits else 0.0
     return 100.0 * edits / length
+
+
+def _micro(counts: Counts) -> float:
+    return rate(sum(edits for edits, _ in counts), sum(length for _, length in counts))
+
+
+def _edits(
+    hypotheses: Sequence[str],
+    references: Sequence[Sequence[str]],
+    split: Callable[[str], list[str]],
+) -> Counts:
+    """`token_edits` of texts."""
+    return token_edits(
+        [split(_nfc(hypothesis)) for hypothesis in hypotheses],
+        [[split(_nfc(ref)) for ref in refs] for refs in references],
+    )
 
 
 def _nfc(text: str) -> str:

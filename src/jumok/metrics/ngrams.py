@@ -7,7 +7,7 @@ functions: it loads lxml, which takes longer than measuring.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from jumok.errors import ConfigError, MissingExtra
 from jumok.metrics.references import check_lengths
 
 if TYPE_CHECKING:
-    from sacrebleu.metrics.base import Metric
+    from sacrebleu.metrics.base import Metric, Score
 
 NGRAM_METRICS = ("bleu", "chrf", "ter")
 
@@ -29,17 +29,38 @@ def ngram_metric(
 ) -> float:
     """Corpus score of ``bleu``, ``chrf`` or ``ter``, in per cent."""
     metric = _make(name, bleu_tokenize)
-    score = float(metric.corpus_score(list(hypotheses), _streams(references)).score)
-    return score if name == "ter" else min(score, 100.0)  # sacrebleu may say 100.00000000000004
+    return _value(name, metric.corpus_score(list(hypotheses), _streams(references)))
+
+
+def ngram_statistics(
+    name: str,
+    hypotheses: Sequence[str],
+    references: Sequence[Sequence[str]],
+    *,
+    bleu_tokenize: str,
+) -> tuple[list[list[int | float]], Callable[[Sequence[float]], float]]:
+    """sacrebleu's counts for each output, and what makes their sum `ngram_metric`.
+
+    These are methods that sacrebleu keeps to itself and its `PairedTest` goes by; the scores of
+    resamples are to be had no other way.
+    """
+    metric = _make(name, bleu_tokenize)
+    counts = metric._extract_corpus_statistics(list(hypotheses), _streams(references))
+    return counts, lambda sums: _value(name, metric._compute_score_from_stats(list(sums)))
 
 
 def bleu_signature(
-    references: Sequence[Sequence[str]], *, bleu_tokenize: str = "13a"
+    references: Sequence[Sequence[str]],
+    *,
+    bleu_tokenize: str = "13a",
+    resamples: int | None = None,
+    seed: int | None = None,
 ) -> dict[str, str]:
     """sacrebleu's signatures for ``bleu``, ``chrf`` and ``ter`` measured against ``references``.
 
     A signature tells the number of references (``var`` where it differs between outputs), the
-    tokenizer and sacrebleu's version, and belongs beside every figure that is published.
+    tokenizer, the ``resamples`` and their ``seed`` if there are any, and sacrebleu's version, and
+    belongs beside every figure that is published.
     """
     check_lengths([""] * len(references), references)
     # Only the number of references matters: blanks save tokenizing a whole test set again.
@@ -48,8 +69,16 @@ def bleu_signature(
     for name in NGRAM_METRICS:
         metric = _make(name, bleu_tokenize)
         metric.corpus_score([""] * len(references), blanks)
-        signatures[name] = str(metric.get_signature())
+        signature = metric.get_signature()
+        signature.update("bs", resamples)
+        signature.update("seed", seed)
+        signatures[name] = str(signature)
     return signatures
+
+
+def _value(name: str, score: Score) -> float:
+    value = float(score.score)
+    return value if name == "ter" else min(value, 100.0)  # sacrebleu may say 100.00000000000004
 
 
 def _make(name: str, bleu_tokenize: str) -> Metric:

@@ -33,7 +33,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from jumok.config import ModelConfig
@@ -44,16 +44,17 @@ from jumok.nn.copying import mixture
 from jumok.nn.dropout import Dropout
 from jumok.nn.embedding import Embedding
 from jumok.nn.encoder import Encoded
-from jumok.nn.masks import masked_mean
+from jumok.nn.masks import impossible_elsewhere, masked_mean
 from jumok.nn.memory import (
     DecoderOutput,
     DecoderState,
     FeatureMemory,
     Memory,
+    OwnTokens,
     RNNState,
     StepOutput,
 )
-from jumok.nn.readout import LastMap, LinearReadout, MaxoutReadout
+from jumok.nn.readout import Columns, LastMap, LinearReadout, MaxoutReadout
 from jumok.nn.rnn import RNN
 
 WHOLE = {"scope": "global", "coverage": False, "location_width": 0}
@@ -160,28 +161,47 @@ class Decoder(nn.Module):
         past = None if self.attention is None else self.attention.first_past(memory.values)
         return DecoderState(self.bridge(memory.final, memory.mean), feed, position, past)
 
-    def step(self, tokens: Int[Tensor, "batch"], state: DecoderState, memory: Memory) -> StepOutput:
-        """Read one token per row; give scores for the next, the new state and the weights."""
+    def step(
+        self,
+        tokens: Int[Tensor, "batch"],
+        state: DecoderState,
+        memory: Memory,
+        columns: Columns | None = None,
+    ) -> StepOutput:
+        """Read one token per row; give scores for the next, the new state and the weights.
+
+        With ``columns``, scores of their tokens alone, -inf where a row may not write them.
+        """
         made = self._advance(self.embedding(tokens), state, memory)
-        logits = self.logits(made.features)
+        logits = self.logits(made.features, columns)
+        if columns is not None:
+            logits = impossible_elsewhere(logits, columns.allowed)
         weights, feature_weights = made.looked.weights, made.looked.feature_weights
         return StepOutput(
             logits, made.state, weights, made.looked.context, made.switch, feature_weights
         )
 
-    def forward(self, target_in: Int[Tensor, "batch tgt_len"], memory: Memory) -> DecoderOutput:
-        """Teacher forcing: all of ``target_in`` (from <s>) is given.
+    def forward(
+        self,
+        target_in: Int[Tensor, "batch tgt_len"],
+        memory: Memory,
+        own: OwnTokens | None = None,
+    ) -> DecoderOutput:
+        """Teacher forcing: all of ``target_in`` (from <s>) is given, but where ``own`` says.
 
         Equals the loop over `step`. Where no step waits for another, the fast road is to run the
         RNN over the whole target in one call; attention is then two batched products.
         """
         embedded = self.embedding(target_in)
         state = self.init_state(memory)
-        if self.fast and not self._goes_step_by_step:
+        if self.fast and own is None and not self._goes_step_by_step:
             return self._forward_at_once(embedded, state, memory)
-        steps = []
+        steps: list[_Advance] = []
         for position in range(target_in.shape[1]):
-            steps.append(self._advance(embedded[:, position], state, memory))
+            read = embedded[:, position]
+            if own is not None and steps:
+                read = self._own_where_not_given(read, own, position, steps[-1], memory)
+            steps.append(self._advance(read, state, memory))
             state = steps[-1].state
         return DecoderOutput(
             torch.stack([step.features for step in steps], dim=1),
@@ -190,9 +210,51 @@ class Decoder(nn.Module):
             _stack([step.looked.feature_weights for step in steps], dim=-2),
         )
 
-    def logits(self, features: Float[Tensor, "*rows features"]) -> Float[Tensor, "*rows vocab"]:
-        """Scores over the vocabulary; give it only the rows that are needed."""
-        return nn.functional.linear(*self.last_map(features))
+    def _own_where_not_given(
+        self,
+        embedded: Float[Tensor, "batch embedding"],
+        own: OwnTokens,
+        position: int,
+        before: _Advance,
+        memory: Memory,
+    ) -> Float[Tensor, "batch embedding"]:
+        """What is read at ``position``: the model's own token of the step ``before`` in the rows
+        where none is given."""
+        given = own.given[:, position]
+        if given.all():
+            return embedded
+        with torch.no_grad():
+            made = StepOutput(
+                self.logits(before.features),
+                before.state,
+                before.looked.weights,
+                before.looked.context,
+                before.switch,
+            )
+            log_probs = self.log_probs(made, memory)
+            if own.sample:
+                tokens = torch.multinomial(log_probs.exp(), 1)[:, 0]
+            else:
+                tokens = log_probs.argmax(dim=-1)
+            vocab = self.embedding.table.num_embeddings
+            tokens = tokens.masked_fill(tokens >= vocab, own.unknown)
+        return torch.where(given[:, None], embedded, self.embedding(tokens))
+
+    def columns(self, tokens: Int[Tensor, "some"], allowed: Bool[Tensor, "batch some"]) -> Columns:
+        """What `step` needs to look at these ``tokens`` alone."""
+        last = self.readout.last
+        weight = self.embedding.table.weight if last.tied else last.weight
+        return Columns(weight.index_select(0, tokens), last.bias.index_select(0, tokens), allowed)
+
+    def logits(
+        self, features: Float[Tensor, "*rows features"], columns: Columns | None = None
+    ) -> Float[Tensor, "*rows tokens"]:
+        """Scores over the vocabulary, or of the ``columns``; give it only the rows that are
+        needed."""
+        x, weight, bias = self.last_map(features)
+        if columns is not None:
+            weight, bias = columns.weight, columns.bias
+        return nn.functional.linear(x, weight, bias)
 
     def last_map(self, features: Float[Tensor, "*rows features"]) -> LastMap:
         """The product that makes the logits, for a loss that needs them a few at a time."""

@@ -43,6 +43,13 @@ def padding_flag(
     return (~mask)[:, :, None].to(like.dtype)
 
 
+def impossible_elsewhere(
+    logits: Float[Tensor, "batch tokens"], allowed: Bool[Tensor, "batch tokens"]
+) -> Float[Tensor, "batch tokens"]:
+    """The logits where ``allowed`` is True, and those of no probability at all."""
+    return logits.masked_fill(~allowed, -torch.inf)
+
+
 def window_mask(
     distance: Float[Tensor, "*rows src_len"], window: int
 ) -> Bool[Tensor, "*rows src_len"]:

@@ -125,6 +125,21 @@ class StepOutput(NamedTuple):
     feature_weights: Float[Tensor, "batch *heads src_len"] | None = None
 
 
+class OwnTokens(NamedTuple):
+    """Where the decoder reads its own token of the step before instead of the target's.
+
+    Scheduled sampling: Bengio et al. 2015, section 2.4. A coin is tossed for every token, and the
+    model's own is either of the two that they name. No gradient goes through the choice.
+    """
+
+    given: Bool[Tensor, "batch tgt_len"]
+    """True where the target's token is read. The first always is: it is ``<s>``."""
+    sample: bool
+    """Draw the token by its probability; else it is the most probable one."""
+    unknown: int
+    """What is read for a token beyond the vocabulary, which was copied."""
+
+
 class DecoderOutput(NamedTuple):
     """Result of a teacher-forced pass; ``features`` are what the readout turns into logits.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 
@@ -19,6 +19,22 @@ class LastMap(NamedTuple):
     bias: Float[Tensor, "vocab"]
 
 
+class Columns(NamedTuple):
+    """The last map of some tokens alone, and which of them each row may write: a shortlist.
+
+    Jean et al. 2015, section 3.3: with candidates for each source, the softmax of a step is over
+    these alone.
+    """
+
+    weight: Float[Tensor, "some size"]
+    bias: Float[Tensor, "some"]
+    allowed: Bool[Tensor, "batch some"]
+
+    def select(self, index: Int[Tensor, "rows"]) -> Columns:
+        """The given rows of the batch."""
+        return self._replace(allowed=self.allowed[index])
+
+
 class LinearReadout(nn.Linear):
     """``logits = W_y features + b_y``; where ``tied``, W_y is the target embeddings' table.
 
@@ -31,6 +47,11 @@ class LinearReadout(nn.Linear):
         self.tied = tied
         if tied:
             self.register_parameter("weight", None)
+
+    @property
+    def last(self) -> LinearReadout:
+        """The layer of the last map."""
+        return self
 
     def last_map(
         self,
@@ -56,6 +77,11 @@ class MaxoutReadout(nn.Module):
         super().__init__()
         self.deep = nn.Linear(features, 2 * hidden)
         self.output = LinearReadout(hidden, vocab, tied)
+
+    @property
+    def last(self) -> LinearReadout:
+        """The layer of the last map."""
+        return self.output
 
     def last_map(
         self,

@@ -9,7 +9,7 @@ from jumok.config import ModelConfig
 from jumok.nn.attention import Attention
 from jumok.nn.decoder import Decoder
 from jumok.nn.encoder import Encoder
-from jumok.nn.memory import DecoderOutput, Memory
+from jumok.nn.memory import DecoderOutput, Memory, OwnTokens
 from jumok.nn.rnn import RNN
 
 
@@ -68,9 +68,10 @@ class Seq2Seq(nn.Module):
         lengths: Int[Tensor, "batch"],
         target_in: Int[Tensor, "batch tgt_len"],
         copies: Int[Tensor, "batch src_len"] | None = None,
+        own: OwnTokens | None = None,
     ) -> DecoderOutput:
         """Teacher-forced pass; ``decoder.logits`` turns its features into scores."""
-        return self.decoder(target_in, self.encode(source, lengths, copies))
+        return self.decoder(target_in, self.encode(source, lengths, copies), own)
 
     def log_probs(
         self,

@@ -66,6 +66,21 @@ class Speller:
             return [unit for token in tokens for unit in self._units(token)]
         return list(map(ord, self._tokenizer.normalise(phrase)))
 
+    def within(self, phrase: str) -> Int[np.ndarray, "found"]:
+        """Ids of all tokens that a phrase, however it is cut, can be made of; of subwords, also of
+        those with the space before its first word."""
+        units = self.cut(phrase)
+        if self.skipped is not None:
+            units = [self.skipped, *units]
+        longest = self.vocabulary.shape[1]
+        padded = np.array([*units, *[_NOTHING] * longest])
+        found = np.zeros(len(self.vocabulary), dtype=bool)
+        for start in range(len(units)):
+            here = self.vocabulary == padded[start : start + longest]
+            found |= (here | (self.vocabulary == _NOTHING)).all(axis=1)
+        found[: len(SPECIALS)] = False
+        return np.flatnonzero(found)
+
     def joining(self, prefix: str, copied: Sequence[str] = ()) -> list[int]:
         """Units that would change what ``prefix`` ends with: 지 with a final ㅆ is 짔.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import tokenizers as hf
 from tokenizers import models, normalizers, pre_tokenizers, trainers
@@ -33,15 +34,27 @@ def resolve_kind(texts: Iterable[str], config: TokenizerConfig) -> TokenizerConf
     return config.model_copy(update={"kind": "jamo" if 2 * hangul > letters else "char"})
 
 
+class _Each(Iterable[str]):
+    """Texts with something done to each, whenever they are gone through."""
+
+    def __init__(self, texts: Iterable[str], change: Callable[[str], str]) -> None:
+        self._texts, self._change = texts, change
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self._change, self._texts)
+
+
 def train_tokenizer(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
     """A tokenizer whose vocabulary comes from ``texts``, most frequent tokens first.
 
+    What can be gone through again, and not once alone as an iterator, is never kept as a whole.
     Raises `DataError` when the texts give no token at all.
     """
-    texts = list(texts)
+    if isinstance(texts, Iterator):
+        texts = list(texts)
     config = resolve_kind(texts, config)
     form: Form = "NFD" if config.kind == "jamo" else "NFC"
-    texts = [normalise(text, form, config.lowercase) for text in texts]
+    texts = _Each(texts, lambda text: normalise(text, form, config.lowercase))
     if config.kind == "bpe":
         model: models.Model = _bpe(texts, config)
     elif config.kind == "unigram":
@@ -51,14 +64,19 @@ def train_tokenizer(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
     tokenizer = hf.Tokenizer(model)
     if tokenizer.get_vocab_size() == 1:
         raise DataError(
-            f"A vocabulary of kind {config.kind} needs text, but {len(texts)} texts gave no token "
-            f"that comes {config.min_count} times or more. Check the files, or lower min_count"
+            f"A vocabulary of kind {config.kind} needs text, but {_count(texts)} texts gave no "
+            f"token that comes {config.min_count} times or more. Check the files, or lower "
+            "min_count"
         )
     tokenizer.normalizer = _normaliser(form, config.lowercase)
     splitter = _splitter(config)
     if splitter is not None:
         tokenizer.pre_tokenizer = splitter
     return Tokenizer(tokenizer, config.kind, config.separator, config.lowercase)
+
+
+def _count(texts: Iterable[str]) -> int:
+    return sum(1 for _ in texts)
 
 
 def _normaliser(form: Form, lowercase: bool) -> normalizers.Normalizer:
@@ -101,7 +119,7 @@ def _most_common(counts: Counter[str], config: TokenizerConfig) -> list[str]:
 # --- kinds that count: char, jamo, word, split ---------------------------------------------------
 
 
-def _counted(texts: Sequence[str], config: TokenizerConfig, form: Form) -> models.Model:
+def _counted(texts: Iterable[str], config: TokenizerConfig, form: Form) -> models.Model:
     counts: Counter[str] = Counter()
     for text in texts:
         if config.kind == "word":
@@ -120,7 +138,7 @@ def _counted(texts: Sequence[str], config: TokenizerConfig, form: Form) -> model
 # --- subwords ------------------------------------------------------------------------------------
 
 
-def _within_alphabet(texts: Sequence[str], config: TokenizerConfig) -> list[str]:
+def _within_alphabet(texts: Iterable[str], config: TokenizerConfig) -> Iterable[str]:
     """The texts, with the rarest characters blanked where not all would fit the vocabulary.
 
     The trainers have limits of their own, but break ties in hash order or not at all.
@@ -131,21 +149,21 @@ def _within_alphabet(texts: Sequence[str], config: TokenizerConfig) -> list[str]
     counts[SPACE] = max(counts.values()) + 1  # before every word: never the one that is dropped
     keep = sorted(counts, key=lambda c: (-counts[c], c))[: _capacity(config)]
     drop = dict.fromkeys(map(ord, counts.keys() - set(keep)), " ")
-    return [text.translate(drop) for text in texts] if drop else list(texts)
+    return _Each(texts, lambda text: text.translate(drop)) if drop else texts
 
 
 def _trained(
-    texts: Sequence[str], config: TokenizerConfig, model: models.Model, trainer: trainers.Trainer
+    texts: Iterable[str], config: TokenizerConfig, model: models.Model, trainer: trainers.Trainer
 ) -> hf.Tokenizer:
     tokenizer = hf.Tokenizer(model)
     splitter = _splitter(config)
     assert splitter is not None
     tokenizer.pre_tokenizer = splitter
-    tokenizer.train_from_iterator(texts, trainer, length=len(texts))
+    tokenizer.train_from_iterator(iter(texts), trainer)
     return tokenizer
 
 
-def _bpe(texts: Sequence[str], config: TokenizerConfig) -> models.Model:
+def _bpe(texts: Iterable[str], config: TokenizerConfig) -> models.Model:
     """Byte-pair encoding over characters (Sennrich et al. 2016)."""
     trainer = trainers.BpeTrainer(
         vocab_size=config.vocab_size - SHIFT,
@@ -160,7 +178,7 @@ def _bpe(texts: Sequence[str], config: TokenizerConfig) -> models.Model:
     return models.BPE(model["vocab"], merges, unk_token=_UNKNOWN)
 
 
-def _unigram(texts: Sequence[str], config: TokenizerConfig) -> models.Model:
+def _unigram(texts: Iterable[str], config: TokenizerConfig) -> models.Model:
     """The unigram language model of Kudo 2018."""
     trainer = trainers.UnigramTrainer(
         vocab_size=config.vocab_size - SHIFT,
@@ -174,7 +192,10 @@ def _unigram(texts: Sequence[str], config: TokenizerConfig) -> models.Model:
     pieces.pop(_UNKNOWN, None)
     scores = _levelled(pieces)
     if config.min_count > 1:
-        used = Counter(t for e in trained.encode_batch(texts) for t in e.tokens)
+        used: Counter[str] = Counter()
+        stream = iter(texts)
+        while some := list(islice(stream, 10_000)):
+            used.update(t for e in trained.encode_batch(some) for t in e.tokens)
         scores = {p: s for p, s in scores.items() if len(p) == 1 or used[p] >= config.min_count}
     # the trainer overshoots small sizes: characters first, then the best pieces that still fit
     order = sorted(scores, key=lambda p: (len(p) > 1, -scores[p], p))[: _capacity(config)]

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from jumok.nn import DecoderOutput, Seq2Seq
+from jumok.nn import DecoderOutput, Memory, Seq2Seq
 from jumok.nn.arithmetic import at_least_float32
 from jumok.nn.attention import mean_of_heads
 from jumok.nn.copying import target_log_prob
@@ -49,6 +49,27 @@ def sequence_loss(
     )
     likelihood = (1 - label_smoothing) * log_prob
     return -(likelihood + label_smoothing * log_vocab.mean(dim=-1)).mean()
+
+
+def forced_tokens(
+    model: Seq2Seq,
+    output: DecoderOutput,
+    memory: Memory,
+) -> Int[Tensor, "batch tgt_len"]:
+    """The most probable token at each position, after the given ones before it.
+
+    One position after the other, so that the logits of all never exist at once.
+    """
+    found = []
+    for t in range(output.features.shape[1]):
+        here = slice(t, t + 1)
+        step = DecoderOutput(
+            output.features[:, here],
+            None if output.weights is None else output.weights[..., here, :],
+            None if output.switch is None else output.switch[:, here],
+        )
+        found.append(model.decoder.log_probs(step, memory).argmax(dim=-1))
+    return torch.cat(found, dim=1)
 
 
 def coverage_loss(

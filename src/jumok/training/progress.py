@@ -31,6 +31,27 @@ class Reporter(Protocol):
         ...
 
 
+class SilentReporter:
+    """Says nothing: another process speaks."""
+
+    def __enter__(self) -> SilentReporter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def update(self, state: TrainingState, loss: float, tokens_per_second: float) -> None:
+        """After an update."""
+
+    def message(self, text: str) -> None:
+        """A line that stays."""
+
+
 class ConsoleReporter(Bar):
     """A bar that tells of a run.
 

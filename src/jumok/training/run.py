@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 
@@ -19,15 +20,6 @@ from jumok.config import (
     read_tree,
     resolve,
 )
-from jumok.data import (
-    Dataset,
-    Pair,
-    PairFile,
-    encode_pairs,
-    read_pairs,
-    read_texts,
-    split_off_dev,
-)
 from jumok.engine.torch_engine import (
     TorchEngine,
     find_device,
@@ -35,19 +27,31 @@ from jumok.engine.torch_engine import (
     load_torch_engine,
     make_model,
 )
-from jumok.errors import ConfigError, DataError, Interrupted
-from jumok.evaluation import evaluate_metric
+from jumok.errors import BundleError, ConfigError, Interrupted
+from jumok.evaluation import Validation, validate
 from jumok.metrics import metric_value
 from jumok.nn import Seq2Seq, initialise
 from jumok.nn.arithmetic import cpu_arithmetic
 from jumok.predictor import Predictor, load
-from jumok.storage import find_directory, storage_errors, write_atomic
-from jumok.text import Tokenizer, resolve_kind, split_features, train_tokenizer, unknown_rate
-from jumok.training.interrupt import listen
-from jumok.training.progress import ConsoleReporter
+from jumok.storage import find_directory, old_directory, storage_errors, write_atomic
+from jumok.text import Tokenizer
+from jumok.training.corpus import Corpus, make_corpus
+from jumok.training.forecast import Forecast, forecast
+from jumok.training.interrupt import StopRequest, listen
+from jumok.training.progress import ConsoleReporter, Reporter, SilentReporter
+from jumok.training.ranks import Ranks, device_of_rank, join_ranks
+from jumok.training.sinks import Record, Sinks, check_sinks
+from jumok.training.state import read_state
 from jumok.training.trainer import Trainer, make_sampler, total_steps
 
 Settings = Iterable[str] | Mapping[str, Any]
+Watch = Callable[[Record, StopRequest], None]
+"""Told of each validation, before its checkpoint is written, and whether the user has asked to
+stop. What it raises ends the run."""
+
+
+class TooLarge(ConfigError):  # noqa: N818 - what the model is
+    """A model does not fit into memory."""
 
 
 def train_lm(
@@ -69,20 +73,8 @@ def train_lm(
     The rest is as in `train`. Without a ``config_file`` the preset ``language-model`` comes before
     all others.
     """
-    names = [preset] if isinstance(preset, str) else list(preset)
-    if config_file is None:
-        names = ["language-model", *(name for name in names if name != "language-model")]
-    config = _configure(texts, dev, names, config_file, settings)
-    if config.model.reads:
-        raise ConfigError(
-            f"A language model has model.kind=language_model, but {config.model.kind} came. Take "
-            "the preset language-model, and leave that as it is"
-        )
-    if tokens_of is None:
-        return _train(config, Path(output))
-    shared = read_bundle(tokens_of)
-    config = _with_tokens_of(config, shared.config.text.target, tokens_of)
-    return _train(config, Path(output), shared.target_tokenizer)
+    config, tokenizer = _of_texts(texts, dev, preset, config_file, settings, tokens_of)
+    return _train(config, Path(output), tokenizer)
 
 
 def train(
@@ -108,13 +100,76 @@ def train(
 
     Raises `ConfigError`, `DataError`, `StorageError`, and `Interrupted` on Ctrl-C.
     """
+    return _train(_of_pairs(data, dev, preset, config_file, settings), Path(output))
+
+
+def forecast_training(
+    data: str | Path | Sequence[str | Path] = (),
+    *,
+    dev: str | Path | Sequence[str | Path] = (),
+    preset: str | Sequence[str] = (),
+    config_file: str | Path | None = None,
+    settings: Settings = (),
+    language_model: bool = False,
+    tokens_of: str | Path | None = None,
+) -> tuple[list[str], Forecast]:
+    """What `train` (or `train_lm`) with the same arguments would find in the files, and take.
+
+    Nothing is written. Raises what `train` would raise before it begins.
+    """
+    tokenizer = None
+    if language_model:
+        config, tokenizer = _of_texts(data, dev, preset, config_file, settings, tokens_of)
+    else:
+        config = _of_pairs(data, dev, preset, config_file, settings)
+    check_possible(config)
+    corpus = make_corpus(config, of_target=tokenizer)
+    model = _new_model(corpus.config, corpus.tokenizers)
+    with TemporaryDirectory() as folder, _arithmetic(config):
+        trainer = _trainer(
+            model, corpus, Path(folder), SilentReporter(), StopRequest(lambda: None), Ranks()
+        )
+        return corpus.report, forecast(trainer, corpus.config)
+
+
+def _of_pairs(
+    data: str | Path | Sequence[str | Path],
+    dev: str | Path | Sequence[str | Path],
+    preset: str | Sequence[str],
+    config_file: str | Path | None,
+    settings: Settings,
+) -> Config:
     names = [preset] if isinstance(preset, str) else list(preset)
-    config = _configure(data, dev, names, config_file, settings)
+    config = configure(data, dev, names, config_file, settings)
     if not config.model.reads:
         raise ConfigError(
             "A language model is trained on texts and not on pairs: jumok train-lm FILE ..."
         )
-    return _train(config, Path(output))
+    return config
+
+
+def _of_texts(
+    texts: str | Path | Sequence[str | Path],
+    dev: str | Path | Sequence[str | Path],
+    preset: str | Sequence[str],
+    config_file: str | Path | None,
+    settings: Settings,
+    tokens_of: str | Path | None,
+) -> tuple[Config, Tokenizer | None]:
+    names = [preset] if isinstance(preset, str) else list(preset)
+    if config_file is None:
+        names = ["language-model", *(name for name in names if name != "language-model")]
+    config = configure(texts, dev, names, config_file, settings)
+    if config.model.reads:
+        raise ConfigError(
+            f"A language model has model.kind=language_model, but {config.model.kind} came. Take "
+            "the preset language-model, and leave that as it is"
+        )
+    if tokens_of is None:
+        return config, None
+    shared = read_bundle(tokens_of)
+    config = _with_tokens_of(config, shared.config.text.target, tokens_of)
+    return config, shared.target_tokenizer
 
 
 def _with_tokens_of(config: Config, theirs: TokenizerConfig, model: str | Path) -> Config:
@@ -135,13 +190,14 @@ def _with_tokens_of(config: Config, theirs: TokenizerConfig, model: str | Path) 
     return config.model_copy(update={"text": text})
 
 
-def _configure(
+def configure(
     data: str | Path | Sequence[str | Path],
     dev: str | Path | Sequence[str | Path],
     presets: Sequence[str],
     config_file: str | Path | None,
     settings: Settings,
 ) -> Config:
+    """All settings of a run on these files."""
     config = resolve(presets, settings, {} if config_file is None else read_tree(Path(config_file)))
     files = config.data.model_copy(
         update={
@@ -153,6 +209,14 @@ def _configure(
 
 
 def _train(config: Config, folder: Path, tokenizer: Tokenizer | None = None) -> Predictor:
+    with join_ranks(config.train.device) as ranks:
+        if ranks.leads:
+            _check_new(folder)
+        begin(config, folder, tokenizer, ranks)
+        return load(folder, config.train.device)
+
+
+def _check_new(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"The output {folder} is a file. Give a new directory")
     if folder.exists() and any(folder.iterdir()):
@@ -160,14 +224,33 @@ def _train(config: Config, folder: Path, tokenizer: Tokenizer | None = None) -> 
             f"The output directory {folder} is not empty. Give a new one, or go on with the run "
             f"in it: jumok train --resume {folder}"
         )
-    find_device(config.train.device)
+
+
+def begin(
+    config: Config,
+    folder: Path,
+    tokenizer: Tokenizer | None,
+    ranks: Ranks,
+    watch: Watch | None = None,
+) -> None:
+    """A new run in ``folder``; the target's tokens are those of ``tokenizer`` or learnt."""
+    check_possible(config)
+    if ranks.leads:
+        check_sinks(config)
+    corpus = make_corpus(config, of_target=tokenizer, quiet=not ranks.leads)
+    model = _new_model(corpus.config, corpus.tokenizers)
+    _fit(model, corpus, folder, ranks, watch=watch)
+
+
+def check_possible(config: Config) -> None:
+    """Raise now what would be raised when it has taken long already."""
+    find_device(device_of_rank(config.train.device))
+    if config.search.shortlist:
+        raise ConfigError(
+            "search.shortlist=true goes by a list that is made with a trained model (jumok "
+            "shortlist). Train without it, and set it when you predict"
+        )
     _try_metric(config)
-    train_pairs, dev_pairs, report = _read(config)
-    config = _settle(config, train_pairs)
-    tokenizers = _tokenizers(train_pairs, config, tokenizer)
-    corpus = _encode(train_pairs, dev_pairs, tokenizers, config, report)
-    _fit(_new_model(config, tokenizers), config, corpus, folder)
-    return load(folder, config.train.device)
 
 
 def resume(directory: str | Path, settings: Settings = ()) -> Predictor:
@@ -185,20 +268,45 @@ def resume(directory: str | Path, settings: Settings = ()) -> Predictor:
                 f"A run that goes on can change train.* settings and no others, but {key} came"
             )
     config = resolve(settings=settings, base=begun.model_dump())
-    find_device(config.train.device)
-    last = find_directory(folder / "last")
-    if not last.exists():
+    with join_ranks(config.train.device) as ranks:
+        go_on(config, folder, ranks)
+        return load(folder, config.train.device)
+
+
+def go_on(config: Config, folder: Path, ranks: Ranks, watch: Watch | None = None) -> None:
+    """Go on with the run in ``folder``, from its last checkpoint."""
+    find_device(device_of_rank(config.train.device))
+    if ranks.leads:
+        check_sinks(config)
+    last, damage = _newest_intact(folder)
+    bundle = read_bundle(last)
+    tokenizers = bundle.source_tokenizer, bundle.target_tokenizer
+    corpus = make_corpus(config, tokenizers, quiet=not ranks.leads)
+    corpus.report.extend([*damage, f"going on with {folder}"])
+    _fit(load_torch_engine(bundle).model, corpus, folder, ranks, last, watch)
+
+
+def _newest_intact(folder: Path) -> tuple[Path, list[str]]:
+    """The checkpoint to go on from, and what there is to say of a newer one that is damaged."""
+    last = folder / "last"
+    there = [path for path in (last, old_directory(last)) if path.exists()]
+    if not there:
         raise ConfigError(
             f"The run in {folder} was stopped before its first checkpoint, so there is nothing to "
             f"go on from. Begin again: remove {folder}, or give another --output"
         )
-    bundle = read_bundle(last)
-    tokenizers = (bundle.source_tokenizer, bundle.target_tokenizer)
-    train_pairs, dev_pairs, report = _read(config)
-    corpus = _encode(train_pairs, dev_pairs, tokenizers, config, report)
-    corpus.report.append(f"going on with {folder}")
-    _fit(load_torch_engine(bundle).model, config, corpus, folder, last)
-    return load(folder, config.train.device)
+    damage: list[str] = []
+    for path in there:
+        try:
+            read_bundle(path).check_weights()
+            state, _ = read_state(path)
+        except BundleError as error:
+            damage.append(str(error))
+        else:
+            if damage:
+                damage.append(f"the checkpoint before that one is intact: step {state.step}")
+            return path, damage
+    raise BundleError(" ".join(damage))
 
 
 def _try_metric(config: Config) -> None:
@@ -206,16 +314,6 @@ def _try_metric(config: Config) -> None:
     if config.evaluation.metric != "perplexity":
         tokenize = config.evaluation.bleu_tokenize
         metric_value(config.evaluation.metric, ["a"], [["a"]], bleu_tokenize=tokenize)
-
-
-class Corpus(NamedTuple):
-    """Everything that was made of the files."""
-
-    tokenizers: tuple[Tokenizer, Tokenizer]
-    train: Dataset
-    dev: Dataset
-    report: list[str]
-    """What there is to say about it, line by line."""
 
 
 def _names(paths: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
@@ -239,144 +337,13 @@ def _absolute(name: str) -> str:
     return str(Path(name).absolute()) if Path(name).exists() else name
 
 
-def _read(config: Config) -> tuple[list[Pair], list[Pair], list[str]]:
-    """Training and validation pairs, and what there is to say about the files."""
-    if not config.data.train:
-        raise ConfigError(
-            f"There is nothing to train on: give a file of {_what(config)}, jumok "
-            f"{'train' if config.model.reads else 'train-lm'} FILE ..."
-        )
-    found = _read_files(config.data.train, config)
-    report = _skipped(found.bad)
-    pairs = found.pairs
-    what = _what(config)
-    if config.data.dev:
-        dev_file = _read_files(config.data.dev, config)
-        report += _skipped(dev_file.bad)
-        dev_pairs = dev_file.pairs
-    else:
-        fraction = config.data.dev_fraction
-        pairs, dev_pairs = split_off_dev(pairs, fraction, config.data.dev_seed)
-        report.append(f"no dev file was given: {fraction:.0%} of the {what} are held out")
-    report.append(f"{len(pairs):,} training {what}, {len(dev_pairs):,} validation {what}")
-    return pairs, dev_pairs[: config.train.validate_pairs], report
-
-
-def _read_files(paths: Sequence[str], config: Config) -> PairFile:
-    if config.model.reads:
-        return read_pairs(paths, config.data, config.model.encoder.features != "none")
-    return read_texts(paths, config.data)
-
-
-def _what(config: Config) -> str:
-    """What it is trained on."""
-    return "pairs" if config.model.reads else "texts"
-
-
-def _skipped(bad: Sequence[DataError]) -> list[str]:
-    """The first lines that were skipped, and how many there are."""
-    if not bad:
-        return []
-    return [*(f"{error} (skipped)" for error in bad[:10]), f"{len(bad):,} bad lines skipped"]
-
-
-class _Sources(NamedTuple):
-    """The texts of all sources and, where they begin with features, these."""
-
-    texts: list[str]
-    features: list[str]
-
-
-def _sources(pairs: Sequence[Pair], config: Config) -> _Sources:
-    if config.model.encoder.features == "none":
-        return _Sources([pair.source for pair in pairs], [])
-    parts = [split_features(pair.source) for pair in pairs]
-    return _Sources([part.text for part in parts], [part.features for part in parts])
-
-
-def _tokenizers(
-    pairs: Sequence[Pair], config: Config, given: Tokenizer | None
-) -> tuple[Tokenizer, Tokenizer]:
-    """Of the source and of the target. A language model has one, which may be ``given``."""
-    if not config.model.reads:
-        one = given or train_tokenizer((p.target for p in pairs), config.text.target)
-        return one, one
-    return (
-        _source_tokenizer(pairs, config),
-        train_tokenizer((p.target for p in pairs), config.text.target),
-    )
-
-
-def _source_tokenizer(pairs: Sequence[Pair], config: Config) -> Tokenizer:
-    """Where a source begins with features, with a vocabulary of theirs."""
-    sources = _sources(pairs, config)
-    texts = train_tokenizer(sources.texts, config.text.source)
-    if not sources.features:
-        return texts
-    return texts.with_features(train_tokenizer(sources.features, config.text.features))
-
-
-def _settle(config: Config, pairs: Sequence[Pair]) -> Config:
-    """Replace what depends on the data (tokenizer kind `auto`) by what was found."""
-
-    def settled(side: TokenizerConfig, texts: list[str]) -> dict[str, Any]:
-        return resolve_kind(texts, side).model_dump()
-
-    text = {"target": settled(config.text.target, [p.target for p in pairs])}
-    if config.model.reads:
-        sources = _sources(pairs, config)
-        text["source"] = settled(config.text.source, sources.texts)
-        text["features"] = settled(config.text.features, sources.features)
-    return from_tree({**config.model_dump(), "text": text})
-
-
-def _encode(
-    train_pairs: Sequence[Pair],
-    dev_pairs: Sequence[Pair],
-    tokenizers: tuple[Tokenizer, Tokenizer],
-    config: Config,
-    report: list[str],
-) -> Corpus:
-    reads = config.model.reads
-    what = _what(config)
-    sides = [("target", tokenizers[1], config.text.target)]
-    if reads:
-        sides.insert(0, ("source", tokenizers[0], config.text.source))
-    for side, tokenizer, settings in sides:
-        rates = [
-            unknown_rate(tokenizer, [getattr(p, side) for p in pairs])
-            for pairs in (train_pairs, dev_pairs)
-        ]
-        report.append(
-            f"{side}: {tokenizer.kind} tokens, vocabulary {tokenizer.vocab_size:,} (minimum count "
-            f"{settings.min_count}), unknown {rates[0]:.2%} of train, {rates[1]:.2%} of dev"
-        )
-    copies = config.model.attention.copy_tokens
-    train_set, dev_set = (
-        encode_pairs(some, *tokenizers, config.data, copies, least_source=int(reads))
-        for some in (train_pairs, dev_pairs)
-    )
-    for name, dataset in (("training", train_set), ("validation", dev_set)):
-        if dataset.dropped:
-            report.append(
-                f"{dataset.dropped:,} {name} {what} left out: too long, or without tokens"
-            )
-        if not len(dataset):
-            raise DataError(
-                f"None of the {dataset.dropped:,} {name} {what} can be used: all are longer than "
-                f"data.max_source_length={config.data.max_source_length} or "
-                f"data.max_target_length={config.data.max_target_length} tokens. Raise these limits"
-            )
-    return Corpus(tokenizers, train_set, dev_set, report)
-
-
 def _new_model(config: Config, tokenizers: tuple[Tokenizer, Tokenizer]) -> Seq2Seq:
     """A model with its first weights."""
     torch.manual_seed(config.train.seed)
     try:
         model = make_model(config.model, *tokenizers)
     except (RuntimeError, TypeError, OverflowError) as error:
-        raise ConfigError(
+        raise TooLarge(
             f"A model of these sizes does not fit into memory ({first_line(error)}). "
             "Lower model.encoder.hidden, model.decoder.hidden or the embeddings"
         ) from None
@@ -384,46 +351,96 @@ def _new_model(config: Config, tokenizers: tuple[Tokenizer, Tokenizer]) -> Seq2S
     return model
 
 
+def _trainer(
+    model: Seq2Seq,
+    corpus: Corpus,
+    folder: Path,
+    reporter: Reporter,
+    stop: StopRequest,
+    ranks: Ranks,
+    hear: Callable[[Record], None] = lambda record: None,
+) -> Trainer:
+    config = corpus.config
+    device = device_of_rank(config.train.device)
+    model.to(device)
+    if ranks.world > 1:  # noise of its own for each; the weights are rank 0's
+        torch.manual_seed(config.train.seed + ranks.rank)
+    model.use_fast_roads(config.train.fast)
+
+    def measure(judged: Seq2Seq) -> Validation:
+        engine = TorchEngine(judged, device)
+        return validate(Predictor(engine, *corpus.tokenizers, config), corpus.dev.pairs)
+
+    return Trainer(
+        model,
+        config,
+        corpus.tokenizers,
+        corpus.train,
+        corpus.dev,
+        measure,
+        folder,
+        reporter,
+        stop,
+        ranks,
+        hear,
+    )
+
+
+def _arithmetic(config: Config) -> AbstractContextManager[object]:
+    """The fast road is for CPUs; on a GPU the same switch would mean TF32."""
+    settings = config.train
+    return (
+        cpu_arithmetic(settings.threads, settings.fast)
+        if settings.device == "cpu"
+        else nullcontext()
+    )
+
+
 def _fit(
-    model: Seq2Seq, config: Config, corpus: Corpus, folder: Path, last: Path | None = None
+    model: Seq2Seq,
+    corpus: Corpus,
+    folder: Path,
+    ranks: Ranks,
+    last: Path | None = None,
+    watch: Watch | None = None,
 ) -> None:
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    config = corpus.config
     settings, metric = config.train, config.evaluation.metric
-    model.to(settings.device)
-    model.use_fast_roads(settings.fast)
-
-    def measure(judged: Seq2Seq) -> float:
-        engine = TorchEngine(judged, settings.device)
-        return evaluate_metric(Predictor(engine, *corpus.tokenizers, config), corpus.dev.pairs)
-
-    steps = total_steps(config, make_sampler(corpus.train, settings))
+    steps = total_steps(config, make_sampler(corpus.train, config))
     budget = settings.max_minutes * 60 if settings.max_minutes else None
-    reporter = ConsoleReporter(steps, budget, metric, folder / "train.log")
-    # the fast road is for CPUs; on a GPU the same switch would mean TF32
-    on_cpu = settings.device == "cpu"
-    road = cpu_arithmetic(settings.threads, settings.fast) if on_cpu else nullcontext()
+    reporter: Reporter = (
+        ConsoleReporter(steps, budget, metric, folder / "train.log")
+        if ranks.leads
+        else SilentReporter()
+    )
 
     def answer() -> None:
         reporter.message(
             "stopping as soon as all is kept; Ctrl-C again stops at once, without keeping more"
         )
 
-    with listen(answer) as stop, reporter, road:
-        trainer = Trainer(
-            model,
-            config,
-            corpus.tokenizers,
-            corpus.train,
-            corpus.dev,
-            measure,
-            folder,
-            reporter,
-            stop,
-        )
+    told = config if ranks.leads else None
+    with (
+        listen(answer) as stop,
+        reporter,
+        _arithmetic(config),
+        Sinks(told, folder, reporter) as sinks,
+    ):
+
+        def hear(record: Record) -> None:
+            sinks.hear(record)
+            if watch is not None:
+                watch(record, stop)
+
+        trainer = _trainer(model, corpus, folder, reporter, stop, ranks, hear)
         if last is not None:
             trainer.resume(last)
-        write_atomic(folder / "config.yaml", config.to_yaml())
+        ranks.wait()  # until everybody has read what may be written anew
+        if ranks.leads:
+            write_atomic(folder / "config.yaml", config.to_yaml())
+        sinks.begin(trainer.state.step)
         for line in corpus.report:
             reporter.message(line)
         reporter.message(f"model: {sum(p.numel() for p in model.parameters()):,} parameters")
@@ -436,6 +453,7 @@ def _fit(
             f"done after {state.step} updates and {state.seconds:.0f} s ({trainer.limit()}); "
             f"{best}; model in {folder / 'best'}"
         )
+        ranks.wait()  # until the best model is there
 
 
 def _stopped_at_once(folder: Path) -> str:

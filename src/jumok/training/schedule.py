@@ -1,10 +1,10 @@
-"""Learning-rate schedules: a factor on the highest rate, as a function of the step."""
+"""Schedules, as functions of the step: of the learning rate, and of teacher forcing."""
 
 from __future__ import annotations
 
 import math
 
-from jumok.config import TrainConfig
+from jumok.config import TeacherForcing, TrainConfig
 
 
 def learning_rate_factor(
@@ -30,3 +30,20 @@ def learning_rate_factor(
     if config.schedule == "inverse_sqrt":
         return math.sqrt(max(1, warmup) / step)
     return 1.0
+
+
+def given_share(config: TeacherForcing, step: int) -> float:
+    """The share of target tokens that update number ``step`` (from 1) is given to read.
+
+    Bengio et al. 2015, section 2.4, with i = step - 1; see `TeacherForcing`.
+    """
+    i, k = step - 1, config.slowness
+    if config.decay == "constant":
+        return config.rate
+    if config.decay == "linear":
+        share = config.rate - config.c * i
+    elif config.decay == "exponential":
+        share = k**i
+    else:
+        share = k / (k + math.exp(min(i / k, 700.0)))
+    return max(config.least, share)

@@ -5,13 +5,15 @@ Both files lie in ``last/`` beside the weights they belong to, written in one pi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -36,8 +38,14 @@ class TrainingState:
     bad_validations: int = 0
     rate_factor: float = 1.0
     """What schedule `plateau` has made of the learning rate."""
+    mean_loss: float = 0.0
+    """Moving mean of the updates' losses."""
+    since_loss: float = 0.0
+    """Loss of all target tokens since the last validation, summed."""
+    since_tokens: int = 0
+    since_seconds: float = 0.0
     corpus: str = ""
-    """SHA-256 of the pairs: a run goes on with the pairs that it was begun with."""
+    """A hash of the pairs: a run goes on with the pairs that it was begun with."""
     order: str = ""
     """The settings that the order of batches follows from."""
     finished: bool = False
@@ -49,16 +57,40 @@ def save_state(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     average: AveragedModel | None,
+    random: Sequence[Tensor],
 ) -> None:
-    """Write the state into ``folder``."""
-    arrays: dict[str, Tensor] = {"rng.cpu": torch.get_rng_state()}
+    """Write the state into ``folder``; ``random`` is that of every rank's generator.
+
+    Random numbers are torch's alone: nothing here draws from Python's or NumPy's generators, and
+    the order of batches is a function of the seed and the epoch.
+    """
+    arrays = {f"rng.cpu.{rank}": numbers for rank, numbers in enumerate(random)}
     if torch.cuda.is_available():
         arrays["rng.cuda"] = torch.cuda.get_rng_state()
     arrays |= {k: v.contiguous() for k, v in optimizer_arrays(model, optimizer).items()}
     if average is not None:
         arrays |= {f"average.{k}": v for k, v in average.state_dict().items()}
-    (folder / ARRAYS).write_bytes(save(arrays))
-    (folder / COUNTERS).write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
+    raw = save(arrays)
+    (folder / ARRAYS).write_bytes(raw)
+    counters = {**asdict(state), "sha256": hashlib.sha256(raw).hexdigest()}
+    (folder / COUNTERS).write_text(json.dumps(counters, indent=2) + "\n", encoding="utf-8")
+
+
+def read_state(folder: Path) -> tuple[TrainingState, dict[str, Tensor]]:
+    """Counters and arrays, as they lie in ``folder``.
+
+    Raises `BundleError` where the files are missing or damaged.
+    """
+    try:
+        counters = json.loads((folder / COUNTERS).read_text(encoding="utf-8"))
+        raw = (folder / ARRAYS).read_bytes()
+        if hashlib.sha256(raw).hexdigest() != counters.pop("sha256"):
+            raise ValueError(f"{ARRAYS} has changed since it was written")
+        return TrainingState(**counters), load(raw)
+    except Exception as error:  # whatever damage there is, it is one sentence to the user
+        raise BundleError(
+            f"{folder} does not hold the state of a run to go on from: {error}"
+        ) from None
 
 
 def load_state(
@@ -66,15 +98,20 @@ def load_state(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     average: AveragedModel | None,
+    rank: int = 0,
 ) -> TrainingState:
     """Read the state back: counters, optimizer and random numbers.
 
-    Raises `BundleError` where the files are missing or damaged.
+    A rank that was not there before begins with random numbers of its own.
+
+    Raises `BundleError` where the files are missing or damaged, or are another model's.
     """
+    state, arrays = read_state(folder)
     try:
-        state = TrainingState(**json.loads((folder / COUNTERS).read_text(encoding="utf-8")))
-        arrays = load_file(folder / ARRAYS)
-        torch.set_rng_state(arrays["rng.cpu"])
+        if f"rng.cpu.{rank}" in arrays:
+            torch.set_rng_state(arrays[f"rng.cpu.{rank}"])
+        else:
+            torch.manual_seed(hash((rank, state.step)))
         if "rng.cuda" in arrays and torch.cuda.is_available():
             torch.cuda.set_rng_state(arrays["rng.cuda"])
         restore_optimizer(model, optimizer, arrays)

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
+import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from jumok.bundle import write_bundle
 from jumok.config import LOWER_IS_BETTER, Config, TrainConfig
-from jumok.data import Batch, BucketSampler, Dataset, collate
-from jumok.errors import ConfigError, DataError, Interrupted
-from jumok.nn import Seq2Seq
+from jumok.data import Batch, BucketSampler, Dataset, Pair, collate
+from jumok.errors import DataError, Diverged, Interrupted
+from jumok.evaluation import Validation
+from jumok.metrics import token_error_rate
+from jumok.nn import OwnTokens, Seq2Seq
 from jumok.nn.attention import mean_of_heads
 from jumok.nn.masks import length_mask
-from jumok.storage import find_directory, storage_errors, write_atomic
-from jumok.text import Tokenizer
+from jumok.storage import find_directory, remove_directory, storage_errors, write_atomic
+from jumok.text import UNK, Tokenizer
 from jumok.training.interrupt import StopRequest
-from jumok.training.loss import coverage_loss, sequence_loss
+from jumok.training.loss import coverage_loss, forced_tokens, sequence_loss
 from jumok.training.optimizer import make_optimizer
 from jumok.training.progress import Reporter
-from jumok.training.schedule import learning_rate_factor
+from jumok.training.ranks import Ranks
+from jumok.training.schedule import given_share, learning_rate_factor
 from jumok.training.state import TrainingState, load_state, save_state
 
 
@@ -41,10 +46,13 @@ class Trainer:
         config: everything resolved.
         tokenizers: source and target, stored with every checkpoint.
         train, dev: encoded pairs.
-        measure: the metric of a model, on outputs that it writes by itself.
+        measure: judges a model on outputs that it writes by itself.
         output: the run directory.
         reporter: who hears of progress.
         stop: whether the user asked to stop.
+        ranks: this process among those that train the model.
+        hear: told of each validation (on rank 0), when its best model is kept and before the
+            checkpoint is. What it raises ends the run.
     """
 
     def __init__(
@@ -54,15 +62,19 @@ class Trainer:
         tokenizers: tuple[Tokenizer, Tokenizer],
         train: Dataset,
         dev: Dataset,
-        measure: Callable[[Seq2Seq], float],
+        measure: Callable[[Seq2Seq], Validation],
         output: Path,
         reporter: Reporter,
         stop: StopRequest,
+        ranks: Ranks,
+        hear: Callable[[Mapping[str, Any]], None] = lambda record: None,
     ) -> None:
         self.model, self.config, self.tokenizers = model, config, tokenizers
         self.train, self.dev, self.measure = train, dev, measure
         self.output, self.reporter, self.stop = output, reporter, stop
         self.device = next(model.parameters()).device
+        self.ranks, self.hear = ranks, hear
+        self.forward: nn.Module = model if ranks.world == 1 else DistributedDataParallel(model)
         self.optimizer = make_optimizer(model, config.train)
         self.average = make_average(model, config.train)
         settings = config.train
@@ -70,9 +82,11 @@ class Trainer:
             corpus=fingerprint(train, dev),
             order=f"seed {settings.seed} batch {settings.batch_size} {settings.batch_tokens}",
         )
-        self.sampler = make_sampler(train, config.train)
+        self.sampler = make_sampler(train, config)
+        self._target_lengths = train.target_lengths
         self.total_steps = total_steps(config, self.sampler)
-        self._since = _Since(self.device)
+        self._since = _Since(self.state)
+        self._kept = time.monotonic()
         self._order: tuple[int, list[np.ndarray]] = (-1, [])
 
     @property
@@ -82,7 +96,7 @@ class Trainer:
 
     def resume(self, folder: Path) -> None:
         """Go on from the state in ``folder``; the weights were loaded with the model."""
-        begun = load_state(folder, self.model, self.optimizer, self.average)
+        begun = load_state(folder, self.model, self.optimizer, self.average, self.ranks.rank)
         if begun.corpus != self.state.corpus:
             raise DataError(
                 "The pairs are not those that this run was begun with: a file, or the share that "
@@ -91,48 +105,80 @@ class Trainer:
         if begun.order != self.state.order and begun.batch:  # `batch` counts other batches now
             begun.epoch, begun.batch = begun.epoch + 1, 0
         begun.order = self.state.order
-        self.state = begun
+        self.state, self._since = begun, _Since(begun)
         self.state.finished = self.limit() is not None
-        self._forget_later_records()
+        if self.ranks.leads:
+            self._forget_later()
 
     def fit(self) -> TrainingState:
         """Train until a limit is reached or patience ends; raise `Interrupted` if asked to stop."""
         started = time.monotonic() - self.state.seconds
         while not self.state.finished:
-            for batch in self._rest_of_epoch():
-                self._update(batch)
-                self.state.seconds = time.monotonic() - started
-                self._after_update()
+            for batches in self.updates_of_epoch():
+                self._update(batches, time.monotonic() - started)
+                self._after_update(len(batches))
                 if self.state.finished:
                     break
         return self.state
 
-    def _rest_of_epoch(self) -> Iterator[Batch]:
-        reverse = self.config.data.reverse_source
-        for indices in self._epoch_order()[self.state.batch :]:
-            yield collate(self.train, indices, reverse)
+    def try_update(self, batches: Sequence[np.ndarray]) -> None:
+        """An update that nobody hears of, to see what it takes."""
+        self._update(batches, 0.0)
+
+    def updates_of_epoch(self) -> Iterator[list[np.ndarray]]:
+        """The pairs of each update that is left of this epoch, in batches."""
+        order, size = self._epoch_order(), self.config.train.accumulate
+        for start in range(self.state.batch, len(order), size):
+            yield order[start : start + size]
 
     def _epoch_order(self) -> list[np.ndarray]:
         if self._order[0] != self.state.epoch:
             self._order = (self.state.epoch, self.sampler.batches(self.state.epoch))
         return self._order[1]
 
-    def _update(self, batch: Batch) -> None:
+    def _update(self, batches: Sequence[np.ndarray], seconds: float) -> None:
+        """One step of the optimizer on the mean loss per token of all ``batches``."""
         config, state = self.config.train, self.state
         self.model.train()
         state.step += 1
+        [state.seconds] = self.ranks.told([seconds], self.device)
         factor = learning_rate_factor(config, state.step, self.total_steps, state.seconds)
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor * state.rate_factor
-        with self._precision():
-            loss = self._loss(self.model, batch, config.label_smoothing)
+        tokens = sum(int(self._target_lengths[rows].sum()) for rows in batches)
+        loss = 0.0
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+        for number, rows in enumerate(batches, start=1):
+            part, share = self._share(rows)
+            weight = share / tokens
+            with self._gradients_stay(number < len(batches)):
+                with self._precision():
+                    found = self._loss(part) * weight
+                # DistributedDataParallel takes the mean over the ranks
+                (found * self.ranks.world).backward()  # type: ignore[no-untyped-call]
+            loss += float(found.detach())
+        [loss] = self.ranks.sums([loss], self.device)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+        self._check_update(loss, float(norm), batches)
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
-        self._since.add(loss.detach(), int(batch.target_lengths.sum()))
+        self._since.add(loss, tokens)
+
+    def _share(self, rows: np.ndarray) -> tuple[Batch, int]:
+        """This rank's rows of a batch, and how many target tokens they have.
+
+        Where there are fewer rows than ranks, some read the first row, and it counts nothing.
+        """
+        own = rows[self.ranks.share(len(rows))]
+        batch = collate(self.train, own if len(own) else rows[:1], self.config.data.reverse_source)
+        return batch, int(batch.target_lengths.sum()) if len(own) else 0
+
+    def _gradients_stay(self, stay: bool) -> AbstractContextManager[None]:
+        """Let gradients add up on each rank, and not yet over all."""
+        if stay and isinstance(self.forward, DistributedDataParallel):
+            return self.forward.no_sync()
+        return nullcontext()
 
     def _precision(self) -> torch.autocast:
         """bfloat16 products, where they are asked for. Validation is in float32, as models are
@@ -140,7 +186,7 @@ class Trainer:
         wanted = self.config.train.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=wanted)
 
-    def _loss(self, model: Seq2Seq, batch: Batch, label_smoothing: float) -> Tensor:
+    def _tensors(self, batch: Batch) -> _Tensors:
         source, lengths, target_in, target_out, target_lengths = (
             torch.from_numpy(array).to(self.device)
             for array in (
@@ -152,19 +198,68 @@ class Trainer:
             )
         )
         copies = None if batch.copies is None else torch.from_numpy(batch.copies).to(self.device)
-        output = model(source, lengths, target_in, copies)
         mask = length_mask(target_lengths, target_out.shape[1])
-        loss = sequence_loss(model, output, target_out, mask, label_smoothing, copies)
-        if model.training and self.config.train.coverage_loss:
+        return _Tensors(source, lengths, target_in, target_out, mask, copies)
+
+    def _loss(self, batch: Batch) -> Tensor:
+        """What an update makes smaller."""
+        config = self.config.train
+        source, lengths, target_in, target_out, mask, copies = self._tensors(batch)
+        output = self.forward(source, lengths, target_in, copies, self._own_tokens(target_in))
+        loss = sequence_loss(self.model, output, target_out, mask, config.label_smoothing, copies)
+        if config.coverage_loss:
             assert output.weights is not None
-            loss = loss + self.config.train.coverage_loss * coverage_loss(
+            loss = loss + config.coverage_loss * coverage_loss(
                 mean_of_heads(output.weights, 3), mask
             )
         return loss
 
-    def _after_update(self) -> None:
+    def _own_tokens(self, target_in: Tensor) -> OwnTokens | None:
+        """Toss a coin for every token; None where all are given."""
+        config = self.config.train.teacher_forcing
+        share = given_share(config, self.state.step)
+        if share >= 1.0:
+            return None
+        given = torch.rand(target_in.shape, device=self.device) < share
+        given[:, 0] = True
+        return OwnTokens(given, config.own == "sample", UNK)
+
+    def _check_update(self, loss: float, norm: float, batches: Sequence[np.ndarray]) -> None:
+        """Stop before the weights are changed, where the loss or its gradient has run away.
+
+        ``stopped/`` keeps the state before this update and its pairs. ``last/`` is left as it is:
+        what spoilt the weights may have begun some updates ago.
+        """
+        state, most = self.state, self.config.train.max_loss_rise
+        if state.step == 1:
+            state.mean_loss = loss
+        rise = loss - state.mean_loss
+        finite = math.isfinite(loss) and math.isfinite(norm)
+        if finite and (most is None or rise <= most):
+            state.mean_loss += (loss - state.mean_loss) / _MEAN_OF
+            return
+        if finite:
+            what = (
+                f"The loss shot up to {loss:.3f} at step {state.step}, {rise:.3f} above its mean "
+                f"(train.max_loss_rise={most:g})"
+            )
+        else:
+            what = f"The loss or its gradient is no longer a finite number at step {state.step}"
+        pairs = [self.train.pairs[i] for rows in batches for i in rows.tolist()]
+        path = self.output / "stopped"
+        state.step -= 1
+        self._keep_state(path, pairs)
+        raise Diverged(f"{what}. Its {len(pairs)} pairs are in {path / BATCH}. {self._advice()}")
+
+    def _advice(self) -> str:
+        lower = f"--set train.learning_rate={self.config.train.learning_rate / 10:g}"
+        if find_directory(self.output / "last").exists():
+            return f"Go on from the last checkpoint: jumok train --resume {self.output} {lower}"
+        return f"Begin again, with another --output, and {lower}"
+
+    def _after_update(self, batches: int) -> None:
         state, config = self.state, self.config.train
-        state.batch += 1
+        state.batch += batches
         epoch_ended = state.batch == len(self._epoch_order())
         if epoch_ended:
             state.epoch, state.batch = state.epoch + 1, 0
@@ -177,12 +272,19 @@ class Trainer:
             self._validate()
             state.finished = self.limit() is not None
             self.checkpoint()
-        if self.stop.asked and not state.finished:
+        # everybody comes to one decision: a signal or a clock is not everywhere the same
+        late = time.monotonic() - self._kept > 60 * config.checkpoint_minutes
+        asked, late_too = self.ranks.sums(
+            [float(self.stop.asked), float(late and self.ranks.leads)], self.device
+        )
+        if asked and not state.finished:
             self.checkpoint()
             raise Interrupted(
                 f"Stopped at step {state.step}; everything is kept in {self.output}. "
                 f"Go on with: jumok train --resume {self.output}"
             )
+        if late_too:
+            self.checkpoint()
 
     def limit(self) -> str | None:
         """The setting that ends the run, as ``train.max_epochs=3``; None before the end."""
@@ -203,10 +305,8 @@ class Trainer:
         state, metric = self.state, self.config.evaluation.metric
         speed = self._since.tokens_per_second
         started = time.monotonic()
-        self.judged.eval()
-        dev_loss = self.dev_loss()
-        value = self.measure(self.judged)
-        self._check_finite(self._since.loss, dev_loss, value)
+        dev_loss, forced, value, alone = self._judge()
+        self._check_finite(dev_loss, value)
         improved = is_better(metric, value, state.best) or (
             value == state.best and dev_loss < state.best_loss
         )
@@ -223,55 +323,80 @@ class Trainer:
             "dev_loss": dev_loss,
             "dev_perplexity": math.exp(min(dev_loss, 700.0)),
             metric: value,
+            "teacher_forcing": given_share(self.config.train.teacher_forcing, state.step),
+            "forced_token_error": forced,
+            "token_error": None if math.isnan(alone) else alone,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "tokens_per_second": round(speed, 1),
             "seconds": round(state.seconds, 1),
             "validation_seconds": round(time.monotonic() - started, 1),
             "best": improved,
         }
-        self._since = _Since(self.device)
+        self._since.begin()
+        if not self.ranks.leads:
+            return
         self._write(record)
         if improved:
             self._write_bundle(self.output / "best", self.judged, record)
+        if self.config.train.keep_checkpoints:
+            self._keep_judged(record)
+        self.hear(record)
+
+    def _judge(self) -> list[float]:
+        """Rank 0's `Forced` and `Validation`, in a row; nan for what there is not."""
+        found = [0.0] * 4
+        if self.ranks.leads:
+            self.judged.eval()
+            value, alone = self.measure(self.judged)
+            found = [*self.forced(), value, math.nan if alone is None else alone]
+        return self.ranks.told(found, self.device)
 
     def _check_finite(self, *values: float) -> None:
-        """Raise `ConfigError` where the training has run away to infinity."""
-        if all(map(math.isfinite, values)):
-            return
-        lower = f"--set train.learning_rate={self.config.train.learning_rate / 10:g}"
-        advice = (
-            f"Go on from the last checkpoint: jumok train --resume {self.output} {lower}"
-            if find_directory(self.output / "last").exists()
-            else f"Begin again, with another --output, and {lower}"
-        )
-        raise ConfigError(
-            f"The loss is no longer a finite number at step {self.state.step}: the learning rate "
-            f"{self.config.train.learning_rate:g} is too high. {advice}"
-        )
+        """Raise `Diverged` where a validation gave no number."""
+        if not all(map(math.isfinite, values)):
+            raise Diverged(
+                f"The validation at step {self.state.step} gave no finite number. {self._advice()}"
+            )
 
     @torch.inference_mode()
-    def dev_loss(self) -> float:
-        """Teacher-forced cross-entropy per target token on the dev pairs, in nats."""
-        total, tokens = 0.0, 0
-        size = self.config.train.batch_size
+    def forced(self) -> Forced:
+        """How well the dev pairs are foretold where every token before is given."""
+        total, outputs, wanted = 0.0, list[list[int]](), list[list[int]]()
+        size, model = self.config.train.batch_size, self.judged
         for start in range(0, len(self.dev), size):
             indices = range(start, min(start + size, len(self.dev)))
             batch = collate(self.dev, list(indices), self.config.data.reverse_source)
-            count = int(batch.target_lengths.sum())
-            total += float(self._loss(self.judged, batch, 0.0)) * count
-            tokens += count
-        return total / tokens
+            source, lengths, target_in, target_out, mask, copies = self._tensors(batch)
+            memory = model.encode(source, lengths, copies)
+            output = model.decoder(target_in, memory)
+            loss = sequence_loss(model, output, target_out, mask, copies=copies)
+            total += float(loss) * int(mask.sum())
+            chosen = forced_tokens(model, output, memory)
+            for found, tokens in ((outputs, chosen), (wanted, target_out)):
+                found += [row[real].tolist() for row, real in zip(tokens, mask, strict=True)]
+        error = token_error_rate(outputs, [[one] for one in wanted])
+        return Forced(total / sum(map(len, wanted)), error)
 
     def checkpoint(self) -> None:
         """Write ``last/``: the model as it now is and all that is needed to go on."""
-        record = {"step": self.state.step, "epoch": self.state.epoch}
+        self._keep_state(self.output / "last")
+        self._kept = time.monotonic()
+
+    def _keep_state(self, path: Path, pairs: Sequence[Pair] = ()) -> None:
+        self._since.keep()
         state = replace(self.state)
-        self._write_bundle(
-            self.output / "last",
-            self.model,
-            record,
-            also=lambda folder: save_state(folder, state, self.model, self.optimizer, self.average),
-        )
+        random = self.ranks.gathered(torch.get_rng_state())
+        if not self.ranks.leads:
+            return
+
+        def also(folder: Path) -> None:
+            save_state(folder, state, self.model, self.optimizer, self.average, random)
+            if pairs:
+                lines = (json.dumps(pair._asdict(), ensure_ascii=False) for pair in pairs)
+                (folder / BATCH).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+        record = {"step": state.step, "epoch": state.epoch}
+        self._write_bundle(path, self.model, record, also, keep_old=not pairs)
 
     def _write_bundle(
         self,
@@ -279,15 +404,34 @@ class Trainer:
         model: Seq2Seq,
         metrics: dict[str, Any],
         also: Callable[[Path], None] = lambda folder: None,
+        keep_old: bool = False,
     ) -> None:
         arrays = {
             name: tensor.detach().cpu().contiguous().numpy()
             for name, tensor in model.state_dict().items()
         }
-        write_bundle(path, self.config, *self.tokenizers, arrays, metrics, also)
+        write_bundle(path, self.config, *self.tokenizers, arrays, metrics, also, keep_old)
 
-    def _forget_later_records(self) -> None:
-        """Drop records after the checkpoint that a kill left: they will be made again."""
+    def _keep_judged(self, record: dict[str, Any]) -> None:
+        """Keep the model of this validation beside those of the last ones."""
+        path = self.output / CHECKPOINTS / f"step-{self.state.step}"
+        self._write_bundle(path, self.judged, record)
+        for _, folder in self._kept_judged()[: -self.config.train.keep_checkpoints]:
+            remove_directory(folder)
+
+    def _kept_judged(self) -> list[tuple[int, Path]]:
+        """The models of validations that are kept, by their steps."""
+        found = (self.output / CHECKPOINTS).glob("step-*")
+        steps = ((path.name.removeprefix("step-"), path) for path in found)
+        return sorted((int(step), path) for step, path in steps if step.isdecimal())
+
+    def _forget_later(self) -> None:
+        """Drop what comes after the checkpoint that a kill left: it will be made again."""
+        for step, folder in self._kept_judged():
+            if step > self.state.step:
+                remove_directory(folder)
+        for left in (self.output / CHECKPOINTS).glob(".step-*"):  # by a kill
+            shutil.rmtree(left, ignore_errors=True)
         path = self.output / "metrics.jsonl"
         if path.exists():
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -301,36 +445,82 @@ class Trainer:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
         metric = self.config.evaluation.metric
         star = "  *" if record["best"] else ""
+        wrong = f"tokens wrong: {record['forced_token_error']:.2f} % forced"
+        if record["token_error"] is not None:
+            gap = record["token_error"] - record["forced_token_error"]
+            wrong += f", {record['token_error']:.2f} % alone (gap {gap:.2f})"
+        if record["teacher_forcing"] < 1:
+            wrong += f"  {record['teacher_forcing']:.0%} given"
         self.reporter.message(
             f"epoch {record['epoch']:g}  step {record['step']}  train loss "
             f"{record['train_loss']:.4f}  dev loss {record['dev_loss']:.4f}  "
-            f"{metric} {record[metric]:.2f}  {record['tokens_per_second']:,.0f} tok/s  "
+            f"{metric} {record[metric]:.2f}  {wrong}  {record['tokens_per_second']:,.0f} tok/s  "
             f"{record['seconds']:.0f} s{star}"
         )
 
 
+BATCH = "batch.jsonl"
+CHECKPOINTS = "checkpoints"
+_MEAN_OF = 100
+"""Updates that the moving mean of the loss reaches back, about."""
+
+
+class Forced(NamedTuple):
+    """How well tokens are foretold where those before are given."""
+
+    loss: float
+    """Cross-entropy per target token, in nats."""
+    token_error: float
+    """Edit distance of the most probable tokens from the targets, in per cent of these: what
+    `Validation.token_error` is where the model goes on from its own tokens."""
+
+
+class _Tensors(NamedTuple):
+    """A batch on the model's device."""
+
+    source: Tensor
+    lengths: Tensor
+    target_in: Tensor
+    target_out: Tensor
+    mask: Tensor
+    copies: Tensor | None
+
+
 class _Since:
-    """Loss and speed since the last validation. The loss stays on its device until asked for."""
+    """Loss and speed since the last validation, kept in the state of the run."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.total = torch.zeros((), device=device)
-        self.tokens = 0
-        self.started = time.monotonic()
+    def __init__(self, state: TrainingState) -> None:
+        self._state = state
+        self._started = time.monotonic() - state.since_seconds
 
-    def add(self, loss: Tensor, tokens: int) -> None:
+    def begin(self) -> None:
+        """A validation is done."""
+        self._state.since_loss, self._state.since_tokens = 0.0, 0
+        self._started = time.monotonic()
+
+    def add(self, loss: float, tokens: int) -> None:
         """Count one update."""
-        self.total += loss * tokens
-        self.tokens += tokens
+        self._state.since_loss += loss * tokens
+        self._state.since_tokens += tokens
+
+    def keep(self) -> None:
+        """Let the state know the time so far."""
+        self._state.since_seconds = time.monotonic() - self._started
+
+    @property
+    def tokens(self) -> int:
+        """Real target tokens, EOS counted."""
+        return self._state.since_tokens
 
     @property
     def loss(self) -> float:
         """Mean loss per target token."""
-        return float(self.total) / max(1, self.tokens)
+        return self._state.since_loss / max(1, self.tokens)
 
     @property
     def tokens_per_second(self) -> float:
-        """Real target tokens, EOS counted."""
-        return self.tokens / max(1e-9, time.monotonic() - self.started)
+        """Of all time but that of validations."""
+        return self.tokens / max(1e-9, time.monotonic() - self._started)
 
 
 def make_average(model: Seq2Seq, config: TrainConfig) -> AveragedModel | None:
@@ -342,29 +532,27 @@ def make_average(model: Seq2Seq, config: TrainConfig) -> AveragedModel | None:
 
 
 def fingerprint(train: Dataset, dev: Dataset) -> str:
-    """SHA-256 of all pairs in their order."""
-    digest = hashlib.sha256()
-    for dataset in (train, dev):
-        for pair in dataset.pairs:
-            digest.update(f"{pair.source}\0{pair.target}\0".encode("utf-8", "surrogatepass"))
-        digest.update(b"\0")
-    return digest.hexdigest()
+    """Of all pairs in their order."""
+    return f"{train.counts.digest}-{dev.counts.digest}"
 
 
-def make_sampler(data: Dataset, config: TrainConfig) -> BucketSampler:
+def make_sampler(data: Dataset, config: Config) -> BucketSampler:
     """The order of training batches."""
     return BucketSampler(
         data.source_lengths,
         data.target_lengths,
-        config.batch_size,
-        config.batch_tokens,
-        config.seed,
+        config.train.batch_size,
+        config.train.batch_tokens,
+        config.train.seed,
+        data.counts.ends,
+        config.data.weights,
     )
 
 
 def total_steps(config: Config, sampler: BucketSampler) -> int:
     """The most updates a run can take (with `batch_tokens`, where epochs differ, about)."""
-    most = config.train.max_epochs * len(sampler.batches(0))
+    updates = math.ceil(sampler.steps / config.train.accumulate)
+    most = config.train.max_epochs * updates
     return most if config.train.max_steps is None else min(most, config.train.max_steps)
 
 

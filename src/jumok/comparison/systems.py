@@ -1,0 +1,122 @@
+"""What is compared: models, or outputs that any program wrote, on the same sources."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jumok.errors import ConfigError, InputError
+from jumok.metrics import Summed, group_references, summed_perplexity
+from jumok.predictor import OF_THE_MODEL, LanguageModel, Predictor
+
+System = Predictor | Sequence[str]
+"""A model; or outputs, one for each different source in order, or one for each pair."""
+Pairs = Sequence[tuple[str, str]]
+
+
+class Written(NamedTuple):
+    """All sources, and the texts that stand beside each."""
+
+    sources: list[str]
+    references: list[list[str]]
+    outputs: list[list[str]]
+    """A's, and B's."""
+
+
+def check_systems(
+    systems: Sequence[System], names: Sequence[str], search: Mapping[str, Any]
+) -> list[Predictor]:
+    """The models among the systems. Raises `ConfigError` where there is nothing to compare."""
+    for system, name in zip(systems, names, strict=True):
+        if isinstance(system, LanguageModel):
+            raise ConfigError(
+                f"Models that write outputs for sources can be compared, but {name} is a language "
+                "model. Judge it by its perplexity: jumok evaluate MODEL TEXTS"
+            )
+    models = [system for system in systems if isinstance(system, Predictor)]
+    if search and not models:
+        raise ConfigError(
+            "All outputs are there, so no model searches for them: leave "
+            f"search.{next(iter(search))} out"
+        )
+    return models
+
+
+def write_all(
+    systems: Sequence[System], names: Sequence[str], pairs: Pairs, search: Mapping[str, Any]
+) -> Written:
+    """Have the models write; bring all texts to the form in which every one of them writes.
+
+    So systems that write in different forms are judged by the same references: in lower case
+    where one of them knows no other.
+    """
+    forms = [s.target_tokenizer.comparable for s in systems if isinstance(s, Predictor)]
+
+    def formed(text: str) -> str:
+        text = unicodedata.normalize("NFC", text)
+        for form in forms:
+            text = form(text)
+        return text
+
+    sources, references = group_references((source, formed(target)) for source, target in pairs)
+    outputs = []
+    for system, name in zip(systems, names, strict=True):
+        if isinstance(system, Predictor):
+            texts = [found.text for found in system.predict(sources, **search)]
+        else:
+            texts = _beside(system, [source for source, _ in pairs], name)
+        outputs.append([formed(text) for text in texts])
+    return Written(sources, references, outputs)
+
+
+def perplexities(
+    models: Sequence[Predictor], pairs: Pairs, search: Mapping[str, Any]
+) -> list[Summed]:
+    """The perplexity of both models; none where they cannot be compared by it.
+
+    They must have the same target tokens, copy both or not, and have no judge beside them.
+    """
+    alike = {
+        (model.target_tokenizer.to_json(), model.config.model.attention.copy_tokens)
+        for model in models
+    }
+    if len(models) < 2 or len(alike) > 1 or any(model.judge is not None for model in models):
+        return []
+    reading = {key: search[key] for key in ("batch_size", "max_source_length") if key in search}
+    numbers = {source: number for number, source in enumerate(dict(pairs))}
+    found = []
+    for model in models:
+        log_probs, tokens = [0.0] * len(numbers), [0] * len(numbers)
+        for forced in model.score(pairs, **OF_THE_MODEL, **reading):
+            number = numbers[forced.source]
+            log_probs[number] += sum(forced.token_log_probs)
+            tokens[number] += len(forced.tokens)
+        found.append(summed_perplexity(log_probs, tokens))
+    every = [one.score([sum(column) for column in zip(*one.rows, strict=True)]) for one in found]
+    return found if all(map(math.isfinite, every)) else []
+
+
+def _beside(outputs: Sequence[str], sources: Sequence[str], name: str) -> list[str]:
+    """An output for each different source, from as many, or from one for each pair."""
+    different = len(set(sources))
+    if len(outputs) == different:
+        return list(outputs)
+    if len(outputs) != len(sources):
+        each = f"{different:,}" if different == len(sources) else (
+            f"{different:,} (one for each different source, in order) or {len(sources):,} (one "
+            "for each pair)"
+        )  # fmt: skip
+        raise InputError(
+            f"{name} should have {each} outputs, a line each, but {len(outputs):,} came"
+        )
+    found: dict[str, str] = {}
+    for number, (source, output) in enumerate(zip(sources, outputs, strict=True), start=1):
+        if found.setdefault(source, output) != output:
+            raise InputError(
+                f"{name} should have one output for each source, but output {number} for "
+                f"{source!r:.60} is {output!r:.60} where an earlier one is {found[source]!r:.60}. "
+                "Give one for each different source"
+            )
+    return list(found.values())

@@ -1,0 +1,106 @@
+"""Training files as parts that can be gone through again: kept in memory, or read anew."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import compress
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, UInt64
+
+from jumok.config import DataConfig
+from jumok.data.lines import BadLine
+from jumok.data.pairs import Pair
+from jumok.data.readers import stream_pairs, stream_texts
+from jumok.data.split import held_out, source_hash
+
+Read = Callable[[], Iterator[Pair | BadLine]]
+MOST_SHOWN = 10
+"""Bad lines that are kept to be shown."""
+
+
+class Part(NamedTuple):
+    """The pairs of one file."""
+
+    pairs: Iterable[Pair]
+    sources: UInt64[np.ndarray, "pairs"]
+    """`source_hash` of each."""
+
+    def kept(self, keep: Bool[np.ndarray, "pairs"]) -> Part:
+        """Those where ``keep`` is True."""
+        if isinstance(self.pairs, _Anew):
+            return Part(_Anew(self.pairs.read, keep), self.sources[keep])
+        return Part(list(compress(self.pairs, keep)), self.sources[keep])
+
+
+class Parts(NamedTuple):
+    """The pairs of several files, and the lines that are none."""
+
+    parts: list[Part]
+    bad: list[BadLine]
+    """The first `MOST_SHOWN` lines that were skipped."""
+    bad_lines: int
+
+
+class _Anew(Iterable[Pair]):
+    """Pairs that are read whenever they are gone through."""
+
+    def __init__(self, read: Read, keep: Bool[np.ndarray, "pairs"] | None = None) -> None:
+        self.read, self._keep = read, keep
+
+    def __iter__(self) -> Iterator[Pair]:
+        pairs = (item for item in self.read() if isinstance(item, Pair))
+        return pairs if self._keep is None else compress(pairs, self._keep)
+
+
+def read_parts(
+    paths: Sequence[str],
+    config: DataConfig,
+    *,
+    features: bool = False,
+    texts_alone: bool = False,
+    in_memory: bool = True,
+    tell: Callable[[int], None] = lambda read: None,
+) -> Parts:
+    """Go through files of pairs (or, ``texts_alone``, of targets without sources) for the first
+    time. With ``features``, sources must begin with some.
+
+    Raises `DataError` for a bad line (unless ``config.skip_bad_lines``), a bad file, and a file
+    that gives nothing.
+    """
+    found, bad, bad_lines, read = [], list[BadLine](), 0, 0
+    for path in paths:
+        stream: Read = (
+            partial(stream_texts, path, config)
+            if texts_alone
+            else partial(stream_pairs, path, config, features)
+        )
+        kept, hashes = list[Pair](), array("Q")
+        for item in stream():
+            if not isinstance(item, Pair):
+                bad_lines += 1
+                if len(bad) < MOST_SHOWN:
+                    bad.append(item)
+                continue
+            hashes.append(source_hash(item))
+            if in_memory:
+                kept.append(item)
+            read += 1
+            if not read % 10_000:
+                tell(read)
+        found.append(Part(kept if in_memory else _Anew(stream), np.array(hashes, np.uint64)))
+    return Parts(found, bad, bad_lines)
+
+
+def split_parts(
+    parts: Sequence[Part], fraction: float, seed: int, texts_alone: bool = False
+) -> tuple[list[Part], list[Part]]:
+    """Train and dev, as `split_off_dev` divides them."""
+    every = np.concatenate([part.sources for part in parts])
+    dev = held_out(every, fraction, seed, not texts_alone)
+    masks = np.split(dev, np.cumsum([len(part.sources) for part in parts])[:-1])
+    both = list(zip(parts, masks, strict=True))
+    return [part.kept(~mask) for part, mask in both], [part.kept(mask) for part, mask in both]

@@ -1,0 +1,122 @@
+"""Token ids on the disk: a run is the same as in memory, and what was made is found again."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from runs import SIZES, backwards, letters, records, train_small, write_pairs
+
+import jumok
+from jumok.bundle import read_bundle
+
+BPE = {"text.source.kind": "bpe", "text.target.kind": "unigram", "text.source.vocab_size": 30}
+COPYING = {"model.attention.copy_tokens": True}
+
+
+def weights(run):
+    return (run / "last" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("settings", [{}, BPE, COPYING], ids=["char", "subwords", "copying"])
+def test_ids_on_the_disk_give_the_weights_that_ids_in_memory_give(tmp_path, settings):
+    one = train_small(tmp_path / "memory", {**settings, "data.cache": "none"})
+    other = train_small(tmp_path / "disk", {**settings, "data.cache": str(tmp_path / "cache")})
+    assert weights(one) == weights(other)
+    kept = sorted(p.name.split("-")[0] for p in (tmp_path / "cache").iterdir() if p.is_dir())
+    assert kept == ["ids", "ids", "tokenizers"]
+    log = (one / "train.log").read_text(encoding="utf-8").splitlines()
+    assert log[:4] == (other / "train.log").read_text(encoding="utf-8").splitlines()[:4]
+
+
+def test_what_was_made_is_found_again_and_not_where_anything_differs(tmp_path, monkeypatch):
+    cache = {"data.cache": str(tmp_path / "cache")}
+    first = train_small(tmp_path / "a", cache)
+
+    def never(*_, **__):
+        raise AssertionError("the files were read again")
+
+    def stored():
+        return {p.name for p in (tmp_path / "cache").iterdir() if p.is_dir()}
+
+    before = stored()
+    with monkeypatch.context() as patch:
+        patch.setattr("jumok.training.corpus.read_parts", never)
+        assert weights(train_small(tmp_path / "b", cache)) == weights(first)
+        jumok.resume(first, {"train.max_epochs": 3})  # the tokenizers of the run itself
+        train_small(tmp_path / "c", {**cache, "train.max_epochs": 1, "model.decoder.hidden": 8})
+    assert stored() == before
+    assert [r["epoch"] for r in records(first)] == [1, 2, 3]
+    others = [
+        {"data.dev_seed": 2},
+        {"data.max_target_length": 4},
+        {"text.target.min_count": 2},
+        {"data.reverse_source": True},
+    ]
+    for i, settings in enumerate(others):
+        before = stored()
+        train_small(tmp_path / f"d{i}", {**cache, **settings})
+        assert (stored() == before) == ("data.reverse_source" in settings)
+    before = stored()
+    train_small(tmp_path / "more", cache, count=161)
+    assert len(stored() - before) == 3
+
+
+def test_a_cache_that_was_killed_in_the_making_is_finished(tmp_path, monkeypatch):
+    whole = train_small(tmp_path / "whole", {"data.cache": "none"})
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("jumok.data.dataset._CHUNK", 40)
+        patch.setattr("jumok.data.dataset._KEEP", 40)
+        patch.setattr("jumok.training.corpus.Bar.show", interrupt_at(100))
+        train_small(tmp_path / "killed", {"data.cache": str(tmp_path / "cache")})
+    begun = list((tmp_path / "cache").glob("ids-*/begun.json"))
+    assert json.loads(begun[0].read_text(encoding="utf-8"))["read"] >= 40
+    with monkeypatch.context() as patch:
+        patch.setattr("jumok.data.dataset._CHUNK", 40)
+        run = train_small(tmp_path / "again", {"data.cache": str(tmp_path / "cache")})
+    assert weights(run) == weights(whole)
+    assert not list((tmp_path / "cache").glob("ids-*/begun.json"))
+
+
+def interrupt_at(pairs):
+    def show(self, done, head, tail, *_, **__):
+        if head == "encoding" and int(tail.split()[0].replace(",", "")) >= pairs:
+            raise KeyboardInterrupt
+
+    return show
+
+
+def test_two_runs_at_the_same_time_make_it_once(tmp_path):
+    pairs = write_pairs(tmp_path / "pairs.tsv", backwards(letters(160, 2, 5)))
+    settings = {**SIZES, "data.cache": str(tmp_path / "cache")}
+    options = [f"--set={k}={v}" for k, v in settings.items()]
+    runs = [
+        subprocess.Popen([sys.executable, "-m", "jumok", "train", pairs, *options,
+                          "--output", tmp_path / name], stderr=subprocess.DEVNULL)
+        for name in ("one", "two")
+    ]  # fmt: skip
+    assert [run.wait(timeout=300) for run in runs] == [0, 0]
+    assert weights(tmp_path / "one") == weights(tmp_path / "two")
+
+
+def test_a_language_model_and_features_are_kept_too(tmp_path):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(letters(80, 3, 6)), encoding="utf-8")
+    sizes = {k: v for k, v in SIZES.items() if "source" not in k and "encoder" not in k}
+    for name in ("one", "two"):
+        jumok.train_lm(texts, output=tmp_path / name,
+                       settings={**sizes, "data.cache": str(tmp_path / "cache")})  # fmt: skip
+    assert weights(tmp_path / "one") == weights(tmp_path / "two")
+    pairs = write_pairs(
+        tmp_path / "pairs.tsv", [(f"V;{'PST' if len(s) % 2 else 'PRS'} {s}", t)
+                                 for s, t in backwards(letters(160, 2, 5))]
+    )  # fmt: skip
+    settings = {**SIZES, "model.encoder.features": "tokens"}
+    for name, cache in (
+        ("three", "none"),
+        ("four", str(tmp_path / "cache")),
+        ("five", str(tmp_path / "cache")),
+    ):
+        jumok.train(pairs, output=tmp_path / name, settings={**settings, "data.cache": cache})
+    assert weights(tmp_path / "three") == weights(tmp_path / "four") == weights(tmp_path / "five")
+    assert read_bundle(tmp_path / "five").source_tokenizer.features is not None

@@ -1,0 +1,126 @@
+"""Two processes train as one does; so do two machines, and a run may go on with other numbers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import SIZES, as_options, backwards, letters, records, run_cli, train_small, write_pairs
+from safetensors.numpy import load_file
+
+# 144 pairs in batches of 7: the last of each epoch has four, shared two and two, or one and none
+SETTINGS = {
+    **SIZES,
+    "train.batch_size": 7,
+    "train.optimizer": "sgd",
+    "train.learning_rate": 0.5,
+    "train.max_epochs": 2,
+    "train.accumulate": 2,
+    "train.coverage_loss": 0.1,
+    "train.label_smoothing": 0.1,
+}
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def torchrun(*arguments: object, processes: int = 2) -> subprocess.CompletedProcess[str]:
+    command = [*TORCHRUN, "--standalone", f"--nproc_per_node={processes}", "-m", "jumok",
+               *map(str, arguments)]  # fmt: skip
+    return subprocess.run(
+        command, env=environment(), capture_output=True, text=True, encoding="utf-8", check=False
+    )
+
+
+def pairs_file(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_pairs(folder / "pairs.tsv", backwards(letters(160, 2, 5)))
+
+
+def assert_same_training(run: Path, other: Path) -> None:
+    for one, two in zip(records(run), records(other), strict=True):
+        for name in ("train_loss", "dev_loss"):
+            assert one[name] == pytest.approx(two[name], abs=1e-6), name
+        for name in ("step", "epoch", "target_tokens", "exact_match", "token_error"):
+            assert one[name] == two[name]
+    ours, theirs = (load_file(path / "last" / "model.safetensors") for path in (run, other))
+    for name, array in ours.items():
+        np.testing.assert_allclose(theirs[name], array, atol=2e-6, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_small(tmp_path_factory.mktemp("alone"), SETTINGS)
+
+
+def test_two_processes_train_as_one(tmp_path: Path, alone: Path) -> None:
+    pairs = pairs_file(tmp_path)
+    done = torchrun("train", pairs, *as_options(SETTINGS), "--output", tmp_path / "run")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert_same_training(tmp_path / "run", alone)
+    assert done.stderr.count("done after") == 1  # one of them speaks
+    # and it goes on with one process as it had gone on with two
+    longer = train_small(tmp_path / "longer", {**SETTINGS, "train.max_epochs": 3})
+    more = run_cli("train", "--resume", tmp_path / "run", "--set", "train.max_epochs=3")
+    assert more.code == 0, more.err
+    assert_same_training(tmp_path / "run", longer)
+
+
+def test_two_machines_of_one_process_each_go_on_with_a_run(tmp_path: Path, alone: Path) -> None:
+    """As in the guide, with two groups of processes that meet over the loopback."""
+    begun = train_small(tmp_path, {**SETTINGS, "train.max_epochs": 1})
+    meet = ["--nnodes=2", "--nproc_per_node=1", "--master_addr=127.0.0.1",
+            f"--master_port={free_port()}"]  # fmt: skip
+    go_on = ["-m", "jumok", "train", "--resume", begun, "--set", "train.max_epochs=2"]
+    nodes = [
+        subprocess.Popen(
+            [*TORCHRUN, *meet, f"--node_rank={rank}", *map(str, go_on)],
+            env=environment(), stderr=subprocess.PIPE, text=True, encoding="utf-8",
+        )
+        for rank in (0, 1)
+    ]  # fmt: skip
+    said = [node.communicate(timeout=300)[1] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], said
+    assert_same_training(begun, alone)
+
+
+def test_each_has_random_numbers_of_its_own_and_a_stopped_run_goes_on_exactly(
+    tmp_path: Path,
+) -> None:
+    settings = {**SETTINGS, "model.decoder.dropout": 0.3, "train.teacher_forcing.rate": 0.7,
+                "train.max_epochs": 2}  # fmt: skip
+    pairs = pairs_file(tmp_path)
+    for name, epochs in (("whole", 2), ("parts", 1)):
+        options = as_options({**settings, "train.max_epochs": epochs})
+        done = torchrun("train", pairs, *options, "--output", tmp_path / name)
+        assert done.returncode == 0, done.stderr[-3000:]
+    state = load_file(tmp_path / "whole" / "last" / "training_state.safetensors")
+    assert not np.array_equal(state["rng.cpu.0"], state["rng.cpu.1"])
+    done = torchrun("train", "--resume", tmp_path / "parts", "--set", "train.max_epochs=2")
+    assert done.returncode == 0, done.stderr[-3000:]
+    whole, parts = (
+        (tmp_path / name / "last" / "model.safetensors").read_bytes() for name in ("whole", "parts")
+    )
+    assert whole == parts
+
+
+def test_processes_that_cannot_meet_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    result = run_cli("train", pairs_file(tmp_path), "--output", tmp_path / "run")
+    assert result.code == 3
+    assert "Start them with torchrun, or unset WORLD_SIZE" in result.err
+    assert not (tmp_path / "run").exists()
