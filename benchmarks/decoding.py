@@ -125,10 +125,11 @@ def main() -> None:
         speeds[row.name].append(speed)
         qualities[row.name] = quality(row.entry.data, outputs)
         print(f"turn {turn}: {row.name} {speed:,.1f}/s {qualities[row.name]}", flush=True)
-    found = summary(rows, speeds, qualities)
-    print_table(found)
-    if not (options.only or options.updates or options.sentences):
-        store("decoding", found)
+        if all(len(turns) == turn for turns in speeds.values()):  # no hour is lost by a kill
+            found = summary(rows, speeds, qualities)
+            print_table(found)
+            if not (options.only or options.updates or options.sentences):
+                store("decoding", found)
 
 
 def all_rows(names: Iterable[str]) -> list[Row]:
