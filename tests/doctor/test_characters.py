@@ -44,6 +44,10 @@ TEXTS = {
     "안녕".encode().decode("latin-1"): ["mojibake", "control-character"],
     "caf\ufffd": ["mojibake"],
     "Âme, Ã, â la carte, ï, São, »ß«": [],
+    "“my fiancé”—she said": [],  # marks after a letter of Latin-1
+    "‘touché’”": [],
+    "«café»…": [],
+    "“AMANHÃ”": [],
     "p\u0430ypal": ["mixed-script"],  # a Cyrillic а
     "Москва Moscow": [],
     "t͡ʃʰ β": [],  # phones, a Greek letter among them, by itself
