@@ -268,6 +268,15 @@ def test_settings_of_tokenizers_hold_in_the_forecast(tmp_path):
     assert (split.side, split.chosen, split.vocabulary, split.tokens) == ("target", True, 6, 2)
 
 
+def test_a_vocabulary_that_is_left_empty_is_a_forecast(tmp_path):
+    rows = [(f"word{i} other{i}", f"target {i}") for i in range(30)]
+    text = TextConfig.model_validate({"source": {"min_count": 2}})
+    found = check([write(tmp_path / "p.tsv", rows)], text=text).forecast
+    [word] = [one for one in found if (one.side, one.kind) == ("source", "word")]
+    assert (word.vocabulary, word.unknown, word.tokens) == (4, 1, 2)
+    assert len(found) == 8
+
+
 def test_a_stream_is_read_twice(tmp_path):
     content = b"a\tb\nc\nx\ty\nx\ty\n"
     stream = io.BytesIO(content)

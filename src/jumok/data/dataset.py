@@ -18,7 +18,7 @@ from jumok.data.copying import Copying
 from jumok.data.pairs import Pair
 from jumok.data.ragged import Ragged, RaggedWriter, TextPairs, as_bytes, open_ragged
 from jumok.storage import write_atomic
-from jumok.text import EOS, UNK, Encoding, Tokenizer
+from jumok.text import EOS, Encoding, Tokenizer, unknown_count
 
 _CHUNK = 10_000
 """Pairs encoded in one call: enough for all cores, little memory."""
@@ -174,13 +174,13 @@ class _Encoder:
         copies: list[list[int]] = []
         if self.copying is None:
             sources, targets = self.source.encode_ids(texts[0]), self.target.encode_ids(texts[1])
-            unknown = [_unknown(self.source, sources), _unknown(self.target, targets)]
+            plain = targets
         else:
             read, written = self.source.encode_batch(texts[0]), self.target.encode_batch(texts[1])
             sources = [encoding.ids for encoding in read]
             plain = [encoding.ids for encoding in written]
-            unknown = [_unknown(self.source, sources), _unknown(self.target, plain)]
             copies, targets = _copies(self.copying, read, written)
+        unknown = [unknown_count(self.source, sources), unknown_count(self.target, plain)]
         tokens = [sum(map(len, side)) for side in (sources, targets)]
         kept = [i for i, two in enumerate(zip(sources, targets, strict=True)) if self._fits(*two)]
         return _Chunk(
@@ -295,11 +295,6 @@ def _chunks(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
     stream = iter(pairs)
     while chunk := list(islice(stream, _CHUNK)):
         yield chunk
-
-
-def _unknown(tokenizer: Tokenizer, encoded: Sequence[Sequence[int]]) -> int:
-    unknown = [UNK] if tokenizer.features is None else [UNK, tokenizer.text_size]
-    return sum(list(ids).count(i) for ids in encoded for i in unknown)
 
 
 def _digest(number: int, pair: Pair) -> int:
