@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from written import save_to_disk
 
 from jumok.config import DataConfig, TextConfig
 from jumok.doctor import DROPPED, KINDS, Spool, check, checking
 from jumok.doctor.kinds import BITS, bits_of, names_in
 from jumok.doctor.outliers import FEWEST
+from jumok.doctor.scan import Scan
 from jumok.errors import ConfigError, DataError
 
 PAIRS = [(f"source {i}", f"target {i}") for i in range(30)]
@@ -88,6 +90,15 @@ def test_every_defect_of_a_file_is_counted(tmp_path):
     ]
     order = [list(KINDS).index(finding.name) for finding in report.findings]
     assert order == sorted(order)
+
+
+def test_a_line_of_a_directory_is_told_by_the_file_in_it(tmp_path):
+    save_to_disk(tmp_path / "d", [*PAIRS, PAIRS[3]], shards=2)
+    report = check([tmp_path / "d"])
+    [example] = report.findings[0].examples
+    first, second = (str(tmp_path / "d" / f"data-0000{i}-of-00002.arrow") for i in range(2))
+    assert (example.file, example.line) == (second, 15)
+    assert (example.same.file, example.same.line) == (first, 4)
 
 
 @pytest.mark.parametrize(
@@ -319,9 +330,20 @@ def test_a_file_that_changes_is_noticed(tmp_path):
         if what == "reading again":
             write(other, PAIRS[:3])
 
-    with pytest.raises(DataError, match="has changed"):
+    with pytest.raises(DataError, match=r"q\.tsv: .* has changed"):
         check([path, other], tell=shorten)
     assert ("reading", 0) in told
+
+
+@pytest.mark.parametrize(
+    "now", [PAIRS[1:], [*PAIRS, PAIRS[0]], [("other", "pair"), *PAIRS[1:]], [("", "a"), *PAIRS[1:]]]
+)
+def test_a_file_whose_lines_change_is_named(tmp_path, now):
+    paths = [write(tmp_path / f"{name}.tsv", PAIRS) for name in "abc"]
+    scan = Scan(paths)
+    write(paths[1], now)
+    with pytest.raises(DataError, match=r"b\.tsv: .* has changed"):
+        list(scan.rows("again"))
 
 
 def test_findings_are_numbers_and_back():

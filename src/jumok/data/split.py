@@ -32,8 +32,12 @@ def split_off_dev(
 
 def source_hash(pair: Pair) -> int:
     """64 bits by which a source, in any normal form, is known again."""
-    text = unicodedata.normalize("NFC", pair.source or pair.target)
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest())
+    return text_hash(unicodedata.normalize("NFC", pair.source or pair.target))
+
+
+def text_hash(text: str) -> int:
+    """64 bits of BLAKE2b."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "little")
 
 
 def held_out(

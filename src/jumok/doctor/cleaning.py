@@ -129,8 +129,7 @@ def _write(scan: Scan, why: UInt32[np.ndarray, "lines"], output: Path, log: Path
                 if left_out is not None:
                     left_out.write(f"{_record(scan, number, int(why[number]), row)}\n".encode())
                 continue
-            if isinstance(row, BadLine):
-                raise scan.changed()
+            assert isinstance(row, Row)
             if mark and row.pair.source.startswith(mark):
                 pairs.write(mark.encode())
             mark = ""

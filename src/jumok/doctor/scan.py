@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import shutil
 import tempfile
 from array import array
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,7 +19,8 @@ from jaxtyping import Int64, UInt, UInt8, UInt32, UInt64
 
 from jumok.config import DataConfig, TextConfig
 from jumok.data import BadLine, Row, stream_rows
-from jumok.data.lines import ByteStream
+from jumok.data.lines import ByteStream, is_directory
+from jumok.data.split import text_hash
 from jumok.doctor.characters import look, script_group
 from jumok.doctor.kinds import BITS, UNREADABLE
 from jumok.errors import DataError
@@ -127,8 +128,10 @@ class Scan:
         self._lowercase = text.source.lowercase, text.target.lowercase
         self._tell = tell
         self._opened: list[io.BufferedReader] = []
-        self._ends: list[int] = []
-        """How many lines there are up to the end of each file."""
+        self._starts: list[int] = []
+        self._parts: list[tuple[int, str]] = []
+        """What begins with the lines ``_starts``: the place of a file in ``files``, and the name of
+        it, or of one in it where it is a directory."""
         self.letters: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
         """How many letters there are of each script, in sources and in targets."""
         self.columns = self._read()
@@ -138,36 +141,52 @@ class Scan:
 
     def place(self, row: int) -> tuple[str, int]:
         """The name of the file and the number of the line."""
-        file = int(np.searchsorted(self._ends, row, side="right"))
-        return self.names[file], int(self.columns.line[row])
+        return self._part(row)[1], int(self.columns.line[row])
 
     def rows(self, what: str) -> Iterator[Row | BadLine]:
         """Every line of every file, with a word of progress now and then: "reading", say.
 
-        Raises `DataError` where files have changed since they were read first.
+        Raises `DataError` where a file is not as it was when it was read first.
         """
+        number = 0
+        for file, row in self._rows(what):
+            known = self._part(min(number, len(self) - 1))[0]
+            if number == len(self) or file != known or not self._is_known(number, row):
+                raise self._changed(min(file, known))
+            yield row
+            number += 1
+        if number < len(self):
+            raise self._changed(self._part(number)[0])
+
+    def _part(self, row: int) -> tuple[int, str]:
+        return self._parts[bisect_right(self._starts, row) - 1]
+
+    def _is_known(self, number: int, row: Row | BadLine) -> bool:
+        """Whether a line reads as it did at first."""
+        columns = self.columns
+        if (row.line or 0) != columns.line[number]:
+            return False
+        if isinstance(row, BadLine):
+            return bool(columns.flags[number] & BITS[row.kind])
+        source, target = map(self._hash, row.pair, self._lowercase)
+        return bool(source == columns.source[number] and target == columns.target[number])
+
+    def _changed(self, file: int) -> DataError:
+        return DataError(
+            "the file has changed while it was checked. Check it again, and leave it alone",
+            path=self.names[file],
+        )
+
+    def _rows(self, what: str) -> Iterator[tuple[int, Row | BadLine]]:
+        """Every line, with the place of its file."""
         number = 0
         for place, file in enumerate(self.files):
             self._opened.clear()
-            end = self._ends[place] if place < len(self._ends) else None
             for row in self._stream(file):
-                if number == end:
-                    raise self.changed(place)
                 if number % _OFTEN == 0 and self._tell is not None:
                     self._tell(what, number, self._share(place))
                 number += 1
-                yield row
-            if end is None:
-                self._ends.append(number)
-            elif number < end:
-                raise self.changed(place)
-
-    def changed(self, place: int = 0) -> DataError:
-        """What to say where a file is not as it was when it was read first."""
-        return DataError(
-            "the file has changed while it was checked. Check it again, and leave it alone",
-            path=self.names[place],
-        )
+                yield place, row
 
     def _stream(self, file: File) -> Iterator[Row | BadLine]:
         if isinstance(file, Spool):
@@ -190,7 +209,12 @@ class Scan:
     def _read(self) -> Columns:
         kept = [array(code) for code in "IIQQIIBBII"]
         codes = {"": 0}  # script: number
-        for row in self.rows("reading"):
+        folders = [not isinstance(file, Spool) and is_directory(Path(file)) for file in self.files]
+        for number, (file, row) in enumerate(self._rows("reading")):
+            part = file, str(row.path) if folders[file] else self.names[file]
+            if not self._parts or part != self._parts[-1]:
+                self._starts.append(number)
+                self._parts.append(part)
             if isinstance(row, BadLine):
                 found = (BITS[row.kind], row.line or 0, *[0] * 8)
             else:
@@ -207,7 +231,7 @@ class Scan:
             normal = normalise(text, "NFC")
             seen = look(text, normal)
             flags |= seen.flags
-            hashes.append(_hash(normalise(normal, "NFC", True) if lowercase else normal))
+            hashes.append(self._hash(normal, lowercase))
             lengths.append(len(normal))
             letters.update(seen.scripts)
             groups: Counter[str] = Counter()
@@ -220,9 +244,9 @@ class Scan:
             flags |= BITS["identical-sides"]
         return flags, row.line, *hashes, *lengths, *main, *every
 
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+    @staticmethod
+    def _hash(text: str, lowercase: bool) -> int:
+        return text_hash(normalise(text, "NFC", lowercase))
 
 
 def _as_numpy(column: array[int]) -> UInt[np.ndarray, "lines"]:
