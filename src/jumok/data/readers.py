@@ -268,6 +268,12 @@ def _two_files(path: str | Path, form: str) -> tuple[Path, Path] | None:
 
 def _by_name(path: Path) -> str:
     name = path.name.lower().removesuffix(".gz")
+    if name.endswith(".parquet") and name != path.name.lower():
+        raise DataError(
+            "a Parquet file was expected as it is, but it is packed as .gz, which cannot be read "
+            "piece by piece. Unpack it: gunzip",
+            path=path,
+        )
     for ending, form in _ENDINGS.items():
         if name.endswith(ending):
             return form
