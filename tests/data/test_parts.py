@@ -19,6 +19,7 @@ from jumok.data import (
     split_parts,
 )
 from jumok.data.ragged import Ragged, RaggedWriter, open_ragged
+from jumok.errors import DataError
 from jumok.text import train_tokenizer
 
 TOKENS = train_tokenizer(["a b c 가 나 \U0001f600"], TokenizerConfig(kind="word"))
@@ -133,3 +134,16 @@ def test_files_read_anew_are_those_kept_in_memory(tmp_path, in_memory):
         flat = [[pair for part in side for pair in part.pairs] for side in (train, dev)]
         assert tuple(flat) == split_off_dev(read_pairs(names, config).pairs, 0.2, 3)
     assert isinstance(found.parts[0].pairs, list) == in_memory
+    again = found.parts[0].kept(np.arange(31) % 2 == 0).kept(np.arange(16) % 3 == 0)
+    assert list(again.pairs) == some[:31:6]
+
+
+@pytest.mark.parametrize("change", [lambda some: some[1:], lambda some: [*some, some[0]],
+                                    lambda some: [some[1], some[0], *some[2:]]])  # fmt: skip
+def test_a_file_that_changes_between_two_readings_is_an_error(tmp_path, change):
+    some = [Pair(f"s{i}", f"t{i}") for i in range(30)]
+    name = write(tmp_path / "p.tsv", some)
+    train, _ = split_parts(read_parts([name], DataConfig(), in_memory=False).parts, 0.2, 3)
+    write(tmp_path / "p.tsv", change(some))
+    with pytest.raises(DataError, match=r"p\.tsv: the file has changed while it was read"):
+        encode_parts([part.pairs for part in train], TOKENS, TOKENS, NARROW)

@@ -29,9 +29,11 @@ __all__ = [
     "Pair",
     "PairFile",
     "Row",
+    "files_of",
     "read_pairs",
     "read_sources",
     "read_texts",
+    "split_name",
     "stream_pairs",
     "stream_rows",
     "stream_texts",
@@ -184,14 +186,14 @@ def _name(file: str | Path | ByteStream) -> Path:
 def _items(
     file: str | Path | ByteStream, config: DataConfig, features: bool, watch: Watch | None
 ) -> Iterator[Row | BadLine]:
-    two = _two_files(file, config.format) if isinstance(file, str | Path) else None
-    if two is not None:
+    two = split_name(file, config.format) if isinstance(file, str | Path) else []
+    if len(two) == 2:
         if config.features_column:
             raise ConfigError(
                 f"Parallel text has no columns, but data.features_column={config.features_column} "
                 "came. Leave it out, and put the features before each source"
             )
-        return read_parallel(*two, config.encoding, features, watch)
+        return read_parallel(two[0], two[1], config.encoding, features, watch)
     path = _name(file)
     form: str = config.format
     if not isinstance(file, str | Path):
@@ -249,11 +251,24 @@ def _of_stream(
     return _OF_LINES["tsv" if form == "auto" else form](lines, path, config, features)
 
 
-def _two_files(path: str | Path, form: str) -> tuple[Path, Path] | None:
-    """The two names in ``SOURCE,TARGET``; None where ``path`` is one file."""
+def files_of(path: str | Path, form: str = "auto") -> list[Path]:
+    """The files that are read for ``path``: it, the two of ``SOURCE,TARGET``, those of a directory.
+
+    Raises `DataError` where one is missing.
+    """
+    names = split_name(path, form)
+    if form in ("auto", "dataset") and is_directory(names[0]):
+        return dataset_files(names[0])
+    for name in names:
+        check_file(name)
+    return names
+
+
+def split_name(path: str | Path, form: str = "auto") -> list[Path]:
+    """The two names in ``SOURCE,TARGET``, or ``path`` alone where it is one file."""
     name = str(path)
     if form not in ("auto", "parallel") or (form == "auto" and Path(name).exists()):
-        return None
+        return [Path(name)]
     commas = [i for i, char in enumerate(name) if char == ","]
     splits = [(Path(name[:i]), Path(name[i + 1 :])) for i in commas]
     there = [two for two in splits if two[0].is_file() and two[1].is_file()]
@@ -263,7 +278,7 @@ def _two_files(path: str | Path, form: str) -> tuple[Path, Path] | None:
             "with a comma between",
             path=path,
         )
-    return next(iter(there or splits), None)
+    return list(next(iter(there or splits), [Path(name)]))
 
 
 def _by_name(path: Path) -> str:
