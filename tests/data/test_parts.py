@@ -19,7 +19,7 @@ from jumok.data import (
     split_parts,
 )
 from jumok.data.ragged import Ragged, RaggedWriter, open_ragged
-from jumok.errors import DataError
+from jumok.errors import DataError, StorageError
 from jumok.text import train_tokenizer
 
 TOKENS = train_tokenizer(["a b c 가 나 \U0001f600"], TokenizerConfig(kind="word"))
@@ -111,6 +111,12 @@ def test_what_a_kill_left_is_gone_on_with(tmp_path, monkeypatch, moment):
     assert made.counts.ends == encode_parts(parts, TOKENS, TOKENS, NARROW).counts.ends
     if moment > 4:
         assert len(encoded) - before < 10  # of ten chunks: some were not encoded again
+
+
+def test_a_full_disk_is_told(tmp_path, full_disk):
+    some = [Pair("a b c", "가 나")] * 20_000
+    with full_disk(), pytest.raises(StorageError, match="Could not write"):
+        encode_parts([some], TOKENS, TOKENS, NARROW, store=tmp_path / "ids")
 
 
 def write(path, some):

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import random
 from collections import Counter
 
@@ -17,7 +18,7 @@ from jumok.doctor import DROPPED, KINDS, Spool, check, checking
 from jumok.doctor.kinds import BITS, bits_of, names_in
 from jumok.doctor.outliers import FEWEST
 from jumok.doctor.scan import Scan
-from jumok.errors import ConfigError, DataError
+from jumok.errors import ConfigError, DataError, StorageError
 
 PAIRS = [(f"source {i}", f"target {i}") for i in range(30)]
 
@@ -296,6 +297,29 @@ def test_a_stream_is_read_twice(tmp_path):
         report = check([spool])
     assert counts(report) == {"bad-line": 1, "duplicate-pair": 1}
     assert places(report, "duplicate-pair") == [("<stdin>", 4)]
+
+
+def test_a_pipe_is_refused_as_it_cannot_be_read_twice(tmp_path):
+    os.mkfifo(tmp_path / "p.tsv")
+    with pytest.raises(DataError, match=r"p\.tsv: .* a pipe or device"):
+        check([tmp_path / "p.tsv"])
+
+
+def test_a_full_disk_is_told_while_a_stream_is_kept(full_disk):
+    with full_disk(), pytest.raises(StorageError, match="Could not write"):
+        Spool(io.BytesIO(b"a\tb\n" * 10_000))
+
+
+def test_progress_never_goes_back(tmp_path, monkeypatch):
+    monkeypatch.setattr("jumok.doctor.scan._OFTEN", 1)
+    folder = tmp_path / "d"
+    folder.mkdir()
+    for i in range(3):
+        path = folder / f"train-{i}-of-3.csv"
+        path.write_text("source,target\n" + f"a{i},b\n" * 9_000, encoding="utf-8")
+    shares = []
+    Scan([folder, write(tmp_path / "p.tsv", PAIRS)], tell=lambda *told: shares.append(told[2]))
+    assert shares == sorted(shares) and shares[0] < 0.25 and shares[-1] == 1
 
 
 def test_a_report_is_plain_data(tmp_path):

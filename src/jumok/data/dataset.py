@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from jumok.config import DataConfig
 from jumok.data.copying import Copying
 from jumok.data.pairs import Pair
 from jumok.data.ragged import Ragged, RaggedWriter, TextPairs, as_bytes, open_ragged
-from jumok.storage import write_atomic
+from jumok.storage import storage_errors, write_atomic
 from jumok.text import EOS, Encoding, Tokenizer, unknown_count
 
 _CHUNK = 10_000
@@ -209,7 +209,8 @@ class _Building:
         self.counts = Counts(target_vocab=encoder.target.vocab_size)
         rows = 0
         if store is not None:
-            store.mkdir(parents=True, exist_ok=True)
+            with storage_errors(store):
+                store.mkdir(parents=True, exist_ok=True)
             if (store / _BEGUN).exists():
                 begun = json.loads((store / _BEGUN).read_text(encoding="utf-8"))
                 self.read, rows = begun["read"], begun["rows"]
@@ -274,8 +275,9 @@ class _Building:
 
     def close(self) -> None:
         """Close what is open."""
-        for writer in self._writers():
-            writer.close()
+        with ExitStack() as every:
+            for writer in self._writers():
+                every.callback(writer.close)
 
     def _writers(self) -> list[RaggedWriter]:
         copies = [] if self.copies is None else [self.copies]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import tempfile
 from array import array
 from bisect import bisect_right
@@ -12,18 +11,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int64, UInt, UInt8, UInt32, UInt64
 
 from jumok.config import DataConfig, TextConfig
-from jumok.data import BadLine, Row, stream_rows
-from jumok.data.lines import ByteStream, is_directory
+from jumok.data import BadLine, Row, files_of, stream_rows
+from jumok.data.lines import ByteStream, Progress, Watch, is_directory
 from jumok.data.split import text_hash
 from jumok.doctor.characters import look, script_group
 from jumok.doctor.kinds import BITS, UNREADABLE
 from jumok.errors import DataError
+from jumok.storage import storage_errors
 from jumok.text.normal import normalise
 
 Tell = Callable[[str, int, float | None], None]
@@ -31,7 +31,7 @@ Tell = Callable[[str, int, float | None], None]
 
 _OFTEN = 4096
 """Lines between two words of progress."""
-_T = TypeVar("_T", bound=np.generic)
+_CHUNK = 1 << 20
 
 
 class Spool:
@@ -39,9 +39,13 @@ class Spool:
 
     def __init__(self, stream: ByteStream) -> None:
         self.name = str(getattr(stream, "name", "input"))
-        self._kept = tempfile.NamedTemporaryFile()  # noqa: SIM115 - closed by __exit__
-        shutil.copyfileobj(stream, self._kept)
-        self._kept.flush()
+        folder = Path(tempfile.gettempdir())
+        with storage_errors(folder):
+            self._kept = tempfile.NamedTemporaryFile(buffering=0)  # noqa: SIM115 - see __exit__
+        while chunk := stream.read(_CHUNK):
+            with storage_errors(folder):
+                while chunk:
+                    chunk = chunk[self._kept.write(chunk) :]
 
     def __enter__(self) -> Spool:
         return self
@@ -127,7 +131,7 @@ class Scan:
         text = text or TextConfig()
         self._lowercase = text.source.lowercase, text.target.lowercase
         self._tell = tell
-        self._opened: list[io.BufferedReader] = []
+        self._read_in_all = sum(map(self._count, self.files))
         self._starts: list[int] = []
         self._parts: list[tuple[int, str]] = []
         """What begins with the lines ``_starts``: the place of a file in ``files``, and the name of
@@ -179,32 +183,33 @@ class Scan:
 
     def _rows(self, what: str) -> Iterator[tuple[int, Row | BadLine]]:
         """Every line, with the place of its file."""
-        number = 0
+        number, progress = 0, Progress(self._read_in_all)
         for place, file in enumerate(self.files):
-            self._opened.clear()
-            for row in self._stream(file):
+            for row in self._stream(file, progress.watch):
                 if number % _OFTEN == 0 and self._tell is not None:
-                    self._tell(what, number, self._share(place))
+                    self._tell(what, number, progress.share())
                 number += 1
                 yield place, row
 
-    def _stream(self, file: File) -> Iterator[Row | BadLine]:
+    def _stream(self, file: File, watch: Watch) -> Iterator[Row | BadLine]:
         if isinstance(file, Spool):
             with file.open() as stream:
-                self._opened.append(stream)
+                watch(stream)
                 yield from stream_rows(stream, self._config)
         else:
-            yield from stream_rows(file, self._config, watch=self._opened.append)
+            yield from stream_rows(file, self._config, watch=watch)
 
-    def _share(self, place: int) -> float | None:
-        """How much has been read, each file counting the same."""
-        if not self._opened:
-            return None
-        within = [
-            1.0 if file.closed else file.tell() / max(1, os.fstat(file.fileno()).st_size)
-            for file in self._opened
-        ]
-        return (place + sum(within) / len(within)) / len(self.files)
+    def _count(self, file: File) -> int:
+        """How many files are read. Raises `DataError` for what cannot be read twice."""
+        paths = [] if isinstance(file, Spool) else files_of(file, self._config.format)
+        for path in paths:
+            if not path.is_file():
+                raise DataError(
+                    "a file was expected, as it is read twice, but this is a pipe or device. Save "
+                    "what comes from it, or give it as -, on stdin",
+                    path=path,
+                )
+        return len(paths) or 1
 
     def _read(self) -> Columns:
         kept = [array(code) for code in "IIQQIIBBII"]
