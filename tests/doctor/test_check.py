@@ -16,7 +16,7 @@ from written import save_to_disk
 from jumok.config import DataConfig, TextConfig
 from jumok.doctor import DROPPED, KINDS, Spool, check, checking
 from jumok.doctor.kinds import BITS, bits_of, names_in
-from jumok.doctor.outliers import FEWEST
+from jumok.doctor.outliers import FEWEST, find_outliers, limits
 from jumok.doctor.scan import Scan
 from jumok.errors import ConfigError, DataError, StorageError
 
@@ -203,7 +203,7 @@ def test_outliers_are_beyond_the_outer_fences_of_logarithms(tmp_path):
     lengths = [8] * 20 + [16] * 20 + [127, 128, 129]
     report = check([write(tmp_path / "p.tsv", [("x" * n, "y" * n) for n in lengths])])
     assert report.parts[0].limits.source == 16 * 2**3  # q1 8, q3 16
-    assert report.parts[0].limits.high_ratio == round(1.25**3, 3)
+    assert report.parts[0].limits.high_ratio == pytest.approx(1.25**3, rel=1e-5)
     assert places(report, "long-source") == [(str(tmp_path / "p.tsv"), 43)]
     assert "ratio" not in counts(report)
 
@@ -211,9 +211,17 @@ def test_outliers_are_beyond_the_outer_fences_of_logarithms(tmp_path):
 def test_both_ends_of_the_ratio_are_judged(tmp_path):
     rows = [("x" * 10, "y" * 20)] * 30 + [("x" * 20, "y" * 10), ("x" * 10, "y" * 40)]
     report = check([write(tmp_path / "p.tsv", rows)])
-    limits = report.parts[0].limits
-    assert (limits.low_ratio, limits.high_ratio) == (round(2 / 1.25**3, 3), round(2 * 1.25**3, 3))
+    found = report.parts[0].limits
+    assert (found.low_ratio, found.high_ratio) == (2 / 1.25**3, 3.90625)
     assert [line for _, line in places(report, "ratio")] == [31, 32]
+
+
+def test_limits_of_tiny_ratios_are_not_zero(tmp_path):
+    rows = [(f"{i:05}" * 1000, "yes") for i in range(29)] + [("x" * 90_000, "yes")]
+    columns = Scan([write(tmp_path / "p.tsv", rows)]).columns
+    found = limits(columns)
+    assert 0 < found.low_ratio < 3 / 5000 < found.high_ratio
+    assert np.flatnonzero(find_outliers(columns) & BITS["ratio"]).tolist() == [29]
 
 
 def test_among_few_pairs_nothing_is_an_outlier(tmp_path):

@@ -58,7 +58,12 @@ def find_outliers(columns: Columns) -> UInt32[np.ndarray, "lines"]:
 def _fences(values: Shaped[np.ndarray, "lines"]) -> tuple[float, float]:
     low, high = np.log(np.percentile(values, [25, 75]))
     reach = _REACH * max(high - low, _LEAST_SPREAD)
-    return round(float(np.exp(low - reach)), 3), round(float(np.exp(high + reach)), 3)
+    return _rounded(np.exp(low - reach)), _rounded(np.exp(high + reach))
+
+
+def _rounded(limit: float) -> float:
+    """Without the last digits, which are noise; a ratio may be tiny."""
+    return float(f"{limit:.6g}")
 
 
 def _foreign(
