@@ -297,6 +297,14 @@ def test_a_vocabulary_that_is_left_empty_is_a_forecast(tmp_path):
     assert len(found) == 8
 
 
+def test_features_are_no_text_of_the_source(tmp_path):
+    path = tmp_path / "p.tsv"
+    path.write_text("".join(f"ab\tba\tN{i}\n" for i in range(10)), encoding="utf-8")
+    report = check([path], [path], data=DataConfig(features_column="3"))
+    [char] = [one for one in report.forecast if (one.side, one.kind) == ("source", "char")]
+    assert (char.vocabulary, char.tokens) == (4 + 2, 2)
+
+
 def test_a_stream_is_read_twice(tmp_path):
     content = b"a\tb\nc\nx\ty\nx\ty\n"
     stream = io.BytesIO(content)
