@@ -90,6 +90,15 @@ def test_what_tsv_cannot_hold_is_left_out(tmp_path):
     assert [r["source"] for r in log_of(tmp_path / "log.jsonl")] == ["a\tb", "a\nb", "a"]
 
 
+def test_what_is_too_long_for_a_line_is_left_out(tmp_path):
+    for side in "ab":
+        lines = [side, side * 499_999, side * 500_000]
+        (tmp_path / side).write_text("\n".join(lines), encoding="utf-8")
+    cleaned = clean([f"{tmp_path / 'a'},{tmp_path / 'b'}"], tmp_path / "out.tsv", drop=[])
+    assert cleaned.dropped == {"long-line": 1}
+    assert [len(source) for source, _ in read(tmp_path / "out.tsv")] == [1, 499_999]
+
+
 def test_a_byte_order_mark_in_a_text_stays(tmp_path):
     path = tmp_path / "p.jsonl"
     path.write_text(json.dumps({"source": "\ufeffa", "target": "b"}), encoding="utf-8")

@@ -148,10 +148,11 @@ def _resolve(settings: Iterable[str] | None, more: tuple[str, ...]) -> Config:
 
     parsed = parse_settings(settings or ())
     config = resolve(settings=parsed)
+    reading = READING - {"data.skip_bad_lines"}  # they are told, or left out, in any case
     for key in parsed:
-        if key not in READING and not key.startswith(more):
+        if key not in reading and not key.startswith(more):
             allowed = ", ".join(
-                [*sorted(READING), *(f"{key}*" if key[-1] == "." else key for key in more)]
+                [*sorted(reading), *(f"{key}*" if key[-1] == "." else key for key in more)]
             )
             raise ConfigError(f"Here {key} has no effect. What can be set: {allowed}")
     return config

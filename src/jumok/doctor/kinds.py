@@ -46,6 +46,7 @@ KINDS: dict[str, Kind] = {
     "invisible-character": Kind("note", "characters that nobody sees"),
     "private-character": Kind("note", "characters without a public meaning"),
     "line-break": Kind("note", "a tab or a line's end inside a text"),
+    "long-line": Kind("note", "both texts do not fit in a line of TSV"),
 }
 
 BITS = {name: 1 << place for place, name in enumerate(KINDS)}
@@ -54,7 +55,7 @@ BITS = {name: 1 << place for place, name in enumerate(KINDS)}
 UNREADABLE = BITS["encoding"] | BITS["bad-line"] | BITS["empty-side"]
 """There is no pair in such a line."""
 
-IMPOSSIBLE = UNREADABLE | BITS["line-break"]
+IMPOSSIBLE = UNREADABLE | BITS["line-break"] | BITS["long-line"]
 """No line of a TSV file can be made of it."""
 
 DROPPED = tuple(name for name, kind in KINDS.items() if kind.severity != "note")

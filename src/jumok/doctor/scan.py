@@ -18,7 +18,7 @@ from jaxtyping import Int64, UInt, UInt8, UInt32, UInt64
 
 from jumok.config import DataConfig, TextConfig
 from jumok.data import BadLine, Row, files_of, stream_rows
-from jumok.data.lines import ByteStream, Progress, Watch, is_directory
+from jumok.data.lines import MAX_LINE, ByteStream, Progress, Watch, is_directory
 from jumok.data.split import text_hash
 from jumok.doctor.characters import look, script_group
 from jumok.doctor.kinds import BITS, UNREADABLE
@@ -245,6 +245,8 @@ class Scan:
             numbers = [codes.setdefault(script, len(codes)) for script, _ in groups.most_common()]
             main.append(numbers[0] if numbers else 0)
             every.append(sum(1 << number for number in {min(number, 31) for number in numbers}))
+        if sum(map(len, row.pair)) > MAX_LINE - len("\ufeff\t"):
+            flags |= BITS["long-line"]
         if hashes[0] == hashes[1]:
             flags |= BITS["identical-sides"]
         return flags, row.line, *hashes, *lengths, *main, *every
