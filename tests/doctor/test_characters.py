@@ -32,6 +32,8 @@ TEXTS = {
     "한국": [],
     unicodedata.normalize("NFD", "한국"): ["not-nfc"],
     "e\u0301": ["not-nfc"],
+    "30 \u212a": ["not-nfc"],  # the kelvin sign, to NFC a K
+    "so\u037e": ["not-nfc"],  # the Greek question mark, to NFC a semicolon
     "ㅋㅋ": ["loose-jamo"],
     "\u110f\u110f": ["loose-jamo"],  # look the same, and NFC does not join them
     "ᆯ지": ["loose-jamo"],

@@ -12,7 +12,6 @@ from jumok.data.batch import Batch, collate, pad
 from jumok.data.copying import Copying, copy_row
 from jumok.data.dataset import (
     Dataset,
-    encode_pairs,
     encode_parts,
     open_dataset,
     source_ids,
@@ -34,7 +33,6 @@ from jumok.data.readers import (
     stream_texts,
 )
 from jumok.data.sampler import BucketSampler, sorted_batches
-from jumok.data.split import split_off_dev
 
 __all__ = [
     "BadLine",
@@ -49,7 +47,6 @@ __all__ = [
     "Row",
     "collate",
     "copy_row",
-    "encode_pairs",
     "encode_parts",
     "files_of",
     "open_dataset",
@@ -62,7 +59,6 @@ __all__ = [
     "source_ids",
     "source_order",
     "split_name",
-    "split_off_dev",
     "split_parts",
     "stream_pairs",
     "stream_rows",

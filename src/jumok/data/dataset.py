@@ -85,18 +85,6 @@ Told = Callable[[int], None]
 """Is told how many pairs have been read."""
 
 
-def encode_pairs(
-    pairs: Iterable[Pair],
-    source_tok: Tokenizer,
-    target_tok: Tokenizer,
-    config: DataConfig,
-    copy_tokens: bool = False,
-    least_source: int = 1,
-) -> Dataset:
-    """`encode_parts` of one part, in memory."""
-    return encode_parts([pairs], source_tok, target_tok, config, copy_tokens, least_source)
-
-
 def encode_parts(
     parts: Sequence[Iterable[Pair]],
     source_tok: Tokenizer,

@@ -128,7 +128,7 @@ def read_parts(
 def split_parts(
     parts: Sequence[Part], fraction: float, seed: int, texts_alone: bool = False
 ) -> tuple[list[Part], list[Part]]:
-    """Train and dev, as `split_off_dev` divides them."""
+    """Train and dev, in the order of the files, as `held_out` divides them."""
     every = np.concatenate([part.sources for part in parts])
     dev = held_out(every, fraction, seed, not texts_alone)
     masks = np.split(dev, np.cumsum([len(part.sources) for part in parts])[:-1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,16 +77,7 @@ def read_pairs(paths: Paths, config: DataConfig, features: bool = False) -> Pair
     A path may be two, ``SOURCE,TARGET``: parallel text. Raises `DataError` for a bad line (unless
     `skip_bad_lines`), a bad file, and a file that gives no pair at all.
     """
-    read = PairFile([])
-    for path in [paths] if isinstance(paths, str | Path) else paths:
-        for item in stream_pairs(path, config, features):
-            if isinstance(item, Pair):
-                read.pairs.append(item)
-            else:
-                read.bad.append(item)
-    if not read.pairs:
-        raise DataError("files of pairs were expected, but none was named. Set data.train")
-    return read
+    return _read(paths, lambda path: stream_pairs(path, config, features))
 
 
 def stream_pairs(
@@ -122,18 +113,24 @@ def stream_rows(
         raise DataError(reason, path=_name(file))
 
 
-def read_texts(paths: Sequence[str | Path], config: DataConfig) -> PairFile:
+def read_texts(paths: Paths, config: DataConfig) -> PairFile:
     """All texts of all ``paths``, one a line, as targets of empty sources; empty lines are none.
 
     Raises `DataError` as `read_pairs` does.
     """
+    return _read(paths, lambda path: stream_texts(path, config))
+
+
+def _read(paths: Paths, stream: Callable[[str | Path], Iterator[Pair | BadLine]]) -> PairFile:
     read = PairFile([])
-    for path in paths:
-        for item in stream_texts(path, config):
+    for path in [paths] if isinstance(paths, str | Path) else paths:
+        for item in stream(path):
             if isinstance(item, Pair):
                 read.pairs.append(item)
             else:
                 read.bad.append(item)
+    if not read.pairs:
+        raise DataError("a file was expected, but none was named. Set data.train")
     return read
 
 

@@ -45,14 +45,14 @@ def look(text: str, nfc: str) -> Look:
     """Look at a text, of which ``nfc`` is the normal form."""
     spaced = text[:1] == " " or text[-1:] == " " or "  " in text
     flags = BITS["extra-space"] if spaced else 0
+    if text != nfc:
+        flags |= BITS["not-nfc"]
     if nfc.isascii():
         if not nfc.isprintable():
             for char in set(nfc):
                 flags |= _FLAGS[char]
         letters = len(nfc.encode().translate(None, _OTHER_ASCII))
         return Look(flags, {"Latin": letters} if letters else {})
-    if text != nfc:
-        flags |= BITS["not-nfc"]
     scripts: dict[str, int] = {}
     for char, count in Counter(nfc).items():
         flags |= _FLAGS[char]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from typing import Literal, NamedTuple
 
+from jumok.data.pairs import close_to
 from jumok.errors import ConfigError
 
 Severity = Literal["error", "warning", "note"]
@@ -72,8 +72,7 @@ def bits_of(names: Iterable[str]) -> int:
     flags = 0
     for name in names:
         if name not in BITS:
-            close = get_close_matches(name, BITS, n=1)
-            hint = f" Did you mean '{close[0]}'?" if close else ""
+            hint = close_to(name, list(BITS))
             raise ConfigError(f"There is no finding '{name}'.{hint} Findings: {', '.join(BITS)}")
         flags |= BITS[name]
     return flags
