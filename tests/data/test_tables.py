@@ -141,6 +141,21 @@ def test_columns_that_cannot_be_used(tmp_path, content, chosen, words):
         assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("wrap", [False, True])
+def test_a_structure_that_comes_twice(tmp_path, wrap):
+    sides = [pa.array([{name: "x"}]) for name in ("source", "target")]
+    content = pa.Table.from_arrays(sides, ["t", "t"])
+    if wrap:
+        content = pa.table({"w": pa.StructArray.from_arrays(sides, ["t", "t"])})
+    columns = {f"{side}_column": f"{'w.' * wrap}t.{side}" for side in ("source", "target")}
+    for path in (
+        write_parquet(tmp_path / "a.parquet", content),
+        save_to_disk(tmp_path / "d", content),
+    ):
+        with pytest.raises(DataError, match="'t' comes twice"):
+            read(path, **columns)
+
+
 def test_a_column_that_comes_twice(tmp_path):
     content = pa.Table.from_arrays([pa.array(["a"])] * 3, ["source", "source", "target"])
     with pytest.raises(DataError, match="'source' comes twice"):
