@@ -358,6 +358,14 @@ def test_files_without_a_pair_are_refused(tmp_path):
         check([write(tmp_path / "p.tsv", [])])
     with pytest.raises(DataError, match="no such file"):
         check([tmp_path / "q.tsv"])
+    with pytest.raises(DataError, match="none was named"):
+        check([])
+
+
+def test_one_file_need_not_be_a_list(tmp_path):
+    path = write(tmp_path / "p.tsv", PAIRS)
+    for name in (path, str(path)):
+        assert counts(check(name, name), "test")["overlap-pair"] == 30
 
 
 def test_a_file_that_changes_is_noticed(tmp_path):

@@ -310,7 +310,7 @@ def source_ids(ids: Sequence[int] | Integer[np.ndarray, "src_len"], reverse: boo
 
     Even an empty text gives one token, so an encoder always has something to read.
     """
-    return [*(int(i) for i in (ids[::-1] if reverse else ids)), EOS]
+    return [*np.asarray(ids[::-1] if reverse else ids).tolist(), EOS]
 
 
 def source_order(length: int, reverse: bool) -> Int[np.ndarray, "src_len"]:

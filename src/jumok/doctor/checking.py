@@ -16,7 +16,7 @@ from jumok.doctor.kinds import BITS, KINDS
 from jumok.doctor.outliers import find_outliers, limits
 from jumok.doctor.repeats import find_duplicates, find_overlap
 from jumok.doctor.report import Example, Finding, Part, Place, Report
-from jumok.doctor.scan import File, Scan, Tell
+from jumok.doctor.scan import Files, Scan, Tell
 from jumok.text import split_features
 
 _EXAMPLES = 3
@@ -38,8 +38,8 @@ class _Judged(NamedTuple):
 
 
 def check(
-    train: Sequence[File],
-    test: Sequence[File] = (),
+    train: Files,
+    test: Files = (),
     data: DataConfig | None = None,
     text: TextConfig | None = None,
     tell: Tell | None = None,

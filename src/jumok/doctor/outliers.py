@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Shaped, UInt8, UInt32
 
-from jumok.doctor.kinds import BITS
+from jumok.doctor.kinds import BITS, bits_of
 from jumok.doctor.scan import Columns
 
 FEWEST = 20
 """Among fewer pairs nothing is an outlier."""
+OUTLIERS = bits_of(("ratio", "long-source", "long-target", "other-script"))
 _REACH = 3.0
 _LEAST_SPREAD = np.log(1.25)
 _MAIN_SHARE = 0.05

@@ -68,6 +68,7 @@ class Spool:
 
 File = str | Path | Spool
 """A file of pairs, ``SOURCE,TARGET``, or a stream that was kept."""
+Files = Sequence[File] | File
 
 
 class Columns(NamedTuple):
@@ -120,12 +121,14 @@ class Scan:
 
     def __init__(
         self,
-        files: Sequence[File],
+        files: Files,
         data: DataConfig | None = None,
         text: TextConfig | None = None,
         tell: Tell | None = None,
     ) -> None:
-        self.files = list(files)
+        self.files = [files] if isinstance(files, File) else list(files)
+        if not self.files:
+            raise DataError("a file of pairs was expected, but none was named. Name one or more")
         self.names = [file.name if isinstance(file, Spool) else str(file) for file in self.files]
         self._config = (data or DataConfig()).model_copy(update={"skip_bad_lines": True})
         text = text or TextConfig()
