@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 from cli_runs import DATA, store
 
-FOUND = 9
-"""The exit code of a check that found more than notes."""
+from jumok.cli.data import FOUND
 
 
 class Set(NamedTuple):

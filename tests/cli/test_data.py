@@ -72,6 +72,11 @@ def test_stdin_is_read_as_tsv(pairs):
     assert "<stdin>:31, as in line 1" in result.out
 
 
+def test_stdin_is_given_once(pairs):
+    result = run_cli("data", "check", "-", "--test", "-", stdin=b"a\tb\n")
+    assert (result.code, "stdin can be read once" in result.err) == (3, True)
+
+
 def test_settings_say_how_files_are_read_and_cut(pairs, tmp_path):
     path = tmp_path / "p.tsv"
     path.write_bytes("".join(f"x\t{t}\t{s}\n" for s, t in PAIRS).encode("cp949"))
@@ -81,7 +86,7 @@ def test_settings_say_how_files_are_read_and_cut(pairs, tmp_path):
     assert result.code == 0
     [row] = [line.split() for line in result.out.splitlines() if line.startswith("target split")]
     assert row[2:4] == ["*", "10"]
-    for setting in ("train.max_epochs=3", "data.dev_fraction=0.5"):
+    for setting in ("train.max_epochs=3", "data.dev_fraction=0.5", "data.skip_bad_lines=false"):
         result = run_cli("data", "check", path, "--set", setting)
         assert (result.code, "has no effect" in result.err) == (3, True)
     assert run_cli("data", "clean", path, "--output", "x.tsv", "--set", cut[1]).code == 3

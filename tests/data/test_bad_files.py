@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from jumok.config import DataConfig
-from jumok.data import read_pairs
+from jumok.data import read_pairs, read_texts
 from jumok.data.lines import MAX_LINE
 from jumok.errors import DataError
 
@@ -130,6 +130,8 @@ def test_missing_file_directory_and_nothing(tmp_path):
         read_pairs([tmp_path], DataConfig())
     with pytest.raises(DataError, match="none was named"):
         read_pairs([], DataConfig())
+    with pytest.raises(DataError, match="none was named"):
+        read_texts([], DataConfig())
 
 
 def test_an_endless_line_is_not_read_into_memory(tmp_path):

@@ -1,7 +1,7 @@
 """Source tokens as ids of the extended target vocabulary."""
 
 from jumok.config import DataConfig, TokenizerConfig
-from jumok.data import Copying, Pair, collate, encode_pairs
+from jumok.data import Copying, Pair, collate, encode_parts
 from jumok.text import BOS, EOS, PAD, UNK, train_tokenizer
 
 SOURCE = train_tokenizer(["say a b"], TokenizerConfig(kind="word"))
@@ -37,7 +37,7 @@ def test_features_are_never_copied():
 
 
 def test_a_batch_feeds_unk_and_asks_for_the_copied_token():
-    data = encode_pairs(PAIRS, SOURCE, TARGET, DataConfig(), copy_tokens=True)
+    data = encode_parts([PAIRS], SOURCE, TARGET, DataConfig(), copy_tokens=True)
     batch = collate(data, [1, 0], reverse=False)
     assert batch.copies.tolist() == [
         [NEW, B, EOS, PAD, PAD, PAD],
@@ -51,6 +51,6 @@ def test_a_batch_feeds_unk_and_asks_for_the_copied_token():
 
 
 def test_without_copies_nothing_is_extended():
-    batch = collate(encode_pairs(PAIRS, SOURCE, TARGET, DataConfig()), [0], reverse=False)
+    batch = collate(encode_parts([PAIRS], SOURCE, TARGET, DataConfig()), [0], reverse=False)
     assert batch.copies is None
     assert batch.target_out[0].tolist() == [UNK, SAID, A, UNK, UNK, EOS]

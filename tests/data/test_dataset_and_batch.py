@@ -1,12 +1,15 @@
 """Ids, order and padding, against arrays written by hand."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jumok.config import DataConfig, TokenizerConfig
-from jumok.data import Pair, collate, encode_pairs, pad, source_ids, source_order, split_off_dev
+from jumok.data import Pair, collate, encode_parts, pad, source_ids, source_order
+from jumok.data.split import held_out, source_hash
 from jumok.errors import DataError
 from jumok.text import BOS, EOS, PAD, train_tokenizer
 
@@ -15,7 +18,7 @@ A, B, C = WORD.encode("a b c").ids
 
 
 def encoded(*pairs, **settings):
-    return encode_pairs([Pair(*p) for p in pairs], WORD, WORD, DataConfig(**settings))
+    return encode_parts([[Pair(*p) for p in pairs]], WORD, WORD, DataConfig(**settings))
 
 
 def test_pairs_become_ids_in_order():
@@ -84,6 +87,15 @@ def test_collate_by_hand(reverse):
 
 # --- held-out pairs ------------------------------------------------------------------------------
 
+
+def split(pairs, fraction, seed):
+    """Train and dev."""
+    hashes = np.array([source_hash(pair) for pair in pairs], np.uint64)
+    dev = held_out(hashes, fraction, seed, any(pair.source for pair in pairs))
+    both = list(zip(pairs, dev, strict=True))
+    return [pair for pair, held in both if not held], [pair for pair, held in both if held]
+
+
 pairs_strategy = st.lists(
     st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("xyz")).map(lambda p: Pair(*p)),
     min_size=2,
@@ -95,37 +107,39 @@ pairs_strategy = st.lists(
 def test_split_is_a_partition_by_source(pairs, fraction, seed):
     if len({p.source for p in pairs}) < 2:
         with pytest.raises(DataError, match="two different sources"):
-            split_off_dev(pairs, fraction, seed)
+            split(pairs, fraction, seed)
         return
-    train, dev = split_off_dev(pairs, fraction, seed)
+    train, dev = split(pairs, fraction, seed)
     assert train
     assert dev
     assert sorted(train + dev) == sorted(pairs)
     assert not {p.source for p in train} & {p.source for p in dev}
-    assert (train, dev) == split_off_dev(pairs, fraction, seed)
+    sizes = Counter(p.source for p in pairs).values()
+    assert len(dev) <= max(1, round(fraction * len(pairs)), min(sizes))
+    assert (train, dev) == split(pairs, fraction, seed)
 
 
 def test_texts_without_a_source_are_split_by_themselves():
     texts = [Pair("", text) for text in "abcaab"]
-    train, dev = split_off_dev(texts, 0.3, 1)
+    train, dev = split(texts, 0.3, 1)
     assert sorted(train + dev) == sorted(texts) and train and dev
     assert not set(train) & set(dev)
     with pytest.raises(DataError, match="two different texts, but 1 came"):
-        split_off_dev([Pair("", "a")] * 3, 0.3, 1)
+        split([Pair("", "a")] * 3, 0.3, 1)
 
 
 def test_split_keeps_the_share_the_order_and_the_seed():
     pairs = [Pair(f"s{i}", "t") for i in range(1000)]
-    train, dev = split_off_dev(pairs, 0.1, 1)
+    train, dev = split(pairs, 0.1, 1)
     assert len(dev) == 100
     assert train == [p for p in pairs if p in set(train)]
-    assert split_off_dev(pairs, 0.1, 2)[1] != dev
+    assert split(pairs, 0.1, 2)[1] != dev
 
 
 def test_split_takes_equivalent_sources_for_one():
     pairs = [Pair("가", "1"), Pair("\u1100\u1161", "2"), Pair("나", "3")]
     for seed in range(10):
-        train, dev = split_off_dev(pairs, 0.5, seed)
+        train, dev = split(pairs, 0.5, seed)
         assert [p.target for p in train] in (["1", "2"], ["3"])
         assert len(train) + len(dev) == 3
 
@@ -133,4 +147,4 @@ def test_split_takes_equivalent_sources_for_one():
 def test_a_large_group_does_not_swallow_the_training_part():
     pairs = [Pair("common", str(i)) for i in range(90)] + [Pair(f"s{i}", "t") for i in range(10)]
     for seed in range(10):
-        assert len(split_off_dev(pairs, 0.05, seed)[1]) == 5
+        assert len(split(pairs, 0.05, seed)[1]) == 5

@@ -10,15 +10,14 @@ from hypothesis import strategies as st
 from jumok.config import DataConfig, TokenizerConfig
 from jumok.data import (
     Pair,
-    encode_pairs,
     encode_parts,
     open_dataset,
-    read_pairs,
     read_parts,
-    split_off_dev,
     split_parts,
 )
 from jumok.data.ragged import Ragged, RaggedWriter, open_ragged
+from jumok.data.split import held_out, source_hash
+from jumok.errors import DataError, StorageError
 from jumok.text import train_tokenizer
 
 TOKENS = train_tokenizer(["a b c 가 나 \U0001f600"], TokenizerConfig(kind="word"))
@@ -66,7 +65,7 @@ def test_ids_are_the_same_in_memory_on_the_disk_and_in_whatever_parts(
     tmp_path_factory, some, cut, copies
 ):
     store = tmp_path_factory.mktemp("store") / "ids"
-    memory = encode_pairs(some, TOKENS, TOKENS, NARROW, copies)
+    memory = encode_parts([some], TOKENS, TOKENS, NARROW, copies)
     assert open_dataset(store) is None
     made = encode_parts([some[:cut], some[cut:]], TOKENS, TOKENS, NARROW, copies, store=store)
     same(made, memory)
@@ -77,7 +76,7 @@ def test_ids_are_the_same_in_memory_on_the_disk_and_in_whatever_parts(
     unknown = sum(text.split().count("q") for pair in some for text in pair)
     assert sum(memory.counts.unknown) == unknown
     if len(memory):
-        other = encode_pairs(memory.pairs[::-1], TOKENS, TOKENS, NARROW, copies)
+        other = encode_parts([memory.pairs[::-1]], TOKENS, TOKENS, NARROW, copies)
         assert (other.counts.digest == memory.counts.digest) == (memory.pairs[::-1] == memory.pairs)
 
 
@@ -106,10 +105,16 @@ def test_what_a_kill_left_is_gone_on_with(tmp_path, monkeypatch, moment):
     assert open_dataset(tmp_path / "ids") is None
     before = len(encoded)
     made = encode_parts(parts, TOKENS, TOKENS, NARROW, store=tmp_path / "ids", tell=encoded.append)
-    same(made, encode_pairs(some, TOKENS, TOKENS, NARROW))
+    same(made, encode_parts([some], TOKENS, TOKENS, NARROW))
     assert made.counts.ends == encode_parts(parts, TOKENS, TOKENS, NARROW).counts.ends
     if moment > 4:
         assert len(encoded) - before < 10  # of ten chunks: some were not encoded again
+
+
+def test_a_full_disk_is_told(tmp_path, full_disk):
+    some = [Pair("a b c", "가 나")] * 20_000
+    with full_disk(), pytest.raises(StorageError, match="Could not write"):
+        encode_parts([some], TOKENS, TOKENS, NARROW, store=tmp_path / "ids")
 
 
 def write(path, some):
@@ -129,7 +134,22 @@ def test_files_read_anew_are_those_kept_in_memory(tmp_path, in_memory):
     assert found.bad_lines == 12 and len(found.bad) == 10
     assert found.bad[0].line == 60
     train, dev = split_parts(found.parts, 0.2, 3)
+    held = held_out(np.array([source_hash(pair) for pair in some], np.uint64), 0.2, 3)
     for _ in range(2):  # as often as wanted
-        flat = [[pair for part in side for pair in part.pairs] for side in (train, dev)]
-        assert tuple(flat) == split_off_dev(read_pairs(names, config).pairs, 0.2, 3)
+        for side, wanted in ((train, ~held), (dev, held)):
+            flat = [pair for part in side for pair in part.pairs]
+            assert flat == [pair for pair, here in zip(some, wanted, strict=True) if here]
     assert isinstance(found.parts[0].pairs, list) == in_memory
+    again = found.parts[0].kept(np.arange(31) % 2 == 0).kept(np.arange(16) % 3 == 0)
+    assert list(again.pairs) == some[:31:6]
+
+
+@pytest.mark.parametrize("change", [lambda some: some[1:], lambda some: [*some, some[0]],
+                                    lambda some: [some[1], some[0], *some[2:]]])  # fmt: skip
+def test_a_file_that_changes_between_two_readings_is_an_error(tmp_path, change):
+    some = [Pair(f"s{i}", f"t{i}") for i in range(30)]
+    name = write(tmp_path / "p.tsv", some)
+    train, _ = split_parts(read_parts([name], DataConfig(), in_memory=False).parts, 0.2, 3)
+    write(tmp_path / "p.tsv", change(some))
+    with pytest.raises(DataError, match=r"p\.tsv: the file has changed while it was read"):
+        encode_parts([part.pairs for part in train], TOKENS, TOKENS, NARROW)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jumok.config import DataConfig
-from jumok.data import Pair, read_pairs, read_sources
+from jumok.data import Pair, files_of, read_pairs, read_sources
 from jumok.errors import ConfigError, DataError
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
@@ -127,6 +127,19 @@ def test_two_files_together(tmp_path, form):
     left = write(tmp_path / "a,b.ko.gz", "안녕\n고마워\n")
     right = write(tmp_path / "a,b.en", "hello\r\nthanks")
     assert read(f"{left},{right}", format=form) == [("안녕", "hello"), ("고마워", "thanks")]
+
+
+def test_which_files_are_read(tmp_path):
+    left, right = write(tmp_path / "en,v2.txt", "a\n"), write(tmp_path / "ko.txt", "b\n")
+    one = write(tmp_path / "a,b.tsv", "a\tb\n")
+    assert files_of(f"{left},{right}") == [left, right]
+    assert files_of(one) == files_of(one, "tsv") == [one]
+    with pytest.raises(DataError, match="no such file"):
+        files_of(f"{left},{tmp_path / 'k.txt'}")
+    (tmp_path / "d").mkdir()
+    shards = [write(tmp_path / "d" / f"train-{i}-of-2.csv", "source,target\n") for i in range(2)]
+    write(tmp_path / "d" / "README.md", "")
+    assert files_of(tmp_path / "d") == shards
 
 
 def test_a_comma_in_the_name_of_one_file(tmp_path):

@@ -141,6 +141,21 @@ def test_columns_that_cannot_be_used(tmp_path, content, chosen, words):
         assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("wrap", [False, True])
+def test_a_structure_that_comes_twice(tmp_path, wrap):
+    sides = [pa.array([{name: "x"}]) for name in ("source", "target")]
+    content = pa.Table.from_arrays(sides, ["t", "t"])
+    if wrap:
+        content = pa.table({"w": pa.StructArray.from_arrays(sides, ["t", "t"])})
+    columns = {f"{side}_column": f"{'w.' * wrap}t.{side}" for side in ("source", "target")}
+    for path in (
+        write_parquet(tmp_path / "a.parquet", content),
+        save_to_disk(tmp_path / "d", content),
+    ):
+        with pytest.raises(DataError, match="'t' comes twice"):
+            read(path, **columns)
+
+
 def test_a_column_that_comes_twice(tmp_path):
     content = pa.Table.from_arrays([pa.array(["a"])] * 3, ["source", "source", "target"])
     with pytest.raises(DataError, match="'source' comes twice"):
@@ -295,11 +310,37 @@ def test_a_folder_of_several_parts_or_not_all_files(tmp_path):
         read(tmp_path)
 
 
-def test_one_file_in_two_forms_is_not_two_files(tmp_path):
-    for name in ("train-0-of-2.csv", "train-0-of-2.csv.gz"):
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train-0-of-2.csv", "train-0-of-2.csv.gz"),
+        ("train.csv", "train.csv.gz"),
+        ("train-0-of-1-0123456789abcdef.csv", "train-0-of-1.csv"),
+    ],
+)
+def test_one_file_in_two_forms_is_not_two_files(tmp_path, names):
+    for name in names:
         (tmp_path / name).write_text(LINES[".csv"], encoding="utf-8")
-    with pytest.raises(DataError, match="2 files were expected, as their names say, but 1 are"):
+    with pytest.raises(DataError, match="each file was expected once") as caught:
         read(tmp_path)
+    assert " and ".join(sorted(names)) in str(caught.value)
+
+
+def test_old_and_odd_names_of_the_hub(tmp_path):
+    for i in range(2):
+        name = f"train-0000{i}-of-00002-a09b74b3ef9c3b5{i}.parquet"
+        write_parquet(tmp_path / name, [("a", str(i))])
+    assert read(tmp_path) == [("a", "0"), ("a", "1")]
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "Train.CSV").write_text(LINES[".csv"], encoding="utf-8")
+    assert read(tmp_path / "odd") == [("a", "b")]
+
+
+def test_packed_parquet_is_refused(tmp_path):
+    path = write_parquet(tmp_path / "train.parquet", PAIRS).rename(tmp_path / "train.parquet.gz")
+    for name in (tmp_path, path):
+        with pytest.raises(DataError, match=r"train\.parquet\.gz: .* Unpack it: gunzip"):
+            read(name)
 
 
 def state(folder, **changes):

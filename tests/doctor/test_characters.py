@@ -32,6 +32,8 @@ TEXTS = {
     "한국": [],
     unicodedata.normalize("NFD", "한국"): ["not-nfc"],
     "e\u0301": ["not-nfc"],
+    "30 \u212a": ["not-nfc"],  # the kelvin sign, to NFC a K
+    "so\u037e": ["not-nfc"],  # the Greek question mark, to NFC a semicolon
     "ㅋㅋ": ["loose-jamo"],
     "\u110f\u110f": ["loose-jamo"],  # look the same, and NFC does not join them
     "ᆯ지": ["loose-jamo"],
@@ -44,6 +46,10 @@ TEXTS = {
     "안녕".encode().decode("latin-1"): ["mojibake", "control-character"],
     "caf\ufffd": ["mojibake"],
     "Âme, Ã, â la carte, ï, São, »ß«": [],
+    "“my fiancé”—she said": [],  # marks after a letter of Latin-1
+    "‘touché’”": [],
+    "«café»…": [],
+    "“AMANHÃ”": [],
     "p\u0430ypal": ["mixed-script"],  # a Cyrillic а
     "Москва Moscow": [],
     "t͡ʃʰ β": [],  # phones, a Greek letter among them, by itself

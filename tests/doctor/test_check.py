@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import random
 from collections import Counter
 
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from written import save_to_disk
 
 from jumok.config import DataConfig, TextConfig
 from jumok.doctor import DROPPED, KINDS, Spool, check, checking
 from jumok.doctor.kinds import BITS, bits_of, names_in
-from jumok.doctor.outliers import FEWEST
-from jumok.errors import ConfigError, DataError
+from jumok.doctor.outliers import FEWEST, find_outliers, limits
+from jumok.doctor.scan import Scan
+from jumok.errors import ConfigError, DataError, StorageError
 
 PAIRS = [(f"source {i}", f"target {i}") for i in range(30)]
 
@@ -88,6 +91,15 @@ def test_every_defect_of_a_file_is_counted(tmp_path):
     ]
     order = [list(KINDS).index(finding.name) for finding in report.findings]
     assert order == sorted(order)
+
+
+def test_a_line_of_a_directory_is_told_by_the_file_in_it(tmp_path):
+    save_to_disk(tmp_path / "d", [*PAIRS, PAIRS[3]], shards=2)
+    report = check([tmp_path / "d"])
+    [example] = report.findings[0].examples
+    first, second = (str(tmp_path / "d" / f"data-0000{i}-of-00002.arrow") for i in range(2))
+    assert (example.file, example.line) == (second, 15)
+    assert (example.same.file, example.same.line) == (first, 4)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +203,7 @@ def test_outliers_are_beyond_the_outer_fences_of_logarithms(tmp_path):
     lengths = [8] * 20 + [16] * 20 + [127, 128, 129]
     report = check([write(tmp_path / "p.tsv", [("x" * n, "y" * n) for n in lengths])])
     assert report.parts[0].limits.source == 16 * 2**3  # q1 8, q3 16
-    assert report.parts[0].limits.high_ratio == round(1.25**3, 3)
+    assert report.parts[0].limits.high_ratio == pytest.approx(1.25**3, rel=1e-5)
     assert places(report, "long-source") == [(str(tmp_path / "p.tsv"), 43)]
     assert "ratio" not in counts(report)
 
@@ -199,9 +211,17 @@ def test_outliers_are_beyond_the_outer_fences_of_logarithms(tmp_path):
 def test_both_ends_of_the_ratio_are_judged(tmp_path):
     rows = [("x" * 10, "y" * 20)] * 30 + [("x" * 20, "y" * 10), ("x" * 10, "y" * 40)]
     report = check([write(tmp_path / "p.tsv", rows)])
-    limits = report.parts[0].limits
-    assert (limits.low_ratio, limits.high_ratio) == (round(2 / 1.25**3, 3), round(2 * 1.25**3, 3))
+    found = report.parts[0].limits
+    assert (found.low_ratio, found.high_ratio) == (2 / 1.25**3, 3.90625)
     assert [line for _, line in places(report, "ratio")] == [31, 32]
+
+
+def test_limits_of_tiny_ratios_are_not_zero(tmp_path):
+    rows = [(f"{i:05}" * 1000, "yes") for i in range(29)] + [("x" * 90_000, "yes")]
+    columns = Scan([write(tmp_path / "p.tsv", rows)]).columns
+    found = limits(columns)
+    assert 0 < found.low_ratio < 3 / 5000 < found.high_ratio
+    assert np.flatnonzero(find_outliers(columns) & BITS["ratio"]).tolist() == [29]
 
 
 def test_among_few_pairs_nothing_is_an_outlier(tmp_path):
@@ -268,6 +288,23 @@ def test_settings_of_tokenizers_hold_in_the_forecast(tmp_path):
     assert (split.side, split.chosen, split.vocabulary, split.tokens) == ("target", True, 6, 2)
 
 
+def test_a_vocabulary_that_is_left_empty_is_a_forecast(tmp_path):
+    rows = [(f"word{i} other{i}", f"target {i}") for i in range(30)]
+    text = TextConfig.model_validate({"source": {"min_count": 2}})
+    found = check([write(tmp_path / "p.tsv", rows)], text=text).forecast
+    [word] = [one for one in found if (one.side, one.kind) == ("source", "word")]
+    assert (word.vocabulary, word.unknown, word.tokens) == (4, 1, 2)
+    assert len(found) == 8
+
+
+def test_features_are_no_text_of_the_source(tmp_path):
+    path = tmp_path / "p.tsv"
+    path.write_text("".join(f"ab\tba\tN{i}\n" for i in range(10)), encoding="utf-8")
+    report = check([path], [path], data=DataConfig(features_column="3"))
+    [char] = [one for one in report.forecast if (one.side, one.kind) == ("source", "char")]
+    assert (char.vocabulary, char.tokens) == (4 + 2, 2)
+
+
 def test_a_stream_is_read_twice(tmp_path):
     content = b"a\tb\nc\nx\ty\nx\ty\n"
     stream = io.BytesIO(content)
@@ -276,6 +313,29 @@ def test_a_stream_is_read_twice(tmp_path):
         report = check([spool])
     assert counts(report) == {"bad-line": 1, "duplicate-pair": 1}
     assert places(report, "duplicate-pair") == [("<stdin>", 4)]
+
+
+def test_a_pipe_is_refused_as_it_cannot_be_read_twice(tmp_path):
+    os.mkfifo(tmp_path / "p.tsv")
+    with pytest.raises(DataError, match=r"p\.tsv: .* a pipe or device"):
+        check([tmp_path / "p.tsv"])
+
+
+def test_a_full_disk_is_told_while_a_stream_is_kept(full_disk):
+    with full_disk(), pytest.raises(StorageError, match="Could not write"):
+        Spool(io.BytesIO(b"a\tb\n" * 10_000))
+
+
+def test_progress_never_goes_back(tmp_path, monkeypatch):
+    monkeypatch.setattr("jumok.doctor.scan._OFTEN", 1)
+    folder = tmp_path / "d"
+    folder.mkdir()
+    for i in range(3):
+        path = folder / f"train-{i}-of-3.csv"
+        path.write_text("source,target\n" + f"a{i},b\n" * 9_000, encoding="utf-8")
+    shares = []
+    Scan([folder, write(tmp_path / "p.tsv", PAIRS)], tell=lambda *told: shares.append(told[2]))
+    assert shares == sorted(shares) and shares[0] < 0.25 and shares[-1] == 1
 
 
 def test_a_report_is_plain_data(tmp_path):
@@ -298,6 +358,14 @@ def test_files_without_a_pair_are_refused(tmp_path):
         check([write(tmp_path / "p.tsv", [])])
     with pytest.raises(DataError, match="no such file"):
         check([tmp_path / "q.tsv"])
+    with pytest.raises(DataError, match="none was named"):
+        check([])
+
+
+def test_one_file_need_not_be_a_list(tmp_path):
+    path = write(tmp_path / "p.tsv", PAIRS)
+    for name in (path, str(path)):
+        assert counts(check(name, name), "test")["overlap-pair"] == 30
 
 
 def test_a_file_that_changes_is_noticed(tmp_path):
@@ -310,9 +378,20 @@ def test_a_file_that_changes_is_noticed(tmp_path):
         if what == "reading again":
             write(other, PAIRS[:3])
 
-    with pytest.raises(DataError, match="has changed"):
+    with pytest.raises(DataError, match=r"q\.tsv: .* has changed"):
         check([path, other], tell=shorten)
     assert ("reading", 0) in told
+
+
+@pytest.mark.parametrize(
+    "now", [PAIRS[1:], [*PAIRS, PAIRS[0]], [("other", "pair"), *PAIRS[1:]], [("", "a"), *PAIRS[1:]]]
+)
+def test_a_file_whose_lines_change_is_named(tmp_path, now):
+    paths = [write(tmp_path / f"{name}.tsv", PAIRS) for name in "abc"]
+    scan = Scan(paths)
+    write(paths[1], now)
+    with pytest.raises(DataError, match=r"b\.tsv: .* has changed"):
+        list(scan.rows("again"))
 
 
 def test_findings_are_numbers_and_back():

@@ -1,5 +1,6 @@
 """What is kept is what was there, in its order, and passes; everything else is in the log."""
 
+import errno
 import json
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from jumok.config import DataConfig
 from jumok.data import read_pairs
 from jumok.doctor import DROPPED, KINDS, check, clean
-from jumok.errors import ConfigError, DataError
+from jumok.errors import ConfigError, DataError, StorageError
 
 PAIRS = [(f"source {i}", f"target {i}") for i in range(30)]
 
@@ -90,6 +91,15 @@ def test_what_tsv_cannot_hold_is_left_out(tmp_path):
     assert [r["source"] for r in log_of(tmp_path / "log.jsonl")] == ["a\tb", "a\nb", "a"]
 
 
+def test_what_is_too_long_for_a_line_is_left_out(tmp_path):
+    for side in "ab":
+        lines = [side, side * 499_999, side * 500_000]
+        (tmp_path / side).write_text("\n".join(lines), encoding="utf-8")
+    cleaned = clean([f"{tmp_path / 'a'},{tmp_path / 'b'}"], tmp_path / "out.tsv", drop=[])
+    assert cleaned.dropped == {"long-line": 1}
+    assert [len(source) for source, _ in read(tmp_path / "out.tsv")] == [1, 499_999]
+
+
 def test_a_byte_order_mark_in_a_text_stays(tmp_path):
     path = tmp_path / "p.jsonl"
     path.write_text(json.dumps({"source": "\ufeffa", "target": "b"}), encoding="utf-8")
@@ -104,13 +114,14 @@ def test_a_byte_order_mark_in_a_text_stays(tmp_path):
         ("there.tsv", None, "exists"),
         ("out.tsv", "there.tsv", "exists"),
         ("out.tsv", "out.tsv", "Name two files"),
+        ("out.tsv", "../{}/out.tsv", "Name two files"),
         ("nowhere/out.tsv", None, "no folder"),
     ],
 )
 def test_names_that_cannot_be_written_are_refused(tmp_path, output, log, words):
     there = write(tmp_path / "there.tsv", PAIRS)
     with pytest.raises(ConfigError, match=words):
-        clean([there], tmp_path / output, log=log and tmp_path / log)
+        clean([there], tmp_path / output, log=log and tmp_path / log.format(tmp_path.name))
     assert read(there) == PAIRS
     assert [p.name for p in tmp_path.iterdir()] == ["there.tsv"]
 
@@ -128,6 +139,21 @@ def test_nothing_is_written_where_nothing_passes_or_something_breaks(tmp_path):
         clean([path], tmp_path / "out.tsv", log=tmp_path / "log.jsonl", tell=interrupt)
     with pytest.raises(ConfigError, match="no finding 'ratios'"):
         clean([path], tmp_path / "out.tsv", drop=["ratios"])
+    assert [p.name for p in tmp_path.iterdir()] == ["p.tsv"]
+
+
+def test_there_is_no_log_without_the_pairs(tmp_path, monkeypatch):
+    path = write(tmp_path / "p.tsv", [*PAIRS, PAIRS[0]])
+    replace = type(path).replace
+
+    def refuse(old, new):
+        if new.suffix == ".tsv":
+            raise OSError(errno.ENOSPC, "full")
+        return replace(old, new)
+
+    monkeypatch.setattr(type(path), "replace", refuse)
+    with pytest.raises(StorageError, match="no space left"):
+        clean(path, tmp_path / "out.tsv", log=tmp_path / "log.jsonl")
     assert [p.name for p in tmp_path.iterdir()] == ["p.tsv"]
 
 

@@ -13,6 +13,8 @@ from unittest import mock
 
 import jumok
 from jumok.cli import main
+from jumok.config import DataConfig
+from jumok.data import Pair, read_parts, split_parts
 
 HANGUL = dict(zip("abcde", "가나다라마", strict=True))
 SIZES = {
@@ -55,6 +57,12 @@ def train_small(folder: Path, settings: dict[str, Any] | None = None, count: int
     pairs = write_pairs(folder / "pairs.tsv", backwards(letters(count, 2, 5)))
     jumok.train(pairs, output=folder / "run", settings={**SIZES, **(settings or {})})
     return folder / "run"
+
+
+def divided(path: Path) -> list[list[Pair]]:
+    """Training and validation pairs of a file, as a run without a dev file has them."""
+    sides = split_parts(read_parts([str(path)], DataConfig()).parts, 0.1, 1)
+    return [[pair for part in side for pair in part.pairs] for side in sides]
 
 
 def as_options(settings: dict[str, Any]) -> list[str]:

@@ -9,6 +9,8 @@ from runs import SIZES, backwards, letters, records, train_small, write_pairs
 
 import jumok
 from jumok.bundle import read_bundle
+from jumok.training.corpus import contents
+from jumok.training.run import _names
 
 BPE = {"text.source.kind": "bpe", "text.target.kind": "unigram", "text.source.vocab_size": 30}
 COPYING = {"model.attention.copy_tokens": True}
@@ -60,6 +62,16 @@ def test_what_was_made_is_found_again_and_not_where_anything_differs(tmp_path, m
     before = stored()
     train_small(tmp_path / "more", cache, count=161)
     assert len(stored() - before) == 3
+
+
+def test_the_key_has_every_file_and_how_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("en,v2.txt", "ko.txt", "p.tsv", "p.csv"):
+        (tmp_path / name).write_text("source,target\tb\n", encoding="utf-8")
+    assert len(contents("en,v2.txt,ko.txt")) == 2
+    assert contents("p.tsv") != contents("p.csv")
+    absolute = f"{tmp_path / 'en,v2.txt'},{tmp_path / 'ko.txt'}"
+    assert _names("en,v2.txt,ko.txt", "auto") == (absolute,)
 
 
 def test_a_cache_that_was_killed_in_the_making_is_finished(tmp_path, monkeypatch):

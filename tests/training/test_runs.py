@@ -16,13 +16,21 @@ from unittest import mock
 
 import pytest
 import yaml
-from runs import SIZES, as_options, backwards, letters, records, run_cli, train_small, write_pairs
+from runs import (
+    SIZES,
+    as_options,
+    backwards,
+    divided,
+    letters,
+    records,
+    run_cli,
+    train_small,
+    write_pairs,
+)
 from safetensors.numpy import load, load_file
 
 import jumok
 from jumok.bundle import read_bundle
-from jumok.config import DataConfig
-from jumok.data import read_pairs, split_off_dev
 from jumok.errors import Diverged, MissingExtra
 from jumok.evaluation import Validation
 from jumok.training.progress import ConsoleReporter
@@ -108,8 +116,7 @@ def test_best_is_the_model_with_the_best_figure(tmp_path):
     kept = json.loads((run / "best" / "metrics.json").read_text(encoding="utf-8"))
     assert kept == chosen
     # measured again, on the pairs that were held out
-    pairs = read_pairs([run.parent / "pairs.tsv"], DataConfig()).pairs
-    train, dev = split_off_dev(pairs, 0.1, 1)
+    train, dev = divided(run.parent / "pairs.tsv")
     again = jumok.evaluate(jumok.load(run), dev)
     assert again["exact_match"] == pytest.approx(best)
     assert again["perplexity"] == pytest.approx(chosen["dev_perplexity"], rel=1e-4)
@@ -121,7 +128,7 @@ def test_best_is_the_model_with_the_best_figure(tmp_path):
 
 def test_validate_pairs_limits_the_validation(tmp_path):
     run = train_small(tmp_path, {"train.max_epochs": 1, "train.validate_pairs": 3})
-    dev = split_off_dev(read_pairs([tmp_path / "pairs.tsv"], DataConfig()).pairs, 0.1, 1)[1]
+    _, dev = divided(tmp_path / "pairs.tsv")
     again = jumok.evaluate(jumok.load(run), dev[:3])
     assert records(run)[0]["dev_perplexity"] == pytest.approx(again["perplexity"], rel=1e-4)
     whole = jumok.evaluate(jumok.load(run), dev)
@@ -262,8 +269,7 @@ def test_tokens_given_and_tokens_wrong_are_recorded(tmp_path):
     assert [r["teacher_forcing"] for r in found] == pytest.approx([0.75, 0.45, 0.2])
     assert "45% given" in (run / "train.log").read_text(encoding="utf-8")
     # measured again: by forced scoring and by greedy outputs
-    pairs = read_pairs([run.parent / "pairs.tsv"], DataConfig()).pairs
-    _, dev = split_off_dev(pairs, 0.1, 1)
+    _, dev = divided(run.parent / "pairs.tsv")
     model, best = jumok.load(run), next(r for r in reversed(found) if r["best"])
     outputs = model.predict([pair.source for pair in dev], beam=1)
     edits = tokens = 0

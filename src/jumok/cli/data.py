@@ -64,7 +64,8 @@ def check_(
 
     config = _resolve(set_, ("text.source.", "text.target."))
     with ExitStack() as kept, _progress() as tell:
-        report = check(_files(data, kept), _files(test or (), kept), config.data, config.text, tell)
+        train, others = _files(data, test or (), kept)
+        report = check(train, others, config.data, config.text, tell)
     if format_ is ReportFormat.json:
         print(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
     else:
@@ -106,10 +107,11 @@ def clean_(
     config = _resolve(set_, ("text.source.lowercase", "text.target.lowercase"))
     chosen = _chosen(drop or (), keep or ())
     with ExitStack() as kept, _progress() as tell:
+        files, others = _files(data, test or (), kept)
         cleaned = clean(
-            _files(data, kept),
+            files,
             output,
-            test=_files(test or (), kept),
+            test=others,
             log=log,
             drop=chosen,
             data=config.data,
@@ -146,21 +148,31 @@ def _resolve(settings: Iterable[str] | None, more: tuple[str, ...]) -> Config:
 
     parsed = parse_settings(settings or ())
     config = resolve(settings=parsed)
+    reading = READING - {"data.skip_bad_lines"}  # they are told, or left out, in any case
     for key in parsed:
-        if key not in READING and not key.startswith(more):
+        if key not in reading and not key.startswith(more):
             allowed = ", ".join(
-                [*sorted(READING), *(f"{key}*" if key[-1] == "." else key for key in more)]
+                [*sorted(reading), *(f"{key}*" if key[-1] == "." else key for key in more)]
             )
             raise ConfigError(f"Here {key} has no effect. What can be set: {allowed}")
     return config
 
 
-def _files(names: Sequence[str], kept: ExitStack) -> list[File]:
-    """Files by name; stdin, which is read twice, is kept for as long."""
+def _files(
+    names: Sequence[str], test: Sequence[str], kept: ExitStack
+) -> tuple[list[File], list[File]]:
+    """Files and test files by name; stdin, which is read twice, is kept for as long."""
     from jumok.cli.streams import stdin
     from jumok.doctor import Spool
+    from jumok.errors import ConfigError
 
-    return [kept.enter_context(Spool(stdin())) if name == "-" else name for name in names]
+    if [*names, *test].count("-") > 1:
+        raise ConfigError("stdin can be read once, but - came more than once. Name files instead")
+
+    def opened(name: str) -> File:
+        return kept.enter_context(Spool(stdin())) if name == "-" else name
+
+    return list(map(opened, names)), list(map(opened, test))
 
 
 @contextmanager

@@ -64,10 +64,10 @@ def _lengths(report: Report) -> Iterator[str]:
         below = (
             ""
             if limits.low_ratio is None
-            else f"below {limits.low_ratio:.2f}, above {limits.high_ratio:.2f}"
+            else f"below {limits.low_ratio:.3g}, above {limits.high_ratio:.3g}"
         )
         head = f"{part.name} ratio"
-        yield f"{head:<16}{part.lengths['ratio']['median']:>9.2f}{'':>9}   {below}".rstrip()
+        yield f"{head:<16}{part.lengths['ratio']['median']:>9.3g}{'':>9}   {below}".rstrip()
 
 
 def _scripts(report: Report) -> Iterator[str]:

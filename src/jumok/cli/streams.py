@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import queue
 import sys
 import threading
@@ -14,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from jumok.config import DataConfig
 from jumok.data import BadLine, Pair, read_sources, stream_pairs
-from jumok.data.lines import ByteStream, Watch
+from jumok.data.lines import ByteStream, Progress, Watch
 from jumok.errors import ConfigError, DataError, InputError, JumokError
 
 R = TypeVar("R")
@@ -27,11 +26,11 @@ class Source:
     def __init__(self, file: str, encoding: str) -> None:
         self.file, self.encoding = file, encoding
         self.name = "<stdin>" if file == "-" else file
-        self._open: io.BufferedReader | None = None
+        self._progress = Progress()
 
     def lines(self) -> Iterator[str]:
         """The lines, which can be asked for once."""
-        return source_lines(self.file, self.encoding, self._watch)
+        return source_lines(self.file, self.encoding, self._progress.watch)
 
     def windows(self, lines: Iterator[str], size: int) -> Iterator[list[str]]:
         """What is left of the lines: a file's in full windows, a stream's as they arrive."""
@@ -39,20 +38,11 @@ class Source:
 
     def share(self) -> float | None:
         """How much of a file has been read, of 1; None for a stream, whose end nobody knows."""
-        if not self._is_file:
-            return None
-        if self._open is None:
-            return 0.0
-        if self._open.closed:
-            return 1.0
-        return self._open.tell() / max(1, os.fstat(self._open.fileno()).st_size)
+        return (self._progress.share() or 0.0) if self._is_file else None
 
     @property
     def _is_file(self) -> bool:
         return self.file != "-" and Path(self.file).is_file()
-
-    def _watch(self, opened: io.BufferedReader) -> None:
-        self._open = opened
 
 
 def source_lines(file: str, encoding: str, watch: Watch | None = None) -> Iterator[str]:

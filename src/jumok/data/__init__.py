@@ -12,7 +12,6 @@ from jumok.data.batch import Batch, collate, pad
 from jumok.data.copying import Copying, copy_row
 from jumok.data.dataset import (
     Dataset,
-    encode_pairs,
     encode_parts,
     open_dataset,
     source_ids,
@@ -24,15 +23,16 @@ from jumok.data.readers import (
     Pair,
     PairFile,
     Row,
+    files_of,
     read_pairs,
     read_sources,
     read_texts,
+    split_name,
     stream_pairs,
     stream_rows,
     stream_texts,
 )
 from jumok.data.sampler import BucketSampler, sorted_batches
-from jumok.data.split import split_off_dev
 
 __all__ = [
     "BadLine",
@@ -47,8 +47,8 @@ __all__ = [
     "Row",
     "collate",
     "copy_row",
-    "encode_pairs",
     "encode_parts",
+    "files_of",
     "open_dataset",
     "pad",
     "read_pairs",
@@ -58,7 +58,7 @@ __all__ = [
     "sorted_batches",
     "source_ids",
     "source_order",
-    "split_off_dev",
+    "split_name",
     "split_parts",
     "stream_pairs",
     "stream_rows",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -17,8 +17,8 @@ from jumok.config import DataConfig
 from jumok.data.copying import Copying
 from jumok.data.pairs import Pair
 from jumok.data.ragged import Ragged, RaggedWriter, TextPairs, as_bytes, open_ragged
-from jumok.storage import write_atomic
-from jumok.text import EOS, UNK, Encoding, Tokenizer
+from jumok.storage import storage_errors, write_atomic
+from jumok.text import EOS, Encoding, Tokenizer, unknown_count
 
 _CHUNK = 10_000
 """Pairs encoded in one call: enough for all cores, little memory."""
@@ -83,18 +83,6 @@ class Dataset:
 
 Told = Callable[[int], None]
 """Is told how many pairs have been read."""
-
-
-def encode_pairs(
-    pairs: Iterable[Pair],
-    source_tok: Tokenizer,
-    target_tok: Tokenizer,
-    config: DataConfig,
-    copy_tokens: bool = False,
-    least_source: int = 1,
-) -> Dataset:
-    """`encode_parts` of one part, in memory."""
-    return encode_parts([pairs], source_tok, target_tok, config, copy_tokens, least_source)
 
 
 def encode_parts(
@@ -174,13 +162,13 @@ class _Encoder:
         copies: list[list[int]] = []
         if self.copying is None:
             sources, targets = self.source.encode_ids(texts[0]), self.target.encode_ids(texts[1])
-            unknown = [_unknown(self.source, sources), _unknown(self.target, targets)]
+            plain = targets
         else:
             read, written = self.source.encode_batch(texts[0]), self.target.encode_batch(texts[1])
             sources = [encoding.ids for encoding in read]
             plain = [encoding.ids for encoding in written]
-            unknown = [_unknown(self.source, sources), _unknown(self.target, plain)]
             copies, targets = _copies(self.copying, read, written)
+        unknown = [unknown_count(self.source, sources), unknown_count(self.target, plain)]
         tokens = [sum(map(len, side)) for side in (sources, targets)]
         kept = [i for i, two in enumerate(zip(sources, targets, strict=True)) if self._fits(*two)]
         return _Chunk(
@@ -209,7 +197,8 @@ class _Building:
         self.counts = Counts(target_vocab=encoder.target.vocab_size)
         rows = 0
         if store is not None:
-            store.mkdir(parents=True, exist_ok=True)
+            with storage_errors(store):
+                store.mkdir(parents=True, exist_ok=True)
             if (store / _BEGUN).exists():
                 begun = json.loads((store / _BEGUN).read_text(encoding="utf-8"))
                 self.read, rows = begun["read"], begun["rows"]
@@ -274,8 +263,9 @@ class _Building:
 
     def close(self) -> None:
         """Close what is open."""
-        for writer in self._writers():
-            writer.close()
+        with ExitStack() as every:
+            for writer in self._writers():
+                every.callback(writer.close)
 
     def _writers(self) -> list[RaggedWriter]:
         copies = [] if self.copies is None else [self.copies]
@@ -295,11 +285,6 @@ def _chunks(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
     stream = iter(pairs)
     while chunk := list(islice(stream, _CHUNK)):
         yield chunk
-
-
-def _unknown(tokenizer: Tokenizer, encoded: Sequence[Sequence[int]]) -> int:
-    unknown = [UNK] if tokenizer.features is None else [UNK, tokenizer.text_size]
-    return sum(list(ids).count(i) for ids in encoded for i in unknown)
 
 
 def _digest(number: int, pair: Pair) -> int:
@@ -325,7 +310,7 @@ def source_ids(ids: Sequence[int] | Integer[np.ndarray, "src_len"], reverse: boo
 
     Even an empty text gives one token, so an encoder always has something to read.
     """
-    return [*(int(i) for i in (ids[::-1] if reverse else ids)), EOS]
+    return [*np.asarray(ids[::-1] if reverse else ids).tolist(), EOS]
 
 
 def source_order(length: int, reverse: bool) -> Int[np.ndarray, "src_len"]:

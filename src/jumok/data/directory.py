@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ from jumok.data.lines import check_file, is_directory, opened, refused
 from jumok.errors import DataError
 
 _SHARD = re.compile(
-    r"(?P<part>[^.].*?)(?:-(?P<number>\d+)-of-(?P<count>\d+))?(?P<form>\.parquet|\.jsonl|\.csv)(\.gz)?"
+    r"(?P<part>[^.].*?)(?:-(?P<number>\d+)-of-(?P<count>\d+)(?:-[0-9a-f]{16})?)?"
+    r"(?P<form>\.parquet|\.jsonl|\.csv)(\.gz)?",
+    re.IGNORECASE,
 )
+"""Older files on the hub end in a hash: ``train-00000-of-00002-a09b74b3ef9c3b56.parquet``."""
 _MAX_JSON = 10_000_000
 
 
@@ -58,15 +62,22 @@ def _of_the_hub(folder: Path) -> list[Path]:
     parts: dict[str, list[re.Match[str]]] = {}
     for path in sorted(folder.iterdir()):
         if (shard := _SHARD.fullmatch(path.name)) and path.is_file():
-            parts.setdefault(f"{shard['part']}*{shard['form']}", []).append(shard)
+            parts.setdefault(f"{shard['part']}*{shard['form'].lower()}", []).append(shard)
     if len(parts) > 1:
         raise _several(folder, list(parts))
     shards = [shard for part in parts.values() for shard in part]
     counts = {int(shard["count"] or 1) for shard in shards}
-    numbers = {int(shard["number"] or 0) for shard in shards}
-    if shards and not counts == {len(shards)} == {len(numbers)}:
+    numbers = Counter(int(shard["number"] or 0) for shard in shards)
+    if len(numbers) < len(shards):
+        twice = [shard[0] for shard in shards if numbers[int(shard["number"] or 0)] > 1]
         raise DataError(
-            f"{max(counts)} files were expected, as their names say, but {len(numbers)} are there. "
+            f"each file was expected once, but {' and '.join(twice):.300} stand for the same one. "
+            "Remove what is old",
+            path=folder,
+        )
+    if shards and counts != {len(shards)}:
+        raise DataError(
+            f"{max(counts)} files were expected, as their names say, but {len(shards)} are there. "
             "Download the dataset again",
             path=folder,
         )

@@ -11,6 +11,7 @@ import codecs
 import difflib
 import gzip
 import io
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,6 +70,28 @@ class BadLine(DataError):  # noqa: N818 - one line is bad, the file need not be
 
 Watch = Callable[[io.BufferedReader], None]
 """Is handed a file that was opened, to see while it is read how far that has come."""
+
+
+class Progress:
+    """How much has been read of so many files, which are opened with `watch`."""
+
+    def __init__(self, files: int = 1) -> None:
+        self._files = files
+        self._opened: list[io.BufferedReader] = []
+
+    def watch(self, file: io.BufferedReader) -> None:
+        """A `Watch`."""
+        self._opened.append(file)
+
+    def share(self) -> float | None:
+        """Of 1, each file counting the same; None before one was opened."""
+        if not self._opened:
+            return None
+        within = (
+            1.0 if file.closed else file.tell() / max(1, os.fstat(file.fileno()).st_size)
+            for file in self._opened
+        )
+        return sum(within) / self._files
 
 
 def read_lines(path: Path, encoding: str, watch: Watch | None = None) -> Iterator[Line | BadLine]:

@@ -20,10 +20,14 @@ class Pair(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A pair, and the line or row where it begins, from 1."""
+    """A pair, and the line or row where it begins, from 1.
+
+    ``path`` is the very file: of a directory the one in it, of two files the source's.
+    """
 
     pair: Pair
     line: int
+    path: Path
 
 
 def make_row(
@@ -53,7 +57,7 @@ def make_row(
             f"'{source:.40}' came. Correct the line, set data.features_column, {OR_SKIP}"
         )
         return BadLine(reason, path=path, line=number)
-    return Row(Pair(source, target), number)
+    return Row(Pair(source, target), number, path)
 
 
 def different_columns(source: int | str, target: int | str, features: int | str) -> None:

@@ -16,6 +16,7 @@ from jumok.data.lines import BadLine
 from jumok.data.pairs import Pair
 from jumok.data.readers import stream_pairs, stream_texts
 from jumok.data.split import held_out, source_hash
+from jumok.errors import DataError
 
 Read = Callable[[], Iterator[Pair | BadLine]]
 MOST_SHOWN = 10
@@ -32,7 +33,7 @@ class Part(NamedTuple):
     def kept(self, keep: Bool[np.ndarray, "pairs"]) -> Part:
         """Those where ``keep`` is True."""
         if isinstance(self.pairs, _Anew):
-            return Part(_Anew(self.pairs.read, keep), self.sources[keep])
+            return Part(self.pairs.kept(keep), self.sources[keep])
         return Part(list(compress(self.pairs, keep)), self.sources[keep])
 
 
@@ -46,14 +47,42 @@ class Parts(NamedTuple):
 
 
 class _Anew(Iterable[Pair]):
-    """Pairs that are read whenever they are gone through."""
+    """Pairs that are read whenever they are gone through: the same ones, or `DataError`."""
 
-    def __init__(self, read: Read, keep: Bool[np.ndarray, "pairs"] | None = None) -> None:
-        self.read, self._keep = read, keep
+    def __init__(
+        self,
+        path: str,
+        read: Read,
+        sources: UInt64[np.ndarray, "pairs"],
+        keep: Bool[np.ndarray, "pairs"] | None = None,
+    ) -> None:
+        self._path, self._read, self._sources = path, read, sources
+        self._keep = np.ones(len(sources), bool) if keep is None else keep
 
     def __iter__(self) -> Iterator[Pair]:
-        pairs = (item for item in self.read() if isinstance(item, Pair))
-        return pairs if self._keep is None else compress(pairs, self._keep)
+        return compress(self._all(), self._keep)
+
+    def kept(self, keep: Bool[np.ndarray, "kept"]) -> _Anew:
+        """Of those that are left, the ones where ``keep`` is True."""
+        both = self._keep.copy()
+        both[both] = keep
+        return _Anew(self._path, self._read, self._sources, both)
+
+    def _all(self) -> Iterator[Pair]:
+        known = map(int, self._sources)
+        for item in self._read():
+            if isinstance(item, Pair):
+                if source_hash(item) != next(known, None):
+                    raise self._changed()
+                yield item
+        if next(known, None) is not None:
+            raise self._changed()
+
+    def _changed(self) -> DataError:
+        return DataError(
+            "the file has changed while it was read. Leave it alone, and begin again",
+            path=self._path,
+        )
 
 
 def read_parts(
@@ -91,14 +120,15 @@ def read_parts(
             read += 1
             if not read % 10_000:
                 tell(read)
-        found.append(Part(kept if in_memory else _Anew(stream), np.array(hashes, np.uint64)))
+        sources = np.array(hashes, np.uint64)
+        found.append(Part(kept if in_memory else _Anew(path, stream, sources), sources))
     return Parts(found, bad, bad_lines)
 
 
 def split_parts(
     parts: Sequence[Part], fraction: float, seed: int, texts_alone: bool = False
 ) -> tuple[list[Part], list[Part]]:
-    """Train and dev, as `split_off_dev` divides them."""
+    """Train and dev, in the order of the files, as `held_out` divides them."""
     every = np.concatenate([part.sources for part in parts])
     dev = held_out(every, fraction, seed, not texts_alone)
     masks = np.split(dev, np.cumsum([len(part.sources) for part in parts])[:-1])

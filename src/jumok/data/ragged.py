@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, overload
 
@@ -14,6 +15,7 @@ import numpy as np
 from jaxtyping import Int
 
 from jumok.data.pairs import Pair
+from jumok.storage import storage_errors
 
 _BOUND = np.dtype(np.int64)
 
@@ -65,9 +67,10 @@ class RaggedWriter:
         values, ends = _files(path)
         if rows:
             self._end = int(np.fromfile(ends, _BOUND, 1, offset=(rows - 1) * _BOUND.itemsize)[0])
-        self._files = values.open("ab"), ends.open("ab")
-        self._files[0].truncate(self._end * dtype.itemsize)
-        self._files[1].truncate(rows * _BOUND.itemsize)
+        with storage_errors(path):
+            self._files = values.open("ab"), ends.open("ab")
+            self._files[0].truncate(self._end * dtype.itemsize)
+            self._files[1].truncate(rows * _BOUND.itemsize)
 
     def extend(self, rows: Sequence[Sequence[int] | np.ndarray]) -> None:
         """Add sequences."""
@@ -81,19 +84,24 @@ class RaggedWriter:
             self._values.append(values)
             self._ends.append(ends)
             return
-        self._files[0].write(values.tobytes())
-        self._files[1].write(ends.tobytes())
+        with storage_errors(self._path):
+            self._files[0].write(values.tobytes())
+            self._files[1].write(ends.tobytes())
 
     def flush(self) -> None:
         """Bring what was written to the disk."""
-        for file in self._files:
-            file.flush()
-            os.fsync(file.fileno())
+        if self._path is not None:
+            with storage_errors(self._path):
+                for file in self._files:
+                    file.flush()
+                    os.fsync(file.fileno())
 
     def close(self) -> None:
         """Nothing more comes."""
-        for file in self._files:
-            file.close()
+        if self._path is not None:
+            with storage_errors(self._path), ExitStack() as every:
+                for file in self._files:
+                    every.callback(file.close)
 
     def finish(self) -> Ragged:
         """All of it."""

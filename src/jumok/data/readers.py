@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,9 +29,11 @@ __all__ = [
     "Pair",
     "PairFile",
     "Row",
+    "files_of",
     "read_pairs",
     "read_sources",
     "read_texts",
+    "split_name",
     "stream_pairs",
     "stream_rows",
     "stream_texts",
@@ -75,16 +77,7 @@ def read_pairs(paths: Paths, config: DataConfig, features: bool = False) -> Pair
     A path may be two, ``SOURCE,TARGET``: parallel text. Raises `DataError` for a bad line (unless
     `skip_bad_lines`), a bad file, and a file that gives no pair at all.
     """
-    read = PairFile([])
-    for path in [paths] if isinstance(paths, str | Path) else paths:
-        for item in stream_pairs(path, config, features):
-            if isinstance(item, Pair):
-                read.pairs.append(item)
-            else:
-                read.bad.append(item)
-    if not read.pairs:
-        raise DataError("files of pairs were expected, but none was named. Set data.train")
-    return read
+    return _read(paths, lambda path: stream_pairs(path, config, features))
 
 
 def stream_pairs(
@@ -120,18 +113,24 @@ def stream_rows(
         raise DataError(reason, path=_name(file))
 
 
-def read_texts(paths: Sequence[str | Path], config: DataConfig) -> PairFile:
+def read_texts(paths: Paths, config: DataConfig) -> PairFile:
     """All texts of all ``paths``, one a line, as targets of empty sources; empty lines are none.
 
     Raises `DataError` as `read_pairs` does.
     """
+    return _read(paths, lambda path: stream_texts(path, config))
+
+
+def _read(paths: Paths, stream: Callable[[str | Path], Iterator[Pair | BadLine]]) -> PairFile:
     read = PairFile([])
-    for path in paths:
-        for item in stream_texts(path, config):
+    for path in [paths] if isinstance(paths, str | Path) else paths:
+        for item in stream(path):
             if isinstance(item, Pair):
                 read.pairs.append(item)
             else:
                 read.bad.append(item)
+    if not read.pairs:
+        raise DataError("a file was expected, but none was named. Set data.train")
     return read
 
 
@@ -184,14 +183,14 @@ def _name(file: str | Path | ByteStream) -> Path:
 def _items(
     file: str | Path | ByteStream, config: DataConfig, features: bool, watch: Watch | None
 ) -> Iterator[Row | BadLine]:
-    two = _two_files(file, config.format) if isinstance(file, str | Path) else None
-    if two is not None:
+    two = split_name(file, config.format) if isinstance(file, str | Path) else []
+    if len(two) == 2:
         if config.features_column:
             raise ConfigError(
                 f"Parallel text has no columns, but data.features_column={config.features_column} "
                 "came. Leave it out, and put the features before each source"
             )
-        return read_parallel(*two, config.encoding, features, watch)
+        return read_parallel(two[0], two[1], config.encoding, features, watch)
     path = _name(file)
     form: str = config.format
     if not isinstance(file, str | Path):
@@ -249,11 +248,24 @@ def _of_stream(
     return _OF_LINES["tsv" if form == "auto" else form](lines, path, config, features)
 
 
-def _two_files(path: str | Path, form: str) -> tuple[Path, Path] | None:
-    """The two names in ``SOURCE,TARGET``; None where ``path`` is one file."""
+def files_of(path: str | Path, form: str = "auto") -> list[Path]:
+    """The files that are read for ``path``: it, the two of ``SOURCE,TARGET``, those of a directory.
+
+    Raises `DataError` where one is missing.
+    """
+    names = split_name(path, form)
+    if form in ("auto", "dataset") and is_directory(names[0]):
+        return dataset_files(names[0])
+    for name in names:
+        check_file(name)
+    return names
+
+
+def split_name(path: str | Path, form: str = "auto") -> list[Path]:
+    """The two names in ``SOURCE,TARGET``, or ``path`` alone where it is one file."""
     name = str(path)
     if form not in ("auto", "parallel") or (form == "auto" and Path(name).exists()):
-        return None
+        return [Path(name)]
     commas = [i for i, char in enumerate(name) if char == ","]
     splits = [(Path(name[:i]), Path(name[i + 1 :])) for i in commas]
     there = [two for two in splits if two[0].is_file() and two[1].is_file()]
@@ -263,11 +275,17 @@ def _two_files(path: str | Path, form: str) -> tuple[Path, Path] | None:
             "with a comma between",
             path=path,
         )
-    return next(iter(there or splits), None)
+    return list(next(iter(there or splits), [Path(name)]))
 
 
 def _by_name(path: Path) -> str:
     name = path.name.lower().removesuffix(".gz")
+    if name.endswith(".parquet") and name != path.name.lower():
+        raise DataError(
+            "a Parquet file was expected as it is, but it is packed as .gz, which cannot be read "
+            "piece by piece. Unpack it: gunzip",
+            path=path,
+        )
     for ending, form in _ENDINGS.items():
         if name.endswith(ending):
             return form

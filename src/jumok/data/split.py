@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt64
@@ -13,33 +12,25 @@ from jumok.data.pairs import Pair
 from jumok.errors import DataError
 
 
-def split_off_dev(
-    pairs: Sequence[Pair], fraction: float, seed: int
-) -> tuple[list[Pair], list[Pair]]:
-    """``pairs`` as (train, dev), with about ``fraction`` of them in dev, in file order.
-
-    Pairs with the same source (texts without one: the same text) stay on one side, so nothing in
-    dev was seen in training. The choice depends on the pairs and ``seed`` only. Raises `DataError`
-    where one side would be empty.
-    """
-    hashes = np.fromiter(map(source_hash, pairs), np.uint64)
-    dev = held_out(hashes, fraction, seed, any(pair.source for pair in pairs))
-    return (
-        [pair for pair, held in zip(pairs, dev, strict=True) if not held],
-        [pair for pair, held in zip(pairs, dev, strict=True) if held],
-    )
-
-
 def source_hash(pair: Pair) -> int:
     """64 bits by which a source, in any normal form, is known again."""
-    text = unicodedata.normalize("NFC", pair.source or pair.target)
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest())
+    return text_hash(unicodedata.normalize("NFC", pair.source or pair.target))
+
+
+def text_hash(text: str) -> int:
+    """64 bits of BLAKE2b."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "little")
 
 
 def held_out(
     sources: UInt64[np.ndarray, "pairs"], fraction: float, seed: int, have_sources: bool = True
 ) -> Bool[np.ndarray, "pairs"]:
-    """`split_off_dev` of pairs with these `source_hash`es: True for dev."""
+    """Which pairs with these `source_hash`es are held out: about ``fraction`` of them.
+
+    Pairs with the same source (texts without one: the same text) stay on one side, so nothing that
+    is held out was seen in training. The choice depends on the hashes and ``seed`` only. Raises
+    `DataError` where one side would be empty.
+    """
     _, first, group, sizes = np.unique(
         sources, return_index=True, return_inverse=True, return_counts=True
     )

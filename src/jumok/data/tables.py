@@ -109,6 +109,7 @@ def _columns(arrow: ModuleType, schema: Any, config: DataConfig, path: Path) -> 
     for setting, name in wanted.items():
         if name:
             column = there[column_index(setting, name, names, path)]
+            _check_single(schema, column, path)
             if not _is_text(arrow, column.kind):
                 raise DataError(
                     f"column '{name}' should hold text, but it is of type {column.kind!s:.60}. Set "
@@ -129,6 +130,20 @@ def _leaves(arrow: ModuleType, schema: Any) -> Iterator[_Column]:
             left += [((*keys, field.name), field.type) for field in fields]
         else:
             yield _Column(".".join(keys), keys, kind)
+
+
+def _check_single(schema: Any, column: _Column, path: Path) -> None:
+    """Raise `DataError` where what holds the column has a name twice, so that it names nothing."""
+    fields = list(schema)
+    for key in column.keys:
+        named = [field for field in fields if field.name == key]
+        if len(named) > 1:
+            raise DataError(
+                f"column '{column.name}' was expected once, but '{key}' comes twice. Rename one",
+                path=path,
+            )
+        kind = named[0].type
+        fields = [kind.field(i) for i in range(kind.num_fields)]
 
 
 def _is_text(arrow: ModuleType, kind: Any) -> bool:

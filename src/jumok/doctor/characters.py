@@ -13,12 +13,16 @@ _ASCII_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _OTHER_ASCII = bytes(byte for byte in range(128) if byte not in _ASCII_LETTERS)
 
 # UTF-8 read as Latin-1 or Windows-1252: Â or Ã and one more, or â to ï and two more, where these
-# are what the bytes 80 to BF become
-_CONTINUED = re.escape(
-    "".join(map(chr, range(0x80, 0xC0)))
-    + bytes(set(range(0x80, 0xA0)) - {0x81, 0x8D, 0x8F, 0x90, 0x9D}).decode("cp1252")
+# are what the bytes 80 to BF become. Some of them also stand after letters by rights: é”—
+_MARKS = "‘’“”‚„–—…«»‹›"
+_CONTINUED = "".join(map(chr, range(0x80, 0xC0))) + bytes(
+    set(range(0x80, 0xA0)) - {0x81, 0x8D, 0x8F, 0x90, 0x9D}
+).decode("cp1252")
+_ANY, _MARK = f"[{re.escape(_CONTINUED)}]", f"[{_MARKS}]"
+_OTHER = f"[{re.escape(''.join(set(_CONTINUED) - set(_MARKS)))}]"
+_MOJIBAKE = re.compile(
+    rf"[ÂÃ](?:{_OTHER}|{_MARK}(?=\w))|[â-ï](?:{_OTHER}{_ANY}|{_ANY}{_OTHER})|\ufffd"
 )
-_MOJIBAKE = re.compile(f"[ÂÃ][{_CONTINUED}]|[â-ï][{_CONTINUED}]{{2}}|\ufffd")
 
 _CONFUSABLE = frozenset({"Latin", "Greek", "Cyrillic"})
 _FILLERS = frozenset("\u115f\u1160\u3164\uffa0")
@@ -41,14 +45,14 @@ def look(text: str, nfc: str) -> Look:
     """Look at a text, of which ``nfc`` is the normal form."""
     spaced = text[:1] == " " or text[-1:] == " " or "  " in text
     flags = BITS["extra-space"] if spaced else 0
+    if text != nfc:
+        flags |= BITS["not-nfc"]
     if nfc.isascii():
         if not nfc.isprintable():
             for char in set(nfc):
                 flags |= _FLAGS[char]
         letters = len(nfc.encode().translate(None, _OTHER_ASCII))
         return Look(flags, {"Latin": letters} if letters else {})
-    if text != nfc:
-        flags |= BITS["not-nfc"]
     scripts: dict[str, int] = {}
     for char, count in Counter(nfc).items():
         flags |= _FLAGS[char]

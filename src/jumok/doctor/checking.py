@@ -16,7 +16,8 @@ from jumok.doctor.kinds import BITS, KINDS
 from jumok.doctor.outliers import find_outliers, limits
 from jumok.doctor.repeats import find_duplicates, find_overlap
 from jumok.doctor.report import Example, Finding, Part, Place, Report
-from jumok.doctor.scan import File, Scan, Tell
+from jumok.doctor.scan import Files, Scan, Tell
+from jumok.text import split_features
 
 _EXAMPLES = 3
 _LONGEST_QUOTE = 200
@@ -37,8 +38,8 @@ class _Judged(NamedTuple):
 
 
 def check(
-    train: Sequence[File],
-    test: Sequence[File] = (),
+    train: Files,
+    test: Files = (),
     data: DataConfig | None = None,
     text: TextConfig | None = None,
     tell: Tell | None = None,
@@ -83,6 +84,8 @@ def check(
     if tell is not None:
         tell("trying tokenizers", len(learnt), None)
     learnt_pairs, unseen_pairs = _pairs(texts[0], learnt), _pairs(texts[-1], unseen)
+    if data is not None and data.features_column:  # these have a vocabulary of their own
+        learnt_pairs, unseen_pairs = map(_without_features, (learnt_pairs, unseen_pairs))
     forecasts = [
         one
         for side, config in (("source", text.source), ("target", text.target))
@@ -191,6 +194,10 @@ def _part(part: _Judged) -> Part:
     }
     found = limits(pairs)
     return Part(part.name, part.scan.names, len(part.scan), len(part.rows), lengths, found, scripts)
+
+
+def _without_features(pairs: Sequence[Pair]) -> list[Pair]:
+    return [pair._replace(source=split_features(pair.source).text) for pair in pairs]
 
 
 def _pairs(texts: _Texts, rows: Int64[np.ndarray, "some"]) -> list[Pair]:

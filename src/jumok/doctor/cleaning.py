@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +14,9 @@ from jaxtyping import UInt32
 from jumok.config import DataConfig, TextConfig
 from jumok.data import BadLine, Row
 from jumok.doctor.kinds import BITS, DROPPED, IMPOSSIBLE, bits_of, names_in
-from jumok.doctor.outliers import find_outliers
+from jumok.doctor.outliers import OUTLIERS, find_outliers
 from jumok.doctor.repeats import find_duplicates, find_overlap
-from jumok.doctor.scan import Columns, File, Scan, Tell
+from jumok.doctor.scan import Columns, Files, Scan, Tell
 from jumok.errors import ConfigError, DataError
 from jumok.storage import open_atomic
 
@@ -35,10 +35,10 @@ class Cleaned(NamedTuple):
 
 
 def clean(
-    files: Sequence[File],
+    files: Files,
     output: str | Path,
     *,
-    test: Sequence[File] = (),
+    test: Files = (),
     log: str | Path | None = None,
     drop: Collection[str] = DROPPED,
     data: DataConfig | None = None,
@@ -87,7 +87,7 @@ def _refuse(output: Path, log: Path | None) -> None:
             f"Pairs are written as TSV, but {output} would be read as something else. Let its name "
             "end in .tsv"
         )
-    if log == output:
+    if log is not None and log.resolve() == output.resolve():
         raise ConfigError(f"Pairs and log would both be written to {output}. Name two files")
     for path in (output, log):
         if path is None:
@@ -111,7 +111,9 @@ def _reasons(columns: Columns, others: Columns | None, drop: int) -> UInt32[np.n
         why[rows] |= find_overlap(columns.take(rows), theirs) & np.uint32(drop)
     while True:
         left = np.flatnonzero(why == 0)
-        found = find_outliers(columns.take(left)) & np.uint32(drop)
+        found = np.zeros(len(left), np.uint32)
+        if drop & OUTLIERS:
+            found |= find_outliers(columns.take(left)) & np.uint32(drop)
         if not found.any():
             found = find_duplicates(columns.take(left)) & np.uint32(drop)
         if not found.any():
@@ -121,16 +123,16 @@ def _reasons(columns: Columns, others: Columns | None, drop: int) -> UInt32[np.n
 
 def _write(scan: Scan, why: UInt32[np.ndarray, "lines"], output: Path, log: Path | None) -> None:
     with ExitStack() as files:
-        pairs = files.enter_context(open_atomic(output))
+        # the log is closed last: without the pairs it would tell of what is not so
         left_out = None if log is None else files.enter_context(open_atomic(log))
+        pairs = files.enter_context(open_atomic(output))
         mark = "\ufeff"  # a file loses one when it is read
         for number, row in enumerate(scan.rows("writing")):
             if why[number]:
                 if left_out is not None:
                     left_out.write(f"{_record(scan, number, int(why[number]), row)}\n".encode())
                 continue
-            if isinstance(row, BadLine):
-                raise scan.changed()
+            assert isinstance(row, Row)
             if mark and row.pair.source.startswith(mark):
                 pairs.write(mark.encode())
             mark = ""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from jumok.config import TokenizerConfig
-from jumok.text import resolve_kind, train_tokenizer, unknown_rate
+from jumok.text import resolve_kind, train_tokenizer, unknown_count
 from jumok.text.hangul import is_syllable
 
 _KINDS = ("char", "jamo", "word", "bpe", "unigram")
@@ -32,7 +32,8 @@ def forecast(
     """Every kind that fits, its vocabulary made from ``learnt`` and judged on ``unseen``.
 
     `jamo` is tried where there is Hangul, `split` where ``config`` asks for it: at a space it cuts
-    as `word` does. Nothing is told where there are no texts.
+    as `word` does. A vocabulary that is left empty, by `min_count`, is a forecast too. Nothing is
+    told where there are no texts.
     """
     if not learnt or not unseen:
         return []
@@ -42,9 +43,11 @@ def forecast(
     kinds += [kind for kind in [chosen] if kind not in kinds]
     found = []
     for kind in kinds:
-        tokenizer = train_tokenizer(learnt, config.model_copy(update={"kind": kind}))
-        unknown = unknown_rate(tokenizer, unseen)
-        tokens = sum(map(len, tokenizer.encode_ids(unseen))) / len(unseen)
+        one = config.model_copy(update={"kind": kind})
+        tokenizer = train_tokenizer(learnt, one, may_be_empty=True)
+        encoded = tokenizer.encode_ids(unseen)
+        tokens = sum(map(len, encoded))
+        unknown = unknown_count(tokenizer, encoded) / max(1, tokens)
         size = tokenizer.vocab_size
-        found.append(Forecast(side, kind, kind == chosen, size, unknown, tokens))
+        found.append(Forecast(side, kind, kind == chosen, size, unknown, tokens / len(unseen)))
     return found

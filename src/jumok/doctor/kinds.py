@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from typing import Literal, NamedTuple
 
+from jumok.data.pairs import close_to
 from jumok.errors import ConfigError
 
 Severity = Literal["error", "warning", "note"]
@@ -46,6 +46,7 @@ KINDS: dict[str, Kind] = {
     "invisible-character": Kind("note", "characters that nobody sees"),
     "private-character": Kind("note", "characters without a public meaning"),
     "line-break": Kind("note", "a tab or a line's end inside a text"),
+    "long-line": Kind("note", "both texts do not fit in a line of TSV"),
 }
 
 BITS = {name: 1 << place for place, name in enumerate(KINDS)}
@@ -54,7 +55,7 @@ BITS = {name: 1 << place for place, name in enumerate(KINDS)}
 UNREADABLE = BITS["encoding"] | BITS["bad-line"] | BITS["empty-side"]
 """There is no pair in such a line."""
 
-IMPOSSIBLE = UNREADABLE | BITS["line-break"]
+IMPOSSIBLE = UNREADABLE | BITS["line-break"] | BITS["long-line"]
 """No line of a TSV file can be made of it."""
 
 DROPPED = tuple(name for name, kind in KINDS.items() if kind.severity != "note")
@@ -71,8 +72,7 @@ def bits_of(names: Iterable[str]) -> int:
     flags = 0
     for name in names:
         if name not in BITS:
-            close = get_close_matches(name, BITS, n=1)
-            hint = f" Did you mean '{close[0]}'?" if close else ""
+            hint = close_to(name, list(BITS))
             raise ConfigError(f"There is no finding '{name}'.{hint} Findings: {', '.join(BITS)}")
         flags |= BITS[name]
     return flags

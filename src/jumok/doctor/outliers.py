@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Shaped, UInt8, UInt32
 
-from jumok.doctor.kinds import BITS
+from jumok.doctor.kinds import BITS, bits_of
 from jumok.doctor.scan import Columns
 
 FEWEST = 20
 """Among fewer pairs nothing is an outlier."""
+OUTLIERS = bits_of(("ratio", "long-source", "long-target", "other-script"))
 _REACH = 3.0
 _LEAST_SPREAD = np.log(1.25)
 _MAIN_SHARE = 0.05
@@ -58,7 +59,12 @@ def find_outliers(columns: Columns) -> UInt32[np.ndarray, "lines"]:
 def _fences(values: Shaped[np.ndarray, "lines"]) -> tuple[float, float]:
     low, high = np.log(np.percentile(values, [25, 75]))
     reach = _REACH * max(high - low, _LEAST_SPREAD)
-    return round(float(np.exp(low - reach)), 3), round(float(np.exp(high + reach)), 3)
+    return _rounded(np.exp(low - reach)), _rounded(np.exp(high + reach))
+
+
+def _rounded(limit: float) -> float:
+    """Without the last digits, which are noise; a ratio may be tiny."""
+    return float(f"{limit:.6g}")
 
 
 def _foreign(

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
-import shutil
 import tempfile
 from array import array
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int64, UInt, UInt8, UInt32, UInt64
 
 from jumok.config import DataConfig, TextConfig
-from jumok.data import BadLine, Row, stream_rows
-from jumok.data.lines import ByteStream
+from jumok.data import BadLine, Row, files_of, stream_rows
+from jumok.data.lines import MAX_LINE, ByteStream, Progress, Watch, is_directory
+from jumok.data.split import text_hash
 from jumok.doctor.characters import look, script_group
 from jumok.doctor.kinds import BITS, UNREADABLE
 from jumok.errors import DataError
+from jumok.storage import storage_errors
 from jumok.text.normal import normalise
 
 Tell = Callable[[str, int, float | None], None]
@@ -30,7 +31,7 @@ Tell = Callable[[str, int, float | None], None]
 
 _OFTEN = 4096
 """Lines between two words of progress."""
-_T = TypeVar("_T", bound=np.generic)
+_CHUNK = 1 << 20
 
 
 class Spool:
@@ -38,9 +39,13 @@ class Spool:
 
     def __init__(self, stream: ByteStream) -> None:
         self.name = str(getattr(stream, "name", "input"))
-        self._kept = tempfile.NamedTemporaryFile()  # noqa: SIM115 - closed by __exit__
-        shutil.copyfileobj(stream, self._kept)
-        self._kept.flush()
+        folder = Path(tempfile.gettempdir())
+        with storage_errors(folder):
+            self._kept = tempfile.NamedTemporaryFile(buffering=0)  # noqa: SIM115 - see __exit__
+        while chunk := stream.read(_CHUNK):
+            with storage_errors(folder):
+                while chunk:
+                    chunk = chunk[self._kept.write(chunk) :]
 
     def __enter__(self) -> Spool:
         return self
@@ -63,6 +68,7 @@ class Spool:
 
 File = str | Path | Spool
 """A file of pairs, ``SOURCE,TARGET``, or a stream that was kept."""
+Files = Sequence[File] | File
 
 
 class Columns(NamedTuple):
@@ -115,20 +121,24 @@ class Scan:
 
     def __init__(
         self,
-        files: Sequence[File],
+        files: Files,
         data: DataConfig | None = None,
         text: TextConfig | None = None,
         tell: Tell | None = None,
     ) -> None:
-        self.files = list(files)
+        self.files = [files] if isinstance(files, File) else list(files)
+        if not self.files:
+            raise DataError("a file of pairs was expected, but none was named. Name one or more")
         self.names = [file.name if isinstance(file, Spool) else str(file) for file in self.files]
         self._config = (data or DataConfig()).model_copy(update={"skip_bad_lines": True})
         text = text or TextConfig()
         self._lowercase = text.source.lowercase, text.target.lowercase
         self._tell = tell
-        self._opened: list[io.BufferedReader] = []
-        self._ends: list[int] = []
-        """How many lines there are up to the end of each file."""
+        self._read_in_all = sum(map(self._count, self.files))
+        self._starts: list[int] = []
+        self._parts: list[tuple[int, str]] = []
+        """What begins with the lines ``_starts``: the place of a file in ``files``, and the name of
+        it, or of one in it where it is a directory."""
         self.letters: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
         """How many letters there are of each script, in sources and in targets."""
         self.columns = self._read()
@@ -138,59 +148,81 @@ class Scan:
 
     def place(self, row: int) -> tuple[str, int]:
         """The name of the file and the number of the line."""
-        file = int(np.searchsorted(self._ends, row, side="right"))
-        return self.names[file], int(self.columns.line[row])
+        return self._part(row)[1], int(self.columns.line[row])
 
     def rows(self, what: str) -> Iterator[Row | BadLine]:
         """Every line of every file, with a word of progress now and then: "reading", say.
 
-        Raises `DataError` where files have changed since they were read first.
+        Raises `DataError` where a file is not as it was when it was read first.
         """
         number = 0
-        for place, file in enumerate(self.files):
-            self._opened.clear()
-            end = self._ends[place] if place < len(self._ends) else None
-            for row in self._stream(file):
-                if number == end:
-                    raise self.changed(place)
-                if number % _OFTEN == 0 and self._tell is not None:
-                    self._tell(what, number, self._share(place))
-                number += 1
-                yield row
-            if end is None:
-                self._ends.append(number)
-            elif number < end:
-                raise self.changed(place)
+        for file, row in self._rows(what):
+            known = self._part(min(number, len(self) - 1))[0]
+            if number == len(self) or file != known or not self._is_known(number, row):
+                raise self._changed(min(file, known))
+            yield row
+            number += 1
+        if number < len(self):
+            raise self._changed(self._part(number)[0])
 
-    def changed(self, place: int = 0) -> DataError:
-        """What to say where a file is not as it was when it was read first."""
+    def _part(self, row: int) -> tuple[int, str]:
+        return self._parts[bisect_right(self._starts, row) - 1]
+
+    def _is_known(self, number: int, row: Row | BadLine) -> bool:
+        """Whether a line reads as it did at first."""
+        columns = self.columns
+        if (row.line or 0) != columns.line[number]:
+            return False
+        if isinstance(row, BadLine):
+            return bool(columns.flags[number] & BITS[row.kind])
+        source, target = map(self._hash, row.pair, self._lowercase)
+        return bool(source == columns.source[number] and target == columns.target[number])
+
+    def _changed(self, file: int) -> DataError:
         return DataError(
             "the file has changed while it was checked. Check it again, and leave it alone",
-            path=self.names[place],
+            path=self.names[file],
         )
 
-    def _stream(self, file: File) -> Iterator[Row | BadLine]:
+    def _rows(self, what: str) -> Iterator[tuple[int, Row | BadLine]]:
+        """Every line, with the place of its file."""
+        number, progress = 0, Progress(self._read_in_all)
+        for place, file in enumerate(self.files):
+            for row in self._stream(file, progress.watch):
+                if number % _OFTEN == 0 and self._tell is not None:
+                    self._tell(what, number, progress.share())
+                number += 1
+                yield place, row
+
+    def _stream(self, file: File, watch: Watch) -> Iterator[Row | BadLine]:
         if isinstance(file, Spool):
             with file.open() as stream:
-                self._opened.append(stream)
+                watch(stream)
                 yield from stream_rows(stream, self._config)
         else:
-            yield from stream_rows(file, self._config, watch=self._opened.append)
+            yield from stream_rows(file, self._config, watch=watch)
 
-    def _share(self, place: int) -> float | None:
-        """How much has been read, each file counting the same."""
-        if not self._opened:
-            return None
-        within = [
-            1.0 if file.closed else file.tell() / max(1, os.fstat(file.fileno()).st_size)
-            for file in self._opened
-        ]
-        return (place + sum(within) / len(within)) / len(self.files)
+    def _count(self, file: File) -> int:
+        """How many files are read. Raises `DataError` for what cannot be read twice."""
+        paths = [] if isinstance(file, Spool) else files_of(file, self._config.format)
+        for path in paths:
+            if not path.is_file():
+                raise DataError(
+                    "a file was expected, as it is read twice, but this is a pipe or device. Save "
+                    "what comes from it, or give it as -, on stdin",
+                    path=path,
+                )
+        return len(paths) or 1
 
     def _read(self) -> Columns:
         kept = [array(code) for code in "IIQQIIBBII"]
         codes = {"": 0}  # script: number
-        for row in self.rows("reading"):
+        folders = [not isinstance(file, Spool) and is_directory(Path(file)) for file in self.files]
+        for number, (file, row) in enumerate(self._rows("reading")):
+            part = file, str(row.path) if folders[file] else self.names[file]
+            if not self._parts or part != self._parts[-1]:
+                self._starts.append(number)
+                self._parts.append(part)
             if isinstance(row, BadLine):
                 found = (BITS[row.kind], row.line or 0, *[0] * 8)
             else:
@@ -207,7 +239,7 @@ class Scan:
             normal = normalise(text, "NFC")
             seen = look(text, normal)
             flags |= seen.flags
-            hashes.append(_hash(normalise(normal, "NFC", True) if lowercase else normal))
+            hashes.append(self._hash(normal, lowercase))
             lengths.append(len(normal))
             letters.update(seen.scripts)
             groups: Counter[str] = Counter()
@@ -216,13 +248,15 @@ class Scan:
             numbers = [codes.setdefault(script, len(codes)) for script, _ in groups.most_common()]
             main.append(numbers[0] if numbers else 0)
             every.append(sum(1 << number for number in {min(number, 31) for number in numbers}))
+        if sum(map(len, row.pair)) > MAX_LINE - len("\ufeff\t"):
+            flags |= BITS["long-line"]
         if hashes[0] == hashes[1]:
             flags |= BITS["identical-sides"]
         return flags, row.line, *hashes, *lengths, *main, *every
 
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+    @staticmethod
+    def _hash(text: str, lowercase: bool) -> int:
+        return text_hash(normalise(text, "NFC", lowercase))
 
 
 def _as_numpy(column: array[int]) -> UInt[np.ndarray, "lines"]:

@@ -20,6 +20,7 @@ from jumok.text.tokenizer import (
     Encoding,
     Tokenizer,
     split_features,
+    unknown_count,
     unknown_rate,
 )
 from jumok.text.train import resolve_kind, train_tokenizer
@@ -38,5 +39,6 @@ __all__ = [
     "resolve_kind",
     "split_features",
     "train_tokenizer",
+    "unknown_count",
     "unknown_rate",
 ]

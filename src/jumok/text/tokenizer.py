@@ -278,9 +278,13 @@ def split_features(text: str, index: int | None = None) -> FeaturesAndText:
 def unknown_rate(tokenizer: Tokenizer, texts: Iterable[str]) -> float:
     """Share of tokens of ``texts`` that the vocabulary does not know (0 where there are none)."""
     encoded = tokenizer.encode_ids(list(texts))
-    total = sum(map(len, encoded))
+    return unknown_count(tokenizer, encoded) / max(1, sum(map(len, encoded)))
+
+
+def unknown_count(tokenizer: Tokenizer, encoded: Iterable[Sequence[int]]) -> int:
+    """How many ids of encoded texts stand for what the vocabulary does not know."""
     unknown = [UNK] if tokenizer.features is None else [UNK, tokenizer.text_size]
-    return sum(ids.count(i) for ids in encoded for i in unknown) / total if total else 0.0
+    return sum(ids.count(i) for ids in encoded for i in unknown)
 
 
 def _parse(text: str) -> dict[str, Any]:

@@ -44,11 +44,13 @@ class _Each(Iterable[str]):
         return map(self._change, self._texts)
 
 
-def train_tokenizer(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
+def train_tokenizer(
+    texts: Iterable[str], config: TokenizerConfig, may_be_empty: bool = False
+) -> Tokenizer:
     """A tokenizer whose vocabulary comes from ``texts``, most frequent tokens first.
 
     What can be gone through again, and not once alone as an iterator, is never kept as a whole.
-    Raises `DataError` when the texts give no token at all.
+    Raises `DataError` when the texts give no token at all, unless the vocabulary ``may_be_empty``.
     """
     if isinstance(texts, Iterator):
         texts = list(texts)
@@ -62,7 +64,7 @@ def train_tokenizer(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
     else:
         model = _counted(texts, config, form)
     tokenizer = hf.Tokenizer(model)
-    if tokenizer.get_vocab_size() == 1:
+    if tokenizer.get_vocab_size() == 1 and not may_be_empty:
         raise DataError(
             f"A vocabulary of kind {config.kind} needs text, but {_count(texts)} texts gave no "
             f"token that comes {config.min_count} times or more. Check the files, or lower "

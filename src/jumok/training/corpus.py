@@ -24,6 +24,7 @@ from jumok.data import (
     Part,
     Parts,
     encode_parts,
+    files_of,
     open_dataset,
     read_parts,
     split_parts,
@@ -269,8 +270,8 @@ class _Cache:
         reading = {"format", "source_column", "target_column", "features_column", "encoding"}
         self._known = [
             _VERSION,
-            [contents(path) for path in data.train],
-            [contents(path) for path in data.dev] or held_out,
+            [contents(path, data.format) for path in data.train],
+            [contents(path, data.format) for path in data.dev] or held_out,
             data.model_dump(include={*reading, "skip_bad_lines"}),
             config.model.encoder.features,
             config.model.reads,
@@ -295,21 +296,13 @@ def _cache(config: Config) -> _Cache | None:
         return None
     if data.cache != "auto":
         return _Cache(config, Path(data.cache))
-    sizes = [_size(path) for name in (*data.train, *data.dev) for path in _paths(name)]
+    sizes = [
+        _size(path) for name in (*data.train, *data.dev) for path in files_of(name, data.format)
+    ]
     if sum(sizes) < LARGE:
         return None
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return _Cache(config, Path(base) / "jumok")
-
-
-def _paths(name: str) -> list[Path]:
-    """The files that ``name``, which may be SOURCE,TARGET, stands for."""
-    path = Path(name)
-    if not path.exists():
-        return [part for part in map(Path, name.split(",")) if part.is_file()]
-    if path.is_dir():
-        return sorted(part for part in path.rglob("*") if part.is_file())
-    return [path]
 
 
 def _size(path: Path) -> int:
@@ -318,14 +311,13 @@ def _size(path: Path) -> int:
     return 3 * size if path.suffix == ".gz" else size
 
 
-def contents(name: str) -> list[str]:
-    """SHA-256 of each file of ``name``."""
+def contents(name: str, form: str = "auto") -> list[str]:
+    """SHA-256 of each file of ``name``, and the ending, which says how it is read."""
     found = []
-    for path in _paths(name):
+    for path in files_of(name, form):
+        ending = Path(path.name.lower().removesuffix(".gz")).suffix
         with path.open("rb") as file:
-            found.append(hashlib.file_digest(file, "sha256").hexdigest())
-    if not found:
-        raise DataError("there is no such file. Check the name", path=name)
+            found.append(hashlib.file_digest(file, "sha256").hexdigest() + ending)
     return found
 
 

@@ -20,6 +20,7 @@ from jumok.config import (
     read_tree,
     resolve,
 )
+from jumok.data import split_name
 from jumok.engine.torch_engine import (
     TorchEngine,
     find_device,
@@ -199,10 +200,11 @@ def configure(
 ) -> Config:
     """All settings of a run on these files."""
     config = resolve(presets, settings, {} if config_file is None else read_tree(Path(config_file)))
+    form = config.data.format
     files = config.data.model_copy(
         update={
-            "train": _names(data) or _names(config.data.train),
-            "dev": _names(dev) or _names(config.data.dev),
+            "train": _names(data or config.data.train, form),
+            "dev": _names(dev or config.data.dev, form),
         }
     )
     return config.model_copy(update={"data": files})
@@ -316,7 +318,7 @@ def _try_metric(config: Config) -> None:
         metric_value(config.evaluation.metric, ["a"], [["a"]], bleu_tokenize=tokenize)
 
 
-def _names(paths: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
+def _names(paths: str | Path | Sequence[str | Path], form: str) -> tuple[str, ...]:
     """File names as a run keeps them: absolute, so that it can go on from another directory."""
     every = [paths] if isinstance(paths, str | Path) else list(paths)
     for path in every:
@@ -325,16 +327,11 @@ def _names(paths: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
                 f"Training reads files of pairs, but {path!r:.60} came. Write the pairs to a .tsv "
                 "file and give its name"
             )
-    return tuple(",".join(_absolute(part) for part in _parts(str(path))) for path in every)
+    return tuple(",".join(map(_absolute, split_name(path, form))) for path in every)
 
 
-def _parts(name: str) -> list[str]:
-    """``SOURCE,TARGET`` as two, unless a file has that very name."""
-    return [name] if Path(name).exists() else name.split(",")
-
-
-def _absolute(name: str) -> str:
-    return str(Path(name).absolute()) if Path(name).exists() else name
+def _absolute(path: Path) -> str:
+    return str(path.absolute() if path.exists() else path)
 
 
 def _new_model(config: Config, tokenizers: tuple[Tokenizer, Tokenizer]) -> Seq2Seq:
