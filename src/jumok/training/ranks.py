@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from jumok.engine.torch_engine import find_device
 from jumok.errors import ConfigError
 
 _PATIENCE = timedelta(hours=24)
@@ -55,7 +56,7 @@ class Ranks:
         return every.tolist()
 
     def gathered(self, value: Tensor) -> list[Tensor]:
-        """Everybody's tensor; all are of one size."""
+        """Everybody's tensor; all are of one size, and on the CPU."""
         if self.world == 1:
             return [value]
         every = [torch.empty_like(value) for _ in range(self.world)]
@@ -77,9 +78,16 @@ def join_ranks(device: str) -> Iterator[Ranks]:
     if world == 1:
         yield Ranks()
         return
-    backend = "nccl" if device.startswith("cuda") else "gloo"
-    try:
-        dist.init_process_group(backend, timeout=_PATIENCE)
+    on_gpu = device.startswith("cuda")
+    if on_gpu and device != "cuda":
+        raise ConfigError(
+            f"train.device={device} is one GPU, but WORLD_SIZE={world} says that this is one of "
+            f"{world} processes, and each needs its own. Set train.device=cuda"
+        )
+    if on_gpu:
+        torch.cuda.set_device(find_device(device_of_rank(device)))
+    try:  # what is told is on the GPU, what is gathered on the CPU
+        dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
             f"WORLD_SIZE={world} says that this is one of {world} processes, but they cannot meet "

@@ -35,7 +35,7 @@ from jumok.training.optimizer import make_optimizer
 from jumok.training.progress import Reporter
 from jumok.training.ranks import Ranks
 from jumok.training.schedule import given_share, learning_rate_factor
-from jumok.training.state import TrainingState, load_state, save_state
+from jumok.training.state import TrainingState, load_state, random_numbers, save_state
 
 
 class Trainer:
@@ -96,7 +96,9 @@ class Trainer:
 
     def resume(self, folder: Path) -> None:
         """Go on from the state in ``folder``; the weights were loaded with the model."""
-        begun = load_state(folder, self.model, self.optimizer, self.average, self.ranks.rank)
+        begun = load_state(
+            folder, self.model, self.optimizer, self.average, self.device, self.ranks.rank
+        )
         if begun.corpus != self.state.corpus:
             raise DataError(
                 "The pairs are not those that this run was begun with: a file, or the share that "
@@ -385,7 +387,8 @@ class Trainer:
     def _keep_state(self, path: Path, pairs: Sequence[Pair] = ()) -> None:
         self._since.keep()
         state = replace(self.state)
-        random = self.ranks.gathered(torch.get_rng_state())
+        own = random_numbers(self.device)
+        random = {kind: self.ranks.gathered(numbers) for kind, numbers in own.items()}
         if not self.ranks.leads:
             return
 
