@@ -512,3 +512,8 @@ def test_weights_need_a_number_for_each_file(tmp_path):
     result = run_cli("train", pairs, "--set", "data.weights=[1, 2]", "--output", tmp_path / "run")
     assert result.code == 3
     assert "there are 2 for 1 files" in result.err
+    for weights, words in (("[0.001]", "leaves none of the 36 training pairs to an epoch"),
+                           ("[1e999]", "finite number")):  # fmt: skip
+        result = run_cli("train", pairs, f"--set=data.weights={weights}", "--output", tmp_path / "r")
+        assert result.code == 3 and words in result.err
+    assert not (tmp_path / "r").exists()

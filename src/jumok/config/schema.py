@@ -70,7 +70,7 @@ class DataConfig(Section):
     """Files of training pairs."""
     dev: Strings = ()
     """Files of validation pairs."""
-    weights: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    weights: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = ()
     """How often the pairs of each training file come in an epoch: 2 is twice, 0.5 half of them,
     others each time. Empty: all once."""
     format: Literal["auto", "tsv", "csv", "jsonl", "tmx", "parquet", "dataset", "parallel"] = "auto"

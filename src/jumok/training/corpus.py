@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock
 
-from jumok.config import Config, TokenizerConfig, from_tree
+from jumok.config import Config, TokenizerConfig, from_tree, shown
 from jumok.data import (
     Dataset,
     Pair,
@@ -25,6 +25,7 @@ from jumok.data import (
     Parts,
     encode_parts,
     open_dataset,
+    pairs_drawn,
     read_parts,
     split_parts,
 )
@@ -86,7 +87,13 @@ def make_corpus(
             config, tokenizers = _tokenizers(config, files, of_target, cache)
         train, dev = (_dataset(part, config, files, tokenizers, cache) for part in ("train", "dev"))
         skipped = files.read[2] if cache is None else cache.skipped
-    return Corpus(config, tokenizers, train, dev, _report(config, tokenizers, train, dev, skipped))
+    report = _report(config, tokenizers, train, dev, skipped)
+    if weights and not pairs_drawn(train.counts.ends, weights):
+        raise ConfigError(
+            f"data.weights={shown(weights)} leaves none of the {len(train):,} training "
+            f"{_what(config)} to an epoch. Raise the weights"
+        )
+    return Corpus(config, tokenizers, train, dev, report)
 
 
 def _what(config: Config) -> str:

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from jumok.engine.torch_engine import find_device
-from jumok.errors import ConfigError
+from jumok.errors import ConfigError, Interrupted
 
 _PATIENCE = timedelta(hours=24)
 """How long the others wait while rank 0 validates or encodes."""
@@ -72,9 +72,16 @@ class Ranks:
 def join_ranks(device: str) -> Iterator[Ranks]:
     """Meet the other processes that `torchrun` has started; alone without it.
 
-    Raises `ConfigError` where they cannot be met.
+    Raises `ConfigError` where they cannot be met, and `Interrupted` where one of them has ended
+    while this one has still something to do with it.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    said = os.environ.get("WORLD_SIZE", "1")
+    if not said.isdecimal():
+        raise ConfigError(
+            f"WORLD_SIZE is the number of processes, but '{said}' came. Start them with torchrun, "
+            "or unset WORLD_SIZE"
+        )
+    world = int(said)
     if world == 1:
         yield Ranks()
         return
@@ -95,6 +102,13 @@ def join_ranks(device: str) -> Iterator[Ranks]:
         ) from None
     try:
         yield Ranks(dist.get_rank(), world)
+    except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            raise
+        raise Interrupted(
+            f"Another of the {world} processes has ended, so this one ends too; what the other "
+            "says is the reason"
+        ) from None
     finally:
         dist.destroy_process_group()
 

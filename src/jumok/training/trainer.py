@@ -389,8 +389,6 @@ class Trainer:
         state = replace(self.state)
         own = random_numbers(self.device)
         random = {kind: self.ranks.gathered(numbers) for kind, numbers in own.items()}
-        if not self.ranks.leads:
-            return
 
         def also(folder: Path) -> None:
             save_state(folder, state, self.model, self.optimizer, self.average, random)
@@ -399,7 +397,9 @@ class Trainer:
                 (folder / BATCH).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
         record = {"step": state.step, "epoch": state.epoch}
-        self._write_bundle(path, self.model, record, also, keep_old=not pairs)
+        if self.ranks.leads:
+            self._write_bundle(path, self.model, record, also, keep_old=not pairs)
+        self.ranks.wait()  # whoever ends now, ends when all is there
 
     def _write_bundle(
         self,
