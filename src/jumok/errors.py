@@ -2,6 +2,7 @@
 
     JumokError
     ├── ConfigError      a setting is unknown, out of range, or clashes with another
+    │   └── TooLarge     a model, or a batch of its training, does not fit into memory
     ├── DataError        a file of pairs cannot be read (names the file and line)
     ├── BundleError      a model directory is missing, damaged, or not one of ours
     ├── InputError       a text handed to a trained model cannot be used
@@ -32,6 +33,10 @@ class ConfigError(JumokError):
 
     exit_code = 3
     http_status = 400
+
+
+class TooLarge(ConfigError):  # noqa: N818 - what the model is
+    """A model, or a batch of its training, does not fit into memory."""
 
 
 class DataError(JumokError):

@@ -130,6 +130,8 @@ def test_only_training_settings_may_change(tmp_path, uninterrupted):
     for setting in ("model.encoder.hidden=8", "data.dev_seed=2", "text.source.kind=word"):
         with pytest.raises(ConfigError, match=rf"train\.\*.*but {setting.split('=')[0]} came"):
             jumok.resume(run, [setting])
+    with pytest.raises(ConfigError, match=r"^train\.validate_pairs decides on what a run is judged"):
+        jumok.resume(run, {"train.validate_pairs": 3})
     with pytest.raises(ConfigError, match=r"Did you mean 'train\.max_epochs'"):
         jumok.resume(run, ["train.max_epoch=3"])
     assert files(run, *PARTS, "config.yaml") == before

@@ -29,6 +29,7 @@ class Recorder(ModuleType):
         self.refuses: set[str] = set()
 
     def note(self, what: str, *told: Any) -> None:
+        print(f"{self.__name__} has done {what}")
         self.calls.append((what, told[0] if len(told) == 1 else told))
         if what in self.refuses:
             raise ConnectionError("no route\nto host")
@@ -188,7 +189,11 @@ def test_curves_go_on_where_a_killed_run_goes_on(
 
 
 def test_one_that_fails_costs_a_line_and_not_the_run(
-    tmp_path: Path, wandb: Recorder, mlflow: Recorder, alone: Path
+    tmp_path: Path,
+    wandb: Recorder,
+    mlflow: Recorder,
+    alone: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     wandb.refuses = {"log", "finish"}
     run = train_small(tmp_path, {**SETTINGS, "train.sinks": ["wandb", "mlflow"]})
@@ -198,6 +203,8 @@ def test_one_that_fails_costs_a_line_and_not_the_run(
         "warning: wandb failed, and the run goes on: ConnectionError: no route to host"
     ]
     assert len(mlflow.told("log_metrics")) == len(records(run)) == 6
+    said = capsys.readouterr()
+    assert said.out == "" and "mlflow has done end_run" in said.err
     assert (run / "best/model.safetensors").read_bytes() == (
         alone / "best/model.safetensors"
     ).read_bytes()

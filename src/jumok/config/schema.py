@@ -506,7 +506,8 @@ class TrainConfig(Section):
     """Stop after this many validations without a better one."""
     max_loss_rise: float | None = Field(default=3.0, gt=0)
     """Stop, with everything kept, where the loss of an update is higher by more than this (nats a
-    token) than its moving mean. Empty: stop only where it is no number any more."""
+    token) than its moving mean; by as many times more, as the update has fewer tokens than others.
+    Empty: stop only where it is no number any more."""
     checkpoint_minutes: float = Field(default=10.0, gt=0)
     """Keep the state of the run at least this often, between validations too: what a kill costs at
     most."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -27,7 +27,7 @@ from jumok.engine.torch_engine import (
     load_torch_engine,
     make_model,
 )
-from jumok.errors import BundleError, ConfigError, Interrupted
+from jumok.errors import BundleError, ConfigError, Interrupted, TooLarge
 from jumok.evaluation import Validation, validate
 from jumok.metrics import metric_value
 from jumok.nn import Seq2Seq, initialise
@@ -45,13 +45,17 @@ from jumok.training.state import read_state
 from jumok.training.trainer import Trainer, make_sampler, total_steps
 
 Settings = Iterable[str] | Mapping[str, Any]
-Watch = Callable[[Record, StopRequest], None]
-"""Told of each validation, before its checkpoint is written, and whether the user has asked to
-stop. What it raises ends the run."""
 
 
-class TooLarge(ConfigError):  # noqa: N818 - what the model is
-    """A model does not fit into memory."""
+@runtime_checkable
+class Watch(Protocol):
+    """Who looks after a run. What it raises ends the run."""
+
+    def begun(self, stop: StopRequest) -> None:
+        """The run begins, and ``stop`` hears the user."""
+
+    def hear(self, record: Record) -> None:
+        """A validation is done, and its checkpoint is not yet written."""
 
 
 def train_lm(
@@ -125,7 +129,7 @@ def forecast_training(
     check_possible(config)
     corpus = make_corpus(config, of_target=tokenizer)
     model = _new_model(corpus.config, corpus.tokenizers)
-    with TemporaryDirectory() as folder, _arithmetic(config):
+    with TemporaryDirectory() as folder, _arithmetic(config), _memory_errors():
         trainer = _trainer(
             model, corpus, Path(folder), SilentReporter(), StopRequest(lambda: None), Ranks()
         )
@@ -256,7 +260,8 @@ def check_possible(config: Config) -> None:
 def resume(directory: str | Path, settings: Settings = ()) -> Predictor:
     """Go on with an interrupted run, from the batch where it stopped.
 
-    ``settings`` may change ``train.*`` keys (a later ``train.max_epochs``, say) and nothing else.
+    ``settings`` may change ``train.*`` keys (a later ``train.max_epochs``, say) and nothing else,
+    and not ``train.validate_pairs``.
     """
     folder = Path(directory)
     if not (folder / "config.yaml").exists():
@@ -266,6 +271,11 @@ def resume(directory: str | Path, settings: Settings = ()) -> Predictor:
         if key in dotted_keys() and not key.startswith("train."):
             raise ConfigError(
                 f"A run that goes on can change train.* settings and no others, but {key} came"
+            )
+        if key == "train.validate_pairs":
+            raise ConfigError(
+                f"{key} decides on what a run is judged, so that its figures could not be compared "
+                "with those before. Leave it as it is, or begin a new run"
             )
     config = resolve(settings=settings, base=begun.model_dump())
     with join_ranks(config.train.device) as ranks:
@@ -396,6 +406,21 @@ def _arithmetic(config: Config) -> AbstractContextManager[object]:
     )
 
 
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Turn what is raised where memory runs out into a `TooLarge` with advice."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not known and "can't allocate memory" not in str(error):  # torch says so of a CPU's
+            raise
+        raise TooLarge(
+            f"The training does not fit into memory ({first_line(error)}). Lower train.batch_size "
+            "(or train.batch_tokens) and raise train.accumulate as much, or make the model smaller"
+        ) from None
+
+
 def _fit(
     model: Seq2Seq,
     corpus: Corpus,
@@ -426,13 +451,16 @@ def _fit(
         listen(answer) as stop,
         reporter,
         _arithmetic(config),
+        _memory_errors(),
         Sinks(told, folder, reporter) as sinks,
     ):
+        if watch is not None:
+            watch.begun(stop)
 
         def hear(record: Record) -> None:
             sinks.hear(record)
             if watch is not None:
-                watch(record, stop)
+                watch.hear(record)
 
         trainer = _trainer(model, corpus, folder, reporter, stop, ranks, hear)
         if last is not None:

@@ -40,6 +40,8 @@ class TrainingState:
     """What schedule `plateau` has made of the learning rate."""
     mean_loss: float = 0.0
     """Moving mean of the updates' losses."""
+    mean_tokens: float = 0.0
+    """Moving mean of the updates' target tokens."""
     since_loss: float = 0.0
     """Loss of all target tokens since the last validation, summed."""
     since_tokens: int = 0

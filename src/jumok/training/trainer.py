@@ -161,7 +161,7 @@ class Trainer:
             loss += float(found.detach())
         [loss] = self.ranks.sums([loss], self.device)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
-        self._check_update(loss, float(norm), batches)
+        self._check_update(loss, float(norm), tokens, batches)
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
@@ -226,21 +226,27 @@ class Trainer:
         given[:, 0] = True
         return OwnTokens(given, config.own == "sample", UNK)
 
-    def _check_update(self, loss: float, norm: float, batches: Sequence[np.ndarray]) -> None:
-        """Stop before the weights are changed, where the loss or its gradient has run away.
+    def _check_update(
+        self, loss: float, norm: float, tokens: int, batches: Sequence[np.ndarray]
+    ) -> None:
+        """Stop before the weights are changed, where the loss or its gradient has run away. A mean
+        over few tokens is high by chance sooner, so that of a small update counts less.
 
         ``stopped/`` keeps the state before this update and its pairs. ``last/`` is left as it is:
         what spoilt the weights may have begun some updates ago.
         """
         state, most = self.state, self.config.train.max_loss_rise
         if state.step == 1:
-            state.mean_loss = loss
+            state.mean_loss, state.mean_tokens = loss, tokens
         rise = loss - state.mean_loss
         finite = math.isfinite(loss) and math.isfinite(norm)
-        if finite and (most is None or rise <= most):
+        if finite and (most is None or rise * min(1.0, tokens / state.mean_tokens) <= most):
             state.mean_loss += (loss - state.mean_loss) / _MEAN_OF
+            state.mean_tokens += (tokens - state.mean_tokens) / _MEAN_OF
             return
+        advice = self._advice()
         if finite:
+            advice += "; or, where these pairs are as they should be, --set train.max_loss_rise=null"
             what = (
                 f"The loss shot up to {loss:.3f} at step {state.step}, {rise:.3f} above its mean "
                 f"(train.max_loss_rise={most:g})"
@@ -251,7 +257,7 @@ class Trainer:
         path = self.output / "stopped"
         state.step -= 1
         self._keep_state(path, pairs)
-        raise Diverged(f"{what}. Its {len(pairs)} pairs are in {path / BATCH}. {self._advice()}")
+        raise Diverged(f"{what}. Its {len(pairs)} pairs are in {path / BATCH}. {advice}")
 
     def _advice(self) -> str:
         lower = f"--set train.learning_rate={self.config.train.learning_rate / 10:g}"
@@ -465,7 +471,7 @@ class Trainer:
 BATCH = "batch.jsonl"
 CHECKPOINTS = "checkpoints"
 _MEAN_OF = 100
-"""Updates that the moving mean of the loss reaches back, about."""
+"""Updates that the moving means of losses and tokens reach back, about."""
 
 
 class Forced(NamedTuple):

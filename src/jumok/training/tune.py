@@ -19,19 +19,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
-import torch
 from filelock import FileLock, Timeout
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from jumok.config import LOWER_IS_BETTER, Config, flatten, from_tree, read_tree, resolve, shown
-from jumok.errors import ConfigError, Diverged, Interrupted, StorageError
+from jumok.errors import ConfigError, Diverged, Interrupted, StorageError, TooLarge
 from jumok.storage import find_directory, storage_errors
 from jumok.training.corpus import contents, make_corpus
 from jumok.training.interrupt import StopRequest
 from jumok.training.ranks import Ranks, join_ranks
-from jumok.training.run import Settings, TooLarge, begin, check_possible, configure, go_on
+from jumok.training.run import Settings, begin, check_possible, configure, go_on
 from jumok.training.sinks import Record, check_sinks
 from jumok.training.spaces import Space, Value, parse_spaces
 
@@ -224,19 +223,19 @@ def _try(number: int, work: _Work) -> None:
     run = _Run(trial, config.evaluation.metric, _directory(work.folder, number))
     try:
         if known[number:] and trial.should_prune():  # the last thing before a kill
-            raise _Pruned(asked=False)
+            raise _Pruned
         run.train(trying, work.ranks)
-    except _Pruned as pruned:
+    except _Pruned:
         study.tell(trial, state=TrialState.PRUNED)
         _say(f"trial {number:03d}: pruned, as it is worse than the median of those before")
-        if pruned.asked:
-            raise KeyboardInterrupt from None
     except Diverged as error:
         _tell_worst(study, trial, "diverged", error)
-    except (TooLarge, torch.OutOfMemoryError) as error:
+    except TooLarge as error:
         _tell_worst(study, trial, "too large", error)
     else:
         study.tell(trial, run.best())
+    if run.stop is not None and run.stop.asked:  # when the run had come to its end
+        raise KeyboardInterrupt
 
 
 class _Sampler(optuna.samplers.TPESampler):
@@ -292,10 +291,7 @@ def _tell_worst(study: optuna.Study, trial: optuna.Trial, ended: str, error: Exc
 
 
 class _Pruned(Exception):  # noqa: N818 - no error
-    """A trial is worse than most; ``asked``: and the user wants to stop."""
-
-    def __init__(self, asked: bool) -> None:
-        self.asked = asked
+    """A trial is worse than most."""
 
 
 class _Run:
@@ -303,15 +299,21 @@ class _Run:
 
     def __init__(self, trial: optuna.Trial, metric: str, folder: Path) -> None:
         self._trial, self._metric, self._folder = trial, metric, folder
+        self.stop: StopRequest | None = None
 
-    def __call__(self, record: Record, stop: StopRequest) -> None:
+    def begun(self, stop: StopRequest) -> None:
+        """From here on a Ctrl-C is heard by ``stop``."""
+        self.stop = stop
+
+    def hear(self, record: Record) -> None:
+        """Let Optuna know, and ask it."""
         # validations are numbered, as steps mean another thing where batches have another size
         number = len(self._records()) - 1
         known = self._trial.study.get_trials(deepcopy=False)[self._trial.number]
         if number not in known.intermediate_values:  # a kill may have come after
             self._trial.report(record[self._metric], number)
         if self._trial.should_prune():
-            raise _Pruned(stop.asked)
+            raise _Pruned
 
     def train(self, config: Config, ranks: Ranks) -> None:
         """The whole run, or what is left of it."""
