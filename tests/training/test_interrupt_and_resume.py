@@ -130,7 +130,9 @@ def test_only_training_settings_may_change(tmp_path, uninterrupted):
     for setting in ("model.encoder.hidden=8", "data.dev_seed=2", "text.source.kind=word"):
         with pytest.raises(ConfigError, match=rf"train\.\*.*but {setting.split('=')[0]} came"):
             jumok.resume(run, [setting])
-    with pytest.raises(ConfigError, match=r"^train\.validate_pairs decides on what a run is judged"):
+    with pytest.raises(
+        ConfigError, match=r"^train\.validate_pairs decides on what a run is judged"
+    ):
         jumok.resume(run, {"train.validate_pairs": 3})
     with pytest.raises(ConfigError, match=r"Did you mean 'train\.max_epochs'"):
         jumok.resume(run, ["train.max_epoch=3"])
@@ -307,11 +309,12 @@ def test_a_run_does_not_go_on_with_other_pairs(tmp_path):
 
 def test_a_run_goes_on_from_another_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    train_small(Path(), {"train.max_epochs": 1})
+    train_small(Path(), {"train.max_epochs": 1, "data.cache": "ids"})
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     result = run_cli("train", "--resume", tmp_path / "run", "--set", "train.max_epochs=2")
     assert result.code == 0, result.err
+    assert not any((tmp_path / "elsewhere").iterdir())
 
 
 @pytest.mark.parametrize("validations", [0, 1], ids=["before the first checkpoint", "after it"])

@@ -521,6 +521,20 @@ def test_a_dry_run_counts_measures_and_writes_nothing(tmp_path):
     assert int(memory.split()[1]) == pytest.approx(numbers / 1e6, abs=1)
 
 
+def test_a_dry_run_measures_updates_in_which_as_few_tokens_are_given_as_at_the_end(
+    tmp_path, monkeypatch
+):
+    own, seen = Trainer._own_tokens, []
+    monkeypatch.setattr(
+        Trainer, "_own_tokens", lambda *given: (seen.append(own(*given)), seen[-1])[1]
+    )
+    pairs = write_pairs(tmp_path / "pairs.tsv", backwards(letters(40, 2, 5)))
+    forcing = {"train.teacher_forcing.decay": "linear", "train.teacher_forcing.c": 0.2}
+    result = run_cli("train", pairs, *as_options({**SIZES, **forcing}), "--dry-run")
+    assert result.code == 0, result.err
+    assert all(not tokens.given.all() for tokens in seen)  # six updates: the last is given none
+
+
 def test_a_dry_run_says_what_a_run_would_refuse(tmp_path):
     result = run_cli("train", tmp_path / "no.tsv", "--dry-run")
     assert result.code == 4 and "no such file" in result.err

@@ -217,6 +217,7 @@ def test_one_that_cannot_begin_stops_the_run_before_it_begins(
     with pytest.raises(ConfigError, match=r"mlflow, but that cannot begin \(ConnectionError: no "):
         train_small(tmp_path, {"train.sinks": "mlflow"})
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
+    assert not (tmp_path / "run" / "config.yaml").exists()
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
@@ -227,8 +228,11 @@ def test_a_missing_package_is_named_before_anything_is_done(
     with pytest.raises(MissingExtra, match=rf"pip install 'jumok\[{name}\]'"):
         train_small(tmp_path, {"train.sinks": name})
     assert not (tmp_path / "run").exists()
+    sink = f"train.sinks={name}"
+    result = run_cli("train", tmp_path / "pairs.tsv", "--set", sink, "--dry-run")
+    assert result.code == MissingExtra.exit_code
     before = (alone / "config.yaml").read_bytes()
-    result = run_cli("train", "--resume", alone, "--set", f"train.sinks={name}")
+    result = run_cli("train", "--resume", alone, "--set", sink)
     assert result.code == MissingExtra.exit_code
     assert (alone / "config.yaml").read_bytes() == before
 
@@ -236,6 +240,8 @@ def test_a_missing_package_is_named_before_anything_is_done(
 def test_what_is_no_sink_is_a_sentence() -> None:
     with pytest.raises(ConfigError, match=r"one of tensorboard, wandb, mlflow, but 'wandv' came"):
         jumok.train("pairs.tsv", output="run", settings=["train.sinks=wandv"])
+    with pytest.raises(ConfigError, match=r"has wandb twice\. Leave one out"):
+        jumok.train("pairs.tsv", output="run", settings={"train.sinks": ["wandb", "wandb"]})
 
 
 def test_of_two_processes_one_tells_and_keeps(tmp_path: Path) -> None:

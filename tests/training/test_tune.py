@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sqlite3
 import sys
@@ -390,6 +391,14 @@ def test_trials_that_cannot_be_cost_themselves_alone(
     assert "impossible: " in capfd.readouterr().err
 
 
+def test_a_trial_that_ran_away_has_no_figure_however_good_it_was_before(
+    tmp_path: Path, pairs: Path, scripted: Callable[[Sequence[Sequence[float]]], None]
+) -> None:
+    scripted([[10.0, math.nan], [50.0, 50.0, 50.0]])
+    found = search(pairs, tmp_path / "search", trials=2, spaces=SPACES[:1])
+    assert [one[:3] for one in found.trials] == [(1, "done", 50.0), (0, "diverged", None)]
+
+
 def test_a_search_in_which_nothing_is_possible_is_a_sentence(tmp_path: Path, pairs: Path) -> None:
     settings = {"model.decoder.tied": True, "model.decoder.embedding": 32}
     with pytest.raises(ConfigError, match=r"None of the 2 trials .* the last: .*tied"):
@@ -407,6 +416,8 @@ def test_what_is_wrong_is_told_before_anything_is_there(
         search(bad, folder)
     with pytest.raises(ConfigError, match="nothing to train on"):
         jumok.tune(output=folder, spaces=SPACES, trials=1)
+    with pytest.raises(ConfigError, match="trials=0 came"):
+        search(pairs, folder, trials=0)
     with pytest.raises(ConfigError, match="greedy outputs"):
         search(pairs, folder, spaces=["search.beam=1..5"])
     with pytest.raises(ConfigError, match="cuda:7"):

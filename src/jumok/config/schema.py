@@ -537,6 +537,9 @@ class TrainConfig(Section):
                 "train.schedule=inverse_sqrt falls from the end of the warm-up, but "
                 "train.warmup_steps is 0. Set train.warmup_steps=1000, or some such number"
             )
+        for sink in self.sinks:
+            if self.sinks.count(sink) > 1:
+                raise ValueError(f"train.sinks={shown(self.sinks)} has {sink} twice. Leave one out")
         if self.precision == "bf16" and self.device != "cpu":
             raise ValueError(
                 f"train.precision=bf16 is for train.device=cpu, but that is {self.device}, where "

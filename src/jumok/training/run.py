@@ -13,6 +13,7 @@ import torch
 from jumok.bundle import read_bundle
 from jumok.config import (
     Config,
+    TeacherForcing,
     TokenizerConfig,
     dotted_keys,
     from_tree,
@@ -40,6 +41,7 @@ from jumok.training.forecast import Forecast, forecast
 from jumok.training.interrupt import StopRequest, listen
 from jumok.training.progress import ConsoleReporter, Reporter, SilentReporter
 from jumok.training.ranks import Ranks, device_of_rank, join_ranks
+from jumok.training.schedule import given_share
 from jumok.training.sinks import Record, Sinks, check_sinks
 from jumok.training.state import read_state
 from jumok.training.trainer import Trainer, make_sampler, total_steps
@@ -119,7 +121,8 @@ def forecast_training(
 ) -> tuple[list[str], Forecast]:
     """What `train` (or `train_lm`) with the same arguments would find in the files, and take.
 
-    Nothing is written. Raises what `train` would raise before it begins.
+    Nothing is written but what `train` would find in ``data.cache``. Raises what `train` would
+    raise before it begins.
     """
     tokenizer = None
     if language_model:
@@ -127,13 +130,28 @@ def forecast_training(
     else:
         config = _of_pairs(data, dev, preset, config_file, settings)
     check_possible(config)
+    check_sinks(config)
     corpus = make_corpus(config, of_target=tokenizer)
     model = _new_model(corpus.config, corpus.tokenizers)
     with TemporaryDirectory() as folder, _arithmetic(config), _memory_errors():
+        slowest = corpus._replace(config=_as_at_the_end(corpus))
         trainer = _trainer(
-            model, corpus, Path(folder), SilentReporter(), StopRequest(lambda: None), Ranks()
+            model, slowest, Path(folder), SilentReporter(), StopRequest(lambda: None), Ranks()
         )
         return corpus.report, forecast(trainer, corpus.config)
+
+
+def _as_at_the_end(corpus: Corpus) -> Config:
+    """Its settings with as few given tokens in each update as in the last one: own tokens take
+    longer."""
+    config = corpus.config
+    forcing = config.train.teacher_forcing
+    last = total_steps(config, make_sampler(corpus.train, config))
+    share = given_share(forcing, last)
+    fixed = TeacherForcing(rate=share, own=forcing.own)
+    return config.model_copy(
+        update={"train": config.train.model_copy(update={"teacher_forcing": fixed})}
+    )
 
 
 def _of_pairs(
@@ -207,6 +225,7 @@ def configure(
         update={
             "train": _names(data) or _names(config.data.train),
             "dev": _names(dev) or _names(config.data.dev),
+            "cache": _cache(config.data.cache),
         }
     )
     return config.model_copy(update={"data": files})
@@ -338,6 +357,10 @@ def _names(paths: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
     return tuple(",".join(_absolute(part) for part in _parts(str(path))) for path in every)
 
 
+def _cache(name: str) -> str:
+    return name if name in ("auto", "none") else str(Path(name).absolute())
+
+
 def _parts(name: str) -> list[str]:
     """``SOURCE,TARGET`` as two, unless a file has that very name."""
     return [name] if Path(name).exists() else name.split(",")
@@ -466,9 +489,9 @@ def _fit(
         if last is not None:
             trainer.resume(last)
         ranks.wait()  # until everybody has read what may be written anew
+        sinks.begin(trainer.state.step)
         if ranks.leads:
             write_atomic(folder / "config.yaml", config.to_yaml())
-        sinks.begin(trainer.state.step)
         for line in corpus.report:
             reporter.message(line)
         reporter.message(f"model: {sum(p.numel() for p in model.parameters()):,} parameters")

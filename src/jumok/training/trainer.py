@@ -246,7 +246,9 @@ class Trainer:
             return
         advice = self._advice()
         if finite:
-            advice += "; or, where these pairs are as they should be, --set train.max_loss_rise=null"
+            advice += (
+                "; or, where these pairs are as they should be, --set train.max_loss_rise=null"
+            )
             what = (
                 f"The loss shot up to {loss:.3f} at step {state.step}, {rise:.3f} above its mean "
                 f"(train.max_loss_rise={most:g})"

@@ -46,7 +46,7 @@ class Tried(NamedTuple):
     """`done`; `pruned`, as it was worse than most; `diverged`, `impossible` or `too large`, as
     `why` says; `as 001` where that trial had the same settings."""
     value: float | None
-    """The best figure that it reached."""
+    """The best figure that it reached; None where it came to nothing."""
     settings: Mapping[str, Value]
     directory: Path
     why: str = ""
@@ -90,6 +90,8 @@ def tune(
 
     Raises what `train` raises, and `ConfigError` where no trial came to an end.
     """
+    if trials < 1:
+        raise ConfigError(f"A search has one trial or more, but trials={trials} came. Give more")
     names = [preset] if isinstance(preset, str) else list(preset)
     config = configure(data, dev, names, config_file, settings)
     chosen = parse_spaces(spaces, config)
@@ -218,7 +220,7 @@ def _try(number: int, work: _Work) -> None:
     try:
         trying = resolve(settings=wanted, base=config.model_dump())
     except ConfigError as error:
-        _tell_worst(study, trial, "impossible", error)
+        _tell_lost(study, trial, "impossible", error)
         return
     run = _Run(trial, config.evaluation.metric, _directory(work.folder, number))
     try:
@@ -229,9 +231,9 @@ def _try(number: int, work: _Work) -> None:
         study.tell(trial, state=TrialState.PRUNED)
         _say(f"trial {number:03d}: pruned, as it is worse than the median of those before")
     except Diverged as error:
-        _tell_worst(study, trial, "diverged", error)
+        _tell_lost(study, trial, "diverged", error)
     except TooLarge as error:
-        _tell_worst(study, trial, "too large", error)
+        _tell_lost(study, trial, "too large", error)
     else:
         study.tell(trial, run.best())
     if run.stop is not None and run.stop.asked:  # when the run had come to its end
@@ -273,6 +275,8 @@ def _tell_as(study: optuna.Study, trial: optuna.Trial, twin: FrozenTrial) -> Non
     """Tell Optuna of a trial what it was told of another."""
     _say(f"trial {trial.number:03d}: as trial {twin.number:03d}")
     trial.set_user_attr("ended", f"as {twin.number:03d}")
+    if "why" in twin.user_attrs:
+        trial.set_user_attr("why", twin.user_attrs["why"])
     if twin.state == TrialState.COMPLETE:
         study.tell(trial, twin.value)
         return
@@ -281,8 +285,9 @@ def _tell_as(study: optuna.Study, trial: optuna.Trial, twin: FrozenTrial) -> Non
     study.tell(trial, state=TrialState.PRUNED)
 
 
-def _tell_worst(study: optuna.Study, trial: optuna.Trial, ended: str, error: Exception) -> None:
-    """Tell Optuna that a trial was worse than all, so that it looks elsewhere."""
+def _tell_lost(study: optuna.Study, trial: optuna.Trial, ended: str, error: Exception) -> None:
+    """Tell Optuna that a trial was pruned, so that it looks elsewhere: to Optuna such a trial is
+    worse than all that were done, and the worse, the sooner it ended."""
     why = str(error).partition(". ")[0]
     trial.set_user_attr("ended", ended)
     trial.set_user_attr("why", why)
@@ -369,9 +374,11 @@ def _tried(trial: FrozenTrial, sign: int, folder: Path) -> Tried:
 
 
 def _value(trial: FrozenTrial, sign: int) -> float | None:
-    """The best figure of a trial."""
+    """The best figure of a trial; None where it came to nothing."""
     if trial.state == TrialState.COMPLETE:
         return trial.value
+    if "why" in trial.user_attrs:
+        return None
     return min(trial.intermediate_values.values(), key=lambda one: sign * one, default=None)
 
 
