@@ -98,6 +98,8 @@ def read_state(folder: Path) -> tuple[TrainingState, dict[str, Tensor]]:
             raise ValueError(f"{ARRAYS} has changed since it was written")
         return TrainingState(**counters), load(raw)
     except Exception as error:  # whatever damage there is, it is one sentence to the user
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            raise  # what cannot be read may be whole
         raise BundleError(
             f"{folder} does not hold the state of a run to go on from: {error}"
         ) from None

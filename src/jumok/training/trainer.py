@@ -79,7 +79,7 @@ class Trainer:
         self.average = make_average(model, config.train)
         settings = config.train
         self.state = TrainingState(
-            corpus=fingerprint(train, dev),
+            corpus=pairs_digest(train, dev),
             order=f"seed {settings.seed} batch {settings.batch_size} {settings.batch_tokens}",
         )
         self.sampler = make_sampler(train, config)
@@ -87,6 +87,8 @@ class Trainer:
         self.total_steps = total_steps(config, self.sampler)
         self._since = _Since(self.state)
         self._kept = time.monotonic()
+        self._before: dict[str, Tensor] = {}
+        """Random numbers before the update that is made."""
         self._order: tuple[int, list[np.ndarray]] = (-1, [])
 
     @property
@@ -117,15 +119,11 @@ class Trainer:
         started = time.monotonic() - self.state.seconds
         while not self.state.finished:
             for batches in self.updates_of_epoch():
-                self._update(batches, time.monotonic() - started)
+                self.update(batches, time.monotonic() - started)
                 self._after_update(len(batches))
                 if self.state.finished:
                     break
         return self.state
-
-    def try_update(self, batches: Sequence[np.ndarray]) -> None:
-        """An update that nobody hears of, to see what it takes."""
-        self._update(batches, 0.0)
 
     def updates_of_epoch(self) -> Iterator[list[np.ndarray]]:
         """The pairs of each update that is left of this epoch, in batches."""
@@ -138,9 +136,11 @@ class Trainer:
             self._order = (self.state.epoch, self.sampler.batches(self.state.epoch))
         return self._order[1]
 
-    def _update(self, batches: Sequence[np.ndarray], seconds: float) -> None:
-        """One step of the optimizer on the mean loss per token of all ``batches``."""
+    def update(self, batches: Sequence[np.ndarray], seconds: float = 0.0) -> None:
+        """One step of the optimizer on the mean loss per token of all ``batches``, after so many
+        seconds of training."""
         config, state = self.config.train, self.state
+        self._before = random_numbers(self.device)
         self.model.train()
         state.step += 1
         [state.seconds] = self.ranks.told([seconds], self.device)
@@ -232,7 +232,8 @@ class Trainer:
         """Stop before the weights are changed, where the loss or its gradient has run away. A mean
         over few tokens is high by chance sooner, so that of a small update counts less.
 
-        ``stopped/`` keeps the state before this update and its pairs. ``last/`` is left as it is:
+        ``stopped/`` keeps the state before this update, which can be made again from there, and its
+        pairs. ``last/`` is left as it is:
         what spoilt the weights may have begun some updates ago.
         """
         state, most = self.state, self.config.train.max_loss_rise
@@ -258,7 +259,7 @@ class Trainer:
         pairs = [self.train.pairs[i] for rows in batches for i in rows.tolist()]
         path = self.output / "stopped"
         state.step -= 1
-        self._keep_state(path, pairs)
+        self._keep_state(path, self._before, pairs)
         raise Diverged(f"{what}. Its {len(pairs)} pairs are in {path / BATCH}. {advice}")
 
     def _advice(self) -> str:
@@ -389,13 +390,14 @@ class Trainer:
 
     def checkpoint(self) -> None:
         """Write ``last/``: the model as it now is and all that is needed to go on."""
-        self._keep_state(self.output / "last")
+        self._keep_state(self.output / "last", random_numbers(self.device))
         self._kept = time.monotonic()
 
-    def _keep_state(self, path: Path, pairs: Sequence[Pair] = ()) -> None:
+    def _keep_state(
+        self, path: Path, own: Mapping[str, Tensor], pairs: Sequence[Pair] = ()
+    ) -> None:
         self._since.keep()
         state = replace(self.state)
-        own = random_numbers(self.device)
         random = {kind: self.ranks.gathered(numbers) for kind, numbers in own.items()}
 
         def also(folder: Path) -> None:
@@ -542,7 +544,7 @@ def make_average(model: Seq2Seq, config: TrainConfig) -> AveragedModel | None:
     return AveragedModel(model, multi_avg_fn=update)
 
 
-def fingerprint(train: Dataset, dev: Dataset) -> str:
+def pairs_digest(train: Dataset, dev: Dataset) -> str:
     """Of all pairs in their order."""
     return f"{train.counts.digest}-{dev.counts.digest}"
 
