@@ -9,7 +9,7 @@
     ├── MissingExtra     an optional part of jumok is not installed
     ├── StorageError     the disk refused a write (full, read-only, no permission)
     ├── Diverged         a training ran away, and was stopped before it spoilt its weights
-    └── Interrupted      the user stopped a run; it can go on from where it was
+    └── Interrupted      a run was stopped by the user, or as another of its processes has ended
 
 A message is a sentence: what was expected, what came, what to do. Front ends print it and exit
 with ``exit_code``, or answer with ``http_status``; they never show a traceback for these.
@@ -106,7 +106,7 @@ class Diverged(JumokError):  # noqa: N818 - what the training did
 
 
 class Interrupted(JumokError):  # noqa: N818 - not a failure
-    """The user stopped a run (Ctrl-C, SIGTERM); the message says how to go on."""
+    """A run was stopped (Ctrl-C, SIGTERM, another of its processes); the message says what to do."""
 
     exit_code = 130
     http_status = 503

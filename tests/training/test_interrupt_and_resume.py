@@ -20,6 +20,7 @@ from jumok.bundle import read_bundle
 from jumok.errors import BundleError, ConfigError, DataError, Interrupted
 from jumok.evaluation import Validation
 from jumok.training.interrupt import StopRequest, listen
+from jumok.training.state import read_state
 
 # everything that has a state: dropout, coins and draws of scheduled sampling, warm-up, the average,
 # a plateau; and a tied table, which is one parameter in two places
@@ -190,6 +191,29 @@ def test_behind_a_torn_checkpoint_stands_the_one_before(tmp_path, monkeypatch, u
     assert str(run / "last") in result.err
     assert "the checkpoint before that one is intact: step 10" in result.err
     assert files(run, *PARTS) == files(uninterrupted, *PARTS)
+
+
+def test_the_one_before_takes_the_place_of_a_torn_checkpoint_at_once(
+    tmp_path, monkeypatch, uninterrupted
+):
+    """Else the next checkpoint would drop it for the torn one, and a kill then leave that alone."""
+    run = shutil.copytree(uninterrupted, tmp_path / "run")
+    tear(run, ["last"], "training_state.json")
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr("jumok.training.trainer.Trainer.fit", interrupt)
+        jumok.resume(run)
+    assert read_state(run / "last")[0].step == 25
+    # a disk that does not answer is no damage
+    (run / "last" / "training_state.json").unlink()
+    with pytest.raises(BundleError, match="training_state"):
+        read_state(run / "last")
+    (run / "last" / "training_state.json").mkdir()
+    with pytest.raises(IsADirectoryError):
+        read_state(run / "last")
+
+
+def interrupt(_trainer):
+    raise KeyboardInterrupt
 
 
 KILLS = 20

@@ -25,7 +25,7 @@ from jumok.bundle import read_bundle
 from jumok.config import DataConfig
 from jumok.data import read_pairs, split_off_dev
 from jumok.errors import Diverged, MissingExtra, TooLarge
-from jumok.evaluation import Validation
+from jumok.evaluation import Validation, validate
 from jumok.training.progress import ConsoleReporter
 from jumok.training.state import TrainingState, read_state
 from jumok.training.trainer import Trainer
@@ -205,8 +205,13 @@ def test_bad_lines_are_skipped_counted_and_named(tmp_path):
     assert "36 training pairs, 4 validation pairs" in result.err
 
 
-def test_a_run_that_runs_away_is_stopped_with_advice(tmp_path):
+def test_a_run_that_runs_away_is_stopped_with_advice(tmp_path, monkeypatch):
+    update, before = Trainer.update, []
+    monkeypatch.setattr(
+        Trainer, "update", lambda *given: (before.append(torch.get_rng_state()), update(*given))
+    )
     settings = {
+        "model.encoder.dropout": 0.1,
         "train.optimizer": "sgd",
         "train.learning_rate": 1e30,
         "train.clip_norm": 1e30,
@@ -220,8 +225,12 @@ def test_a_run_that_runs_away_is_stopped_with_advice(tmp_path):
     assert len(batch) == 16
     pairs = {tuple(line.split("\t")) for line in pairs_of(run)}
     assert {(one["source"], one["target"]) for one in map(json.loads, batch)} <= pairs
-    read_state(run / "stopped")  # and the model beside it
     assert read_bundle(run / "stopped").metrics["step"] == 1
+    # the model is that before the update, and so are the random numbers
+    state, arrays = read_state(run / "stopped")
+    assert state.step == 1
+    assert (arrays["rng.cpu.0"] == before[-1]).all()
+    assert not (torch.get_rng_state() == before[-1]).all()
 
 
 def test_a_loss_that_shoots_up_stops_the_run_and_it_can_go_on(tmp_path):
@@ -305,6 +314,16 @@ def test_tokens_given_and_tokens_wrong_are_recorded(tmp_path):
         ]
         edits += levenshtein(forced, [*pair.target, "</s>"])
     assert best["forced_token_error"] == pytest.approx(100 * edits / tokens)
+
+
+def test_of_several_references_each_is_compared_as_with_forced_tokens(tmp_path):
+    model = jumok.load(train_small(tmp_path, {"train.max_epochs": 1}))
+    pairs = [("abc", "다나가"), ("abc", "가"), ("abc", "가"), ("de", "마라")]
+    outputs = model.predict([source for source, _ in pairs])
+    wanted = [[*target, "</s>"] for _, target in pairs]
+    edits = sum(levenshtein(one.tokens, two) for one, two in zip(outputs, wanted, strict=True))
+    expected = 100 * edits / sum(map(len, wanted))
+    assert validate(model, pairs).token_error == pytest.approx(expected)
 
 
 def levenshtein(one, other):

@@ -310,7 +310,7 @@ def test_a_ctrl_c_where_a_trial_ends_by_itself_is_heard(
         self.stop.asked = True
         raise Diverged("It ran away")
 
-    monkeypatch.setattr(Trainer, "_update" if runs_away else "checkpoint",
+    monkeypatch.setattr(Trainer, "update" if runs_away else "checkpoint",
                         update if runs_away else checkpoint)  # fmt: skip
     with pytest.raises(Interrupted, match="Stopped in trial 000"):
         search(pairs, tmp_path / "search", trials=2)
@@ -323,14 +323,14 @@ def test_a_ctrl_c_where_a_trial_ends_by_itself_is_heard(
 def test_a_trial_whose_training_does_not_fit_into_memory_is_too_large(
     tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    update = Trainer._update
+    update = Trainer.update
 
     def much(self: Trainer, *given: Any) -> None:
         if self.config.train.batch_size == 16:
             torch.empty(1 << 55)
         update(self, *given)
 
-    monkeypatch.setattr(Trainer, "_update", much)
+    monkeypatch.setattr(Trainer, "update", much)
     found = search(pairs, tmp_path / "search", trials=2, spaces=["train.batch_size=15|16"],
                    settings={"train.max_epochs": 1, "train.seed": 2})  # fmt: skip
     assert [one.ended for one in found.trials] == ["done", "too large"]

@@ -92,7 +92,7 @@ def join_ranks(device: str) -> Iterator[Ranks]:
             f"{world} processes, and each needs its own. Set train.device=cuda"
         )
     if on_gpu:
-        torch.cuda.set_device(find_device(device_of_rank(device)))
+        torch.cuda.set_device(find_device(device_of_rank(device)).index or 0)
     try:  # what is told is on the GPU, what is gathered on the CPU
         dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:

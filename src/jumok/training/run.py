@@ -34,7 +34,15 @@ from jumok.metrics import metric_value
 from jumok.nn import Seq2Seq, initialise
 from jumok.nn.arithmetic import cpu_arithmetic
 from jumok.predictor import Predictor, load
-from jumok.storage import find_directory, old_directory, storage_errors, write_atomic
+from jumok.storage import (
+    check_new,
+    find_directory,
+    old_directory,
+    remove_directory,
+    restore_directory,
+    storage_errors,
+    write_atomic,
+)
 from jumok.text import Tokenizer
 from jumok.training.corpus import Corpus, make_corpus
 from jumok.training.forecast import Forecast, forecast
@@ -161,8 +169,7 @@ def _of_pairs(
     config_file: str | Path | None,
     settings: Settings,
 ) -> Config:
-    names = [preset] if isinstance(preset, str) else list(preset)
-    config = configure(data, dev, names, config_file, settings)
+    config = configure(data, dev, preset, config_file, settings)
     if not config.model.reads:
         raise ConfigError(
             "A language model is trained on texts and not on pairs: jumok train-lm FILE ..."
@@ -178,7 +185,7 @@ def _of_texts(
     settings: Settings,
     tokens_of: str | Path | None,
 ) -> tuple[Config, Tokenizer | None]:
-    names = [preset] if isinstance(preset, str) else list(preset)
+    names = _presets(preset)
     if config_file is None:
         names = ["language-model", *(name for name in names if name != "language-model")]
     config = configure(texts, dev, names, config_file, settings)
@@ -215,38 +222,37 @@ def _with_tokens_of(config: Config, theirs: TokenizerConfig, model: str | Path) 
 def configure(
     data: str | Path | Sequence[str | Path],
     dev: str | Path | Sequence[str | Path],
-    presets: Sequence[str],
+    preset: str | Sequence[str],
     config_file: str | Path | None,
     settings: Settings,
 ) -> Config:
     """All settings of a run on these files."""
-    config = resolve(presets, settings, {} if config_file is None else read_tree(Path(config_file)))
+    base = {} if config_file is None else read_tree(Path(config_file))
+    config = resolve(_presets(preset), settings, base)
     files = config.data.model_copy(
         update={
             "train": _names(data) or _names(config.data.train),
             "dev": _names(dev) or _names(config.data.dev),
-            "cache": _cache(config.data.cache),
+            "cache": _place(config.data.cache),
         }
     )
     return config.model_copy(update={"data": files})
 
 
+def _presets(preset: str | Sequence[str]) -> list[str]:
+    return [preset] if isinstance(preset, str) else list(preset)
+
+
+def _place(cache: str) -> str:
+    return cache if cache in ("auto", "none") else str(Path(cache).absolute())
+
+
 def _train(config: Config, folder: Path, tokenizer: Tokenizer | None = None) -> Predictor:
     with join_ranks(config.train.device) as ranks:
         if ranks.leads:
-            _check_new(folder)
+            check_new(folder, f"or go on with the run in it: jumok train --resume {folder}")
         begin(config, folder, tokenizer, ranks)
         return load(folder, config.train.device)
-
-
-def _check_new(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"The output {folder} is a file. Give a new directory")
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(
-            f"The output directory {folder} is not empty. Give a new one, or go on with the run "
-            f"in it: jumok train --resume {folder}"
-        )
 
 
 def begin(
@@ -338,6 +344,14 @@ def _newest_intact(folder: Path) -> tuple[Path, list[str]]:
     raise BundleError(" ".join(damage))
 
 
+def _put_back(last: Path) -> None:
+    """Put the checkpoint before in the place of the one that is damaged, which would else take its
+    place with the next one."""
+    if last.exists():
+        remove_directory(last)
+    restore_directory(last)
+
+
 def _try_metric(config: Config) -> None:
     """Raise now, not after an epoch, where the metric needs a package that is missing."""
     if config.evaluation.metric != "perplexity":
@@ -355,10 +369,6 @@ def _names(paths: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
                 "file and give its name"
             )
     return tuple(",".join(_absolute(part) for part in _parts(str(path))) for path in every)
-
-
-def _cache(name: str) -> str:
-    return name if name in ("auto", "none") else str(Path(name).absolute())
 
 
 def _parts(name: str) -> list[str]:
@@ -491,6 +501,8 @@ def _fit(
         ranks.wait()  # until everybody has read what may be written anew
         sinks.begin(trainer.state.step)
         if ranks.leads:
+            if last == old_directory(folder / "last"):
+                _put_back(folder / "last")
             write_atomic(folder / "config.yaml", config.to_yaml())
         for line in corpus.report:
             reporter.message(line)

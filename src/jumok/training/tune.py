@@ -26,7 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jumok.config import LOWER_IS_BETTER, Config, flatten, from_tree, read_tree, resolve, shown
 from jumok.errors import ConfigError, Diverged, Interrupted, StorageError, TooLarge
-from jumok.storage import find_directory, storage_errors
+from jumok.storage import check_new, find_directory, is_filled, storage_errors
 from jumok.training.corpus import contents, make_corpus
 from jumok.training.interrupt import StopRequest
 from jumok.training.ranks import Ranks, join_ranks
@@ -92,8 +92,7 @@ def tune(
     """
     if trials < 1:
         raise ConfigError(f"A search has one trial or more, but trials={trials} came. Give more")
-    names = [preset] if isinstance(preset, str) else list(preset)
-    config = configure(data, dev, names, config_file, settings)
+    config = configure(data, dev, preset, config_file, settings)
     chosen = parse_spaces(spaces, config)
     check_possible(config)
     check_sinks(config)
@@ -121,15 +120,10 @@ def _open_study(
     folder: Path, config: Config, spaces: Sequence[Space], resume: bool
 ) -> Iterator[tuple[optuna.Study, optuna.storages.BaseStorage]]:
     """The study in ``folder``, which nobody else works on meanwhile."""
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"The output {folder} is a file. Give a new directory")
     file = folder / "trials.db"
-    filled = folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir())
-    if filled and not resume:
-        raise ConfigError(
-            f"The output directory {folder} is not empty. Give a new one, or go on with the search "
-            "in it: the same command and --resume"
-        )
+    filled = is_filled(folder)
+    if not (filled and resume):
+        check_new(folder, "or go on with the search in it: the same command and --resume")
     if filled and not file.exists():
         raise ConfigError(f"{folder} holds no search to go on with: there is no trials.db in it")
     if not filled:
