@@ -106,7 +106,7 @@ class Diverged(JumokError):  # noqa: N818 - what the training did
 
 
 class Interrupted(JumokError):  # noqa: N818 - not a failure
-    """A run was stopped (Ctrl-C, SIGTERM, another of its processes); the message says what to do."""
+    """A run was stopped (Ctrl-C, SIGTERM, another process of it); the message says why."""
 
     exit_code = 130
     http_status = 503

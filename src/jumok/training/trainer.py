@@ -229,12 +229,11 @@ class Trainer:
     def _check_update(
         self, loss: float, norm: float, tokens: int, batches: Sequence[np.ndarray]
     ) -> None:
-        """Stop before the weights are changed, where the loss or its gradient has run away. A mean
-        over few tokens is high by chance sooner, so that of a small update counts less.
+        """Stop before the weights are changed, where the loss or its gradient has run away.
 
+        A mean over few tokens is high by chance sooner, so that of a small update counts less.
         ``stopped/`` keeps the state before this update, which can be made again from there, and its
-        pairs. ``last/`` is left as it is:
-        what spoilt the weights may have begun some updates ago.
+        pairs. ``last/`` is left as it is: what spoilt the weights may have begun some updates ago.
         """
         state, most = self.state, self.config.train.max_loss_rise
         if state.step == 1:
