@@ -19,6 +19,7 @@ from jumok.bundle import Bundle, read_bundle, write_bundle
 from jumok.bundle.files import SOURCE_TOKENIZER, TARGET_TOKENIZER, WEIGHTS
 from jumok.config import Config, flatten, shown
 from jumok.errors import ConfigError
+from jumok.storage import check_new
 
 
 def average(models: Sequence[str | Path], output: str | Path) -> Path:
@@ -33,8 +34,7 @@ def average(models: Sequence[str | Path], output: str | Path) -> Path:
     folder = Path(output)
     if len(models) < 2:
         raise ConfigError(f"A mean is of two models or more, but {len(models)} came. Give more")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"There is something in {folder} already. Give a new directory")
+    check_new(folder)
     bundles = [read_bundle(path) for path in models]
     first = bundles[0]
     for other in bundles[1:]:

@@ -2,13 +2,14 @@
 
     JumokError
     ├── ConfigError      a setting is unknown, out of range, or clashes with another
+    │   └── TooLarge     a model, or a batch of its training, does not fit into memory
     ├── DataError        a file of pairs cannot be read (names the file and line)
     ├── BundleError      a model directory is missing, damaged, or not one of ours
     ├── InputError       a text handed to a trained model cannot be used
     ├── MissingExtra     an optional part of jumok is not installed
     ├── StorageError     the disk refused a write (full, read-only, no permission)
     ├── Diverged         a training ran away, and was stopped before it spoilt its weights
-    └── Interrupted      the user stopped a run; it can go on from where it was
+    └── Interrupted      a run was stopped by the user, or as another of its processes has ended
 
 A message is a sentence: what was expected, what came, what to do. Front ends print it and exit
 with ``exit_code``, or answer with ``http_status``; they never show a traceback for these.
@@ -32,6 +33,10 @@ class ConfigError(JumokError):
 
     exit_code = 3
     http_status = 400
+
+
+class TooLarge(ConfigError):  # noqa: N818 - what the model is
+    """A model, or a batch of its training, does not fit into memory."""
 
 
 class DataError(JumokError):
@@ -101,7 +106,7 @@ class Diverged(JumokError):  # noqa: N818 - what the training did
 
 
 class Interrupted(JumokError):  # noqa: N818 - not a failure
-    """The user stopped a run (Ctrl-C, SIGTERM); the message says how to go on."""
+    """A run was stopped (Ctrl-C, SIGTERM, another process of it); the message says why."""
 
     exit_code = 130
     http_status = 503

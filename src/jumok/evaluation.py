@@ -80,8 +80,8 @@ class Validation(NamedTuple):
     metric: float
     """The one that the model is judged by, on greedy outputs."""
     token_error: float | None
-    """Edit distance of these from the references, in per cent of the references' tokens, ``</s>``
-    counted; None where the metric is perplexity, which needs no outputs."""
+    """Edit distance of these from the target of every pair, in per cent of the targets' tokens,
+    ``</s>`` counted; None where the metric is perplexity, which needs no outputs."""
 
 
 def validate(predictor: Predictor, pairs: Pairs) -> Validation:
@@ -104,9 +104,14 @@ def validate(predictor: Predictor, pairs: Pairs) -> Validation:
     outputs = [p.text for p in found]
     tokenize = predictor.config.evaluation.bleu_tokenize
     value = metric_value(metric, outputs, references, bleu_tokenize=tokenize)
-    cut = predictor.target_tokenizer.encode_batch
-    wanted = [[[*one.tokens, "</s>"] for one in cut(refs)] for refs in references]
-    return Validation(value, token_error_rate([p.tokens for p in found], wanted))
+    written = predictor.target_tokenizer
+    targets = written.encode_batch([written.comparable(target) for _, target in pairs])
+    tokens = {source: one.tokens for source, one in zip(sources, found, strict=True)}
+    # not the nearest of several references: with forced tokens, too, each pair stands for itself
+    error = token_error_rate(
+        [tokens[source] for source, _ in pairs], [[[*one.tokens, "</s>"]] for one in targets]
+    )
+    return Validation(value, error)
 
 
 def _items(predictor: Predictor, pairs: Pairs) -> tuple[list[str], list[list[str]]]:

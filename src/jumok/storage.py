@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from jumok.errors import StorageError
+from jumok.errors import ConfigError, StorageError
 
 
 @contextmanager
@@ -28,6 +29,20 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise StorageError(
             f"Could not write {path}: {what}. What was there before is kept."
         ) from error
+
+
+def check_new(folder: Path, otherwise: str = "") -> None:
+    """Refuse to write where something is; ``otherwise`` says what else one may do."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"The output {folder} is a file. Give a new directory")
+    if is_filled(folder):
+        advice = f"Give a new one, {otherwise}" if otherwise else "Give a new one"
+        raise ConfigError(f"The output directory {folder} is not empty. {advice}")
+
+
+def is_filled(folder: Path) -> bool:
+    """Whether there is a directory with anything in it, but for hidden files."""
+    return folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -123,3 +138,9 @@ def _flush(folder: Path) -> None:
         if file.is_file():
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
+
+
+def sha256(path: Path) -> str:
+    """Of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

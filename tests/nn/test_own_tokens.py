@@ -29,9 +29,9 @@ COPYING = resolve(
 ).model
 
 
-def by_steps(model, memory, given, copies=None):
+def by_steps(model, memory, given):
     """The tokens that are read, by a loop over `step`, and what it gives."""
-    state, read, features = model.decoder.init_state(memory), [], []
+    state, read, logits = model.decoder.init_state(memory), [], []
     tokens = TARGET[:, 0]
     for t in range(TARGET.shape[1]):
         if t:
@@ -41,8 +41,8 @@ def by_steps(model, memory, given, copies=None):
         made = model.decoder.step(tokens, state, memory)
         state = made.state
         read.append(tokens)
-        features.append(made.logits)
-    return torch.stack(read, dim=1), torch.stack(features, dim=1)
+        logits.append(made.logits)
+    return torch.stack(read, dim=1), torch.stack(logits, dim=1)
 
 
 @pytest.mark.parametrize("config", COMBINATIONS[::23], ids=lambda c: "")

@@ -130,7 +130,7 @@ def test_models_that_do_not_belong_together_are_a_sentence(run: Path, tmp_path: 
         jumok.average([last], mean)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").touch()
-    with pytest.raises(ConfigError, match=r"something in .*full already"):
+    with pytest.raises(ConfigError, match=r"full is not empty\. Give a new one$"):
         jumok.average([last, run], tmp_path / "full")
     with pytest.raises(BundleError, match="no model directory"):
         jumok.average([last, tmp_path / "nothing"], mean)

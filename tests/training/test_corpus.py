@@ -98,17 +98,37 @@ def interrupt_at(pairs):
     return show
 
 
+NOTING = """
+import sys
+from pathlib import Path
+import jumok.training.corpus as corpus
+from jumok.cli import main
+
+encode, notes = corpus.encode_parts, Path(sys.argv.pop(1))
+
+def noting(*given, **named):
+    with notes.open("a", encoding="utf-8") as file:
+        file.write("encoded\\n")
+    return encode(*given, **named)
+
+corpus.encode_parts = noting
+main()
+"""
+
+
 def test_two_runs_at_the_same_time_make_it_once(tmp_path):
     pairs = write_pairs(tmp_path / "pairs.tsv", backwards(letters(160, 2, 5)))
     settings = {**SIZES, "data.cache": str(tmp_path / "cache")}
     options = [f"--set={k}={v}" for k, v in settings.items()]
     runs = [
-        subprocess.Popen([sys.executable, "-m", "jumok", "train", pairs, *options,
-                          "--output", tmp_path / name], stderr=subprocess.DEVNULL)
+        subprocess.Popen([sys.executable, "-c", NOTING, tmp_path / "notes", "train", pairs,
+                          *options, "--output", tmp_path / name], stderr=subprocess.DEVNULL)
         for name in ("one", "two")
     ]  # fmt: skip
     assert [run.wait(timeout=300) for run in runs] == [0, 0]
     assert weights(tmp_path / "one") == weights(tmp_path / "two")
+    encoded = (tmp_path / "notes").read_text(encoding="utf-8").split()
+    assert len(encoded) == 2  # training and validation pairs
 
 
 def test_a_language_model_and_features_are_kept_too(tmp_path):

@@ -20,6 +20,7 @@ from jumok.bundle import read_bundle
 from jumok.errors import BundleError, ConfigError, DataError, Interrupted
 from jumok.evaluation import Validation
 from jumok.training.interrupt import StopRequest, listen
+from jumok.training.state import read_state
 
 # everything that has a state: dropout, coins and draws of scheduled sampling, warm-up, the average,
 # a plateau; and a tied table, which is one parameter in two places
@@ -130,6 +131,10 @@ def test_only_training_settings_may_change(tmp_path, uninterrupted):
     for setting in ("model.encoder.hidden=8", "data.dev_seed=2", "text.source.kind=word"):
         with pytest.raises(ConfigError, match=rf"train\.\*.*but {setting.split('=')[0]} came"):
             jumok.resume(run, [setting])
+    with pytest.raises(
+        ConfigError, match=r"^train\.validate_pairs decides on what a run is judged"
+    ):
+        jumok.resume(run, {"train.validate_pairs": 3})
     with pytest.raises(ConfigError, match=r"Did you mean 'train\.max_epochs'"):
         jumok.resume(run, ["train.max_epoch=3"])
     assert files(run, *PARTS, "config.yaml") == before
@@ -186,6 +191,29 @@ def test_behind_a_torn_checkpoint_stands_the_one_before(tmp_path, monkeypatch, u
     assert str(run / "last") in result.err
     assert "the checkpoint before that one is intact: step 10" in result.err
     assert files(run, *PARTS) == files(uninterrupted, *PARTS)
+
+
+def test_the_one_before_takes_the_place_of_a_torn_checkpoint_at_once(
+    tmp_path, monkeypatch, uninterrupted
+):
+    """Else the next checkpoint would drop it for the torn one, and a kill then leave that alone."""
+    run = shutil.copytree(uninterrupted, tmp_path / "run")
+    tear(run, ["last"], "training_state.json")
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr("jumok.training.trainer.Trainer.fit", interrupt)
+        jumok.resume(run)
+    assert read_state(run / "last")[0].step == 25
+    # a disk that does not answer is no damage
+    (run / "last" / "training_state.json").unlink()
+    with pytest.raises(BundleError, match="training_state"):
+        read_state(run / "last")
+    (run / "last" / "training_state.json").mkdir()
+    with pytest.raises(IsADirectoryError):
+        read_state(run / "last")
+
+
+def interrupt(_trainer):
+    raise KeyboardInterrupt
 
 
 KILLS = 20
@@ -305,11 +333,12 @@ def test_a_run_does_not_go_on_with_other_pairs(tmp_path):
 
 def test_a_run_goes_on_from_another_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    train_small(Path(), {"train.max_epochs": 1})
+    train_small(Path(), {"train.max_epochs": 1, "data.cache": "ids"})
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     result = run_cli("train", "--resume", tmp_path / "run", "--set", "train.max_epochs=2")
     assert result.code == 0, result.err
+    assert not any((tmp_path / "elsewhere").iterdir())
 
 
 @pytest.mark.parametrize("validations", [0, 1], ids=["before the first checkpoint", "after it"])

@@ -10,8 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torch.distributed as dist
 from runs import SIZES, as_options, backwards, letters, records, run_cli, train_small, write_pairs
 from safetensors.numpy import load_file
+
+from jumok.errors import ConfigError, Interrupted, StorageError
+from jumok.training.ranks import join_ranks
+from jumok.training.state import random_numbers
 
 # 144 pairs in batches of 7: the last of each epoch has four, shared two and two, or one and none
 SETTINGS = {
@@ -117,10 +123,62 @@ def test_each_has_random_numbers_of_its_own_and_a_stopped_run_goes_on_exactly(
     assert whole == parts
 
 
+def test_where_one_cannot_write_the_others_say_so_too(tmp_path: Path) -> None:
+    begun = train_small(tmp_path, {**SETTINGS, "train.max_epochs": 1})
+    (begun / ".last.new").touch()  # where a directory is to be made
+    command = [sys.executable, "-m", "jumok", "train", "--resume", str(begun), "--set",
+               "train.max_epochs=2"]  # fmt: skip
+    meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    both = [
+        subprocess.Popen(
+            command, env={**environment(), **meet, "RANK": str(rank)}, stderr=subprocess.PIPE,
+            text=True, encoding="utf-8",
+        )
+        for rank in (0, 1)
+    ]  # fmt: skip
+    said = [one.communicate(timeout=300)[1] for one in both]
+    assert [one.returncode for one in both] == [StorageError.exit_code, Interrupted.exit_code]
+    assert "Could not write" in said[0]
+    assert said[1].splitlines()[-1].startswith("jumok: Another of the 2 processes has ended")
+    assert "Traceback" not in said[0] + said[1]
+
+
 def test_processes_that_cannot_meet_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)
     result = run_cli("train", pairs_file(tmp_path), "--output", tmp_path / "run")
     assert result.code == 3
     assert "Start them with torchrun, or unset WORLD_SIZE" in result.err
+    monkeypatch.setenv("WORLD_SIZE", "two")
+    result = run_cli("train", pairs_file(tmp_path), "--output", tmp_path / "run")
+    assert result.code == 3
+    assert "WORLD_SIZE is the number of processes, but 'two' came" in result.err
     assert not (tmp_path / "run").exists()
+
+
+def test_on_gpus_each_has_its_own_and_what_is_told_and_gathered_finds_its_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Numbers are told where the model is, and random numbers are gathered on the CPU."""
+    done: list[object] = []
+    for name, value in (("WORLD_SIZE", "2"), ("RANK", "1"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("jumok.training.ranks.find_device", torch.device)
+    monkeypatch.setattr(torch.cuda, "set_device", done.append)
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, **_: done.append(backend))
+    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: None)
+    with join_ranks("cuda") as ranks:
+        assert (ranks.rank, ranks.world) == (1, 2)
+    assert done == [1, "cpu:gloo,cuda:nccl"]
+    with pytest.raises(ConfigError, match=r"Set train\.device=cuda$"), join_ranks("cuda:0"):
+        pass
+
+
+def test_random_numbers_are_those_of_the_devices_that_are_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: torch.tensor([device.index]))
+    assert list(random_numbers(torch.device("cpu"))) == ["cpu"]
+    assert random_numbers(torch.device("cuda:3"))["cuda"].tolist() == [3]

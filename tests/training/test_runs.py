@@ -15,6 +15,7 @@ from contextlib import suppress
 from unittest import mock
 
 import pytest
+import torch
 import yaml
 from runs import (
     SIZES,
@@ -31,10 +32,11 @@ from safetensors.numpy import load, load_file
 
 import jumok
 from jumok.bundle import read_bundle
-from jumok.errors import Diverged, MissingExtra
-from jumok.evaluation import Validation
+from jumok.errors import Diverged, MissingExtra, TooLarge
+from jumok.evaluation import Validation, validate
 from jumok.training.progress import ConsoleReporter
 from jumok.training.state import TrainingState, read_state
+from jumok.training.trainer import Trainer
 
 STILL = 1e-30
 """A learning rate that changes no float32 weight."""
@@ -210,8 +212,13 @@ def test_bad_lines_are_skipped_counted_and_named(tmp_path):
     assert "36 training pairs, 4 validation pairs" in result.err
 
 
-def test_a_run_that_runs_away_is_stopped_with_advice(tmp_path):
+def test_a_run_that_runs_away_is_stopped_with_advice(tmp_path, monkeypatch):
+    update, before = Trainer.update, []
+    monkeypatch.setattr(
+        Trainer, "update", lambda *given: (before.append(torch.get_rng_state()), update(*given))
+    )
     settings = {
+        "model.encoder.dropout": 0.1,
         "train.optimizer": "sgd",
         "train.learning_rate": 1e30,
         "train.clip_norm": 1e30,
@@ -225,20 +232,47 @@ def test_a_run_that_runs_away_is_stopped_with_advice(tmp_path):
     assert len(batch) == 16
     pairs = {tuple(line.split("\t")) for line in pairs_of(run)}
     assert {(one["source"], one["target"]) for one in map(json.loads, batch)} <= pairs
-    read_state(run / "stopped")  # and the model beside it
     assert read_bundle(run / "stopped").metrics["step"] == 1
+    # the model is that before the update, and so are the random numbers
+    state, arrays = read_state(run / "stopped")
+    assert state.step == 1
+    assert (arrays["rng.cpu.0"] == before[-1]).all()
+    assert not (torch.get_rng_state() == before[-1]).all()
 
 
 def test_a_loss_that_shoots_up_stops_the_run_and_it_can_go_on(tmp_path):
     run = train_small(tmp_path, {"train.max_epochs": 2})
     high = {"train.max_epochs": 9, "train.learning_rate": 30, "train.max_loss_rise": 2.5}
-    with pytest.raises(Diverged, match=r"shot up to .* \(train\.max_loss_rise=2\.5\)"):
+    with pytest.raises(
+        Diverged, match=r"shot up to .* \(train\.max_loss_rise=2\.5\).*=3; or,.*max_loss_rise=null$"
+    ):
         jumok.resume(run, high)
     assert steps(run) == 18  # the checkpoint before is as it was
     assert read_state(run / "stopped")[0].step >= 18
     low = {"train.max_epochs": 3, "train.learning_rate": 0.01, "train.max_loss_rise": None}
     jumok.resume(run, low)
     assert steps(run) == 27
+
+
+@pytest.mark.parametrize("rows", [1, 16])
+def test_a_loss_shoots_up_less_soon_where_an_update_is_small(tmp_path, monkeypatch, rows):
+    """129 pairs in batches of 16: the last has one. Of such batches the loss is 4 higher, once."""
+    loss, high = Trainer._loss, []
+
+    def higher(self, batch):
+        if self.state.step > 1 and len(batch.source) == rows and not high:
+            high.append(self.state.step)
+            return loss(self, batch) + 4
+        return loss(self, batch)
+
+    monkeypatch.setattr(Trainer, "_loss", higher)
+    settings = {"train.max_epochs": 1}
+    if rows == 1:
+        train_small(tmp_path, settings, count=143)
+    else:
+        with pytest.raises(Diverged, match=r"[34]\.\d+ above its mean"):
+            train_small(tmp_path, settings, count=143)
+    assert high
 
 
 def test_accumulated_batches_are_one_large_batch(tmp_path):
@@ -286,6 +320,16 @@ def test_tokens_given_and_tokens_wrong_are_recorded(tmp_path):
         ]
         edits += levenshtein(forced, [*pair.target, "</s>"])
     assert best["forced_token_error"] == pytest.approx(100 * edits / tokens)
+
+
+def test_of_several_references_each_is_compared_as_with_forced_tokens(tmp_path):
+    model = jumok.load(train_small(tmp_path, {"train.max_epochs": 1}))
+    pairs = [("abc", "다나가"), ("abc", "가"), ("abc", "가"), ("de", "마라")]
+    outputs = model.predict([source for source, _ in pairs])
+    wanted = [[*target, "</s>"] for _, target in pairs]
+    edits = sum(levenshtein(one.tokens, two) for one, two in zip(outputs, wanted, strict=True))
+    expected = 100 * edits / sum(map(len, wanted))
+    assert validate(model, pairs).token_error == pytest.approx(expected)
 
 
 def levenshtein(one, other):
@@ -502,6 +546,20 @@ def test_a_dry_run_counts_measures_and_writes_nothing(tmp_path):
     assert int(memory.split()[1]) == pytest.approx(numbers / 1e6, abs=1)
 
 
+def test_a_dry_run_measures_updates_in_which_as_few_tokens_are_given_as_at_the_end(
+    tmp_path, monkeypatch
+):
+    own, seen = Trainer._own_tokens, []
+    monkeypatch.setattr(
+        Trainer, "_own_tokens", lambda *given: (seen.append(own(*given)), seen[-1])[1]
+    )
+    pairs = write_pairs(tmp_path / "pairs.tsv", backwards(letters(40, 2, 5)))
+    forcing = {"train.teacher_forcing.decay": "linear", "train.teacher_forcing.c": 0.2}
+    result = run_cli("train", pairs, *as_options({**SIZES, **forcing}), "--dry-run")
+    assert result.code == 0, result.err
+    assert all(not tokens.given.all() for tokens in seen)  # six updates: the last is given none
+
+
 def test_a_dry_run_says_what_a_run_would_refuse(tmp_path):
     result = run_cli("train", tmp_path / "no.tsv", "--dry-run")
     assert result.code == 4 and "no such file" in result.err
@@ -513,8 +571,26 @@ def test_a_dry_run_says_what_a_run_would_refuse(tmp_path):
     assert "36 training texts, 4 validation texts" in result.out
 
 
+@pytest.mark.parametrize("option", ["--dry-run", "--output=run"])
+def test_a_training_that_does_not_fit_into_memory_is_a_sentence(tmp_path, monkeypatch, option):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("jumok.training.trainer.Trainer._loss", lambda *_: torch.empty(1 << 55))
+    pairs = write_pairs(tmp_path / "pairs.tsv", backwards(letters(40, 2, 5)))
+    result = run_cli("train", pairs, *as_options(SIZES), option)
+    assert result.code == TooLarge.exit_code
+    said = result.err.splitlines()[-1]
+    assert "allocate" in said and "Lower train.batch_size" in said
+
+
 def test_weights_need_a_number_for_each_file(tmp_path):
     pairs = write_pairs(tmp_path / "pairs.tsv", backwards(letters(40, 2, 5)))
     result = run_cli("train", pairs, "--set", "data.weights=[1, 2]", "--output", tmp_path / "run")
     assert result.code == 3
     assert "there are 2 for 1 files" in result.err
+    for weights, words in (("[0.001]", "leaves none of the 36 training pairs to an epoch"),
+                           ("[1e999]", "finite number")):  # fmt: skip
+        result = run_cli(
+            "train", pairs, f"--set=data.weights={weights}", "--output", tmp_path / "r"
+        )
+        assert result.code == 3 and words in result.err
+    assert not (tmp_path / "r").exists()

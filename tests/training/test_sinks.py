@@ -29,6 +29,7 @@ class Recorder(ModuleType):
         self.refuses: set[str] = set()
 
     def note(self, what: str, *told: Any) -> None:
+        print(f"{self.__name__} has done {what}")
         self.calls.append((what, told[0] if len(told) == 1 else told))
         if what in self.refuses:
             raise ConnectionError("no route\nto host")
@@ -188,7 +189,11 @@ def test_curves_go_on_where_a_killed_run_goes_on(
 
 
 def test_one_that_fails_costs_a_line_and_not_the_run(
-    tmp_path: Path, wandb: Recorder, mlflow: Recorder, alone: Path
+    tmp_path: Path,
+    wandb: Recorder,
+    mlflow: Recorder,
+    alone: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     wandb.refuses = {"log", "finish"}
     run = train_small(tmp_path, {**SETTINGS, "train.sinks": ["wandb", "mlflow"]})
@@ -198,6 +203,8 @@ def test_one_that_fails_costs_a_line_and_not_the_run(
         "warning: wandb failed, and the run goes on: ConnectionError: no route to host"
     ]
     assert len(mlflow.told("log_metrics")) == len(records(run)) == 6
+    said = capsys.readouterr()
+    assert said.out == "" and "mlflow has done end_run" in said.err
     assert (run / "best/model.safetensors").read_bytes() == (
         alone / "best/model.safetensors"
     ).read_bytes()
@@ -210,6 +217,7 @@ def test_one_that_cannot_begin_stops_the_run_before_it_begins(
     with pytest.raises(ConfigError, match=r"mlflow, but that cannot begin \(ConnectionError: no "):
         train_small(tmp_path, {"train.sinks": "mlflow"})
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
+    assert not (tmp_path / "run" / "config.yaml").exists()
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
@@ -220,8 +228,11 @@ def test_a_missing_package_is_named_before_anything_is_done(
     with pytest.raises(MissingExtra, match=rf"pip install 'jumok\[{name}\]'"):
         train_small(tmp_path, {"train.sinks": name})
     assert not (tmp_path / "run").exists()
+    sink = f"train.sinks={name}"
+    result = run_cli("train", tmp_path / "pairs.tsv", "--set", sink, "--dry-run")
+    assert result.code == MissingExtra.exit_code
     before = (alone / "config.yaml").read_bytes()
-    result = run_cli("train", "--resume", alone, "--set", f"train.sinks={name}")
+    result = run_cli("train", "--resume", alone, "--set", sink)
     assert result.code == MissingExtra.exit_code
     assert (alone / "config.yaml").read_bytes() == before
 
@@ -229,6 +240,8 @@ def test_a_missing_package_is_named_before_anything_is_done(
 def test_what_is_no_sink_is_a_sentence() -> None:
     with pytest.raises(ConfigError, match=r"one of tensorboard, wandb, mlflow, but 'wandv' came"):
         jumok.train("pairs.tsv", output="run", settings=["train.sinks=wandv"])
+    with pytest.raises(ConfigError, match=r"has wandb twice\. Leave one out"):
+        jumok.train("pairs.tsv", output="run", settings={"train.sinks": ["wandb", "wandb"]})
 
 
 def test_of_two_processes_one_tells_and_keeps(tmp_path: Path) -> None:

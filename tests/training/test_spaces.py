@@ -103,6 +103,13 @@ def test_a_choice_is_read_as_it_is_shown(values: tuple[int | str | None, ...]) -
         ("evaluation.metric=bleu|chrf", "could not be compared"),
         ("train.validate_pairs=10..20", "could not be compared"),
         ("train.seed=1..20", "one seed is for all trials"),
+        ("text.target.lowercase=true|false", "could not be compared"),
+        ("train.keep_checkpoints=1..3", "does not change what is learnt"),
+        ("train.checkpoint_minutes=1..3", "does not change what is learnt"),
+        ("train.sinks=wandb|mlflow", "does not change what is learnt"),
+        ("train.device=cpu|cuda", "does not change what is learnt"),
+        ("train.threads=1..3", "does not change what is learnt"),
+        ("train.fast=true|false", "does not change what is learnt"),
     ],
 )
 def test_what_makes_no_sense_is_a_sentence(text: str, words: str) -> None:
@@ -117,3 +124,5 @@ def test_spaces_that_do_not_go_together() -> None:
         parse_spaces(["model.encoder.layers=1..2", "model.encoder.layers=1|3"], WORDS)
     with pytest.raises(ConfigError, match="perplexities of unlike tokens"):
         parse_spaces(["text.target.vocab_size=100|200"], PERPLEXITY)
+    with pytest.raises(ConfigError, match="perplexities of unlike tokens"):
+        parse_spaces(["model.attention.copy_tokens=true|false"], PERPLEXITY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sqlite3
 import sys
@@ -11,13 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from filelock import FileLock
 from runs import SIZES, as_options, backwards, letters, records, run_cli, write_pairs
 
 import jumok
 from jumok.cli.searched import render_search
-from jumok.errors import ConfigError, DataError, Interrupted, MissingExtra, StorageError
+from jumok.errors import (
+    ConfigError,
+    DataError,
+    Diverged,
+    Interrupted,
+    MissingExtra,
+    StorageError,
+)
 from jumok.evaluation import Validation
 from jumok.training.trainer import Trainer
 
@@ -272,19 +281,60 @@ def test_poor_trials_are_pruned_and_a_ctrl_c_meanwhile_is_heard(
     assert [r["step"] for r in records(tmp_path / "search" / "trial-005")] == [2, 4]
     assert "trial 005: pruned" in capfd.readouterr().err
     # somebody asks to stop in the very validation that prunes
-    judge = jumok.training.tune._Run.__call__
+    judge = jumok.training.tune._Run.hear
 
-    def asked(self: Any, record: Any, stop: Any) -> None:
-        stop.asked = True
-        judge(self, record, stop)
+    def asked(self: Any, record: Any) -> None:
+        self.stop.asked = True
+        judge(self, record)
 
-    monkeypatch.setattr("jumok.training.tune._Run.__call__", asked)
+    monkeypatch.setattr("jumok.training.tune._Run.hear", asked)
     with pytest.raises(Interrupted, match="Stopped in trial 007"):
         search(pairs, tmp_path / "search", spaces=space, trials=9, resume=True)
     monkeypatch.undo()
     again = search(pairs, tmp_path / "search", spaces=space, trials=8, resume=True)
     assert again.trials[-1].ended == "pruned"
     assert len(again.trials) == 8
+
+
+@pytest.mark.parametrize("runs_away", [False, True], ids=["done", "diverged"])
+def test_a_ctrl_c_where_a_trial_ends_by_itself_is_heard(
+    tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch, runs_away: bool
+) -> None:
+    keep = Trainer.checkpoint
+
+    def checkpoint(self: Trainer) -> None:
+        self.stop.asked = self.state.finished
+        keep(self)
+
+    def update(self: Trainer, *_: Any) -> None:
+        self.stop.asked = True
+        raise Diverged("It ran away")
+
+    monkeypatch.setattr(Trainer, "update" if runs_away else "checkpoint",
+                        update if runs_away else checkpoint)  # fmt: skip
+    with pytest.raises(Interrupted, match="Stopped in trial 000"):
+        search(pairs, tmp_path / "search", trials=2)
+    with sqlite3.connect(tmp_path / "search" / "trials.db") as database:
+        rows = database.execute("select number, state from trials").fetchall()
+    database.close()
+    assert rows == [(0, "PRUNED" if runs_away else "COMPLETE")]
+
+
+def test_a_trial_whose_training_does_not_fit_into_memory_is_too_large(
+    tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = Trainer.update
+
+    def much(self: Trainer, *given: Any) -> None:
+        if self.config.train.batch_size == 16:
+            torch.empty(1 << 55)
+        update(self, *given)
+
+    monkeypatch.setattr(Trainer, "update", much)
+    found = search(pairs, tmp_path / "search", trials=2, spaces=["train.batch_size=15|16"],
+                   settings={"train.max_epochs": 1, "train.seed": 2})  # fmt: skip
+    assert [one.ended for one in found.trials] == ["done", "too large"]
+    assert "memory" in found.trials[1].why
 
 
 def test_a_kill_between_the_decision_and_its_note_prunes_the_same(
@@ -341,6 +391,14 @@ def test_trials_that_cannot_be_cost_themselves_alone(
     assert "impossible: " in capfd.readouterr().err
 
 
+def test_a_trial_that_ran_away_has_no_figure_however_good_it_was_before(
+    tmp_path: Path, pairs: Path, scripted: Callable[[Sequence[Sequence[float]]], None]
+) -> None:
+    scripted([[10.0, math.nan], [50.0, 50.0, 50.0]])
+    found = search(pairs, tmp_path / "search", trials=2, spaces=SPACES[:1])
+    assert [one[:3] for one in found.trials] == [(1, "done", 50.0), (0, "diverged", None)]
+
+
 def test_a_search_in_which_nothing_is_possible_is_a_sentence(tmp_path: Path, pairs: Path) -> None:
     settings = {"model.decoder.tied": True, "model.decoder.embedding": 32}
     with pytest.raises(ConfigError, match=r"None of the 2 trials .* the last: .*tied"):
@@ -358,6 +416,8 @@ def test_what_is_wrong_is_told_before_anything_is_there(
         search(bad, folder)
     with pytest.raises(ConfigError, match="nothing to train on"):
         jumok.tune(output=folder, spaces=SPACES, trials=1)
+    with pytest.raises(ConfigError, match="trials=0 came"):
+        search(pairs, folder, trials=0)
     with pytest.raises(ConfigError, match="greedy outputs"):
         search(pairs, folder, spaces=["search.beam=1..5"])
     with pytest.raises(ConfigError, match="cuda:7"):

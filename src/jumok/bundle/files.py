@@ -29,7 +29,7 @@ from safetensors.numpy import save
 from jumok.bundle.card import model_card
 from jumok.config import Config, from_tree
 from jumok.errors import BundleError, ConfigError
-from jumok.storage import find_directory, replace_directory
+from jumok.storage import find_directory, replace_directory, sha256
 from jumok.text import Tokenizer
 
 FORMAT_VERSION = 2
@@ -222,12 +222,6 @@ def _settings_hash(settings: Mapping[str, Any]) -> str:
     """SHA-256 of the settings themselves, however the file is laid out."""
     text = json.dumps(settings, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def sha256(path: Path) -> str:
-    """Of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: Path) -> dict[str, Any]:

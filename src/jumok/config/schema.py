@@ -70,7 +70,7 @@ class DataConfig(Section):
     """Files of training pairs."""
     dev: Strings = ()
     """Files of validation pairs."""
-    weights: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    weights: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = ()
     """How often the pairs of each training file come in an epoch: 2 is twice, 0.5 half of them,
     others each time. Empty: all once."""
     format: Literal["auto", "tsv", "csv", "jsonl", "tmx", "parquet", "dataset", "parallel"] = "auto"
@@ -506,7 +506,8 @@ class TrainConfig(Section):
     """Stop after this many validations without a better one."""
     max_loss_rise: float | None = Field(default=3.0, gt=0)
     """Stop, with everything kept, where the loss of an update is higher by more than this (nats a
-    token) than its moving mean. Empty: stop only where it is no number any more."""
+    token) than its moving mean; by as many times more, as the update has fewer tokens than others.
+    Empty: stop only where it is no number any more."""
     checkpoint_minutes: float = Field(default=10.0, gt=0)
     """Keep the state of the run at least this often, between validations too: what a kill costs at
     most."""
@@ -536,6 +537,9 @@ class TrainConfig(Section):
                 "train.schedule=inverse_sqrt falls from the end of the warm-up, but "
                 "train.warmup_steps is 0. Set train.warmup_steps=1000, or some such number"
             )
+        for sink in self.sinks:
+            if self.sinks.count(sink) > 1:
+                raise ValueError(f"train.sinks={shown(self.sinks)} has {sink} twice. Leave one out")
         if self.precision == "bf16" and self.device != "cpu":
             raise ValueError(
                 f"train.precision=bf16 is for train.device=cpu, but that is {self.device}, where "

@@ -32,7 +32,7 @@ from jumok.data.readers import (
     stream_rows,
     stream_texts,
 )
-from jumok.data.sampler import BucketSampler, sorted_batches
+from jumok.data.sampler import BucketSampler, pairs_drawn, sorted_batches
 
 __all__ = [
     "BadLine",
@@ -51,6 +51,7 @@ __all__ = [
     "files_of",
     "open_dataset",
     "pad",
+    "pairs_drawn",
     "read_pairs",
     "read_parts",
     "read_sources",

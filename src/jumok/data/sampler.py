@@ -40,20 +40,20 @@ class BucketSampler:
         self._batch_size = batch_size
         self._batch_tokens = batch_tokens
         self._seed = seed
-        self._parts = list(zip([0, *ends[:-1]], ends, weights, strict=True)) if weights else []
+        self._ends, self._weights = ends, weights
 
     @property
     def steps(self) -> int:
         """Batches in an epoch; with ``batch_tokens``, where epochs differ, in the first."""
         if self._batch_tokens is None:
-            drawn = sum(_times(end - start, weight) for start, end, weight in self._parts)
-            return -(-(drawn if self._parts else len(self._source)) // self._batch_size)
+            drawn = pairs_drawn(self._ends, self._weights) if self._weights else len(self._source)
+            return -(-drawn // self._batch_size)
         return len(self.batches(0))
 
     def batches(self, epoch: int) -> list[Indices]:
         """Indices of each batch of ``epoch`` (from 0), in order."""
         random = np.random.default_rng([abs(self._seed), int(self._seed < 0), epoch])
-        order = random.permutation(self._drawn(random) if self._parts else len(self._source))
+        order = random.permutation(self._drawn(random) if self._weights else len(self._source))
         out: list[Indices] = []
         size = self._pool_size()
         for start in range(0, len(order), size):
@@ -65,7 +65,7 @@ class BucketSampler:
     def _drawn(self, random: np.random.Generator) -> Indices:
         """Each part as often as its weight says, a last fraction of it by chance."""
         rows = []
-        for start, end, weight in self._parts:
+        for start, end, weight in _parts(self._ends, self._weights):
             whole, size = int(weight), end - start
             rows += [np.arange(start, end)] * whole
             left = _times(size, weight) - whole * size
@@ -84,6 +84,15 @@ class BucketSampler:
         else:
             cuts = _budget_cuts(self._longest[pool], self._batch_tokens)
         return iter(np.split(pool, cuts))
+
+
+def pairs_drawn(ends: Sequence[int], weights: Sequence[float]) -> int:
+    """Pairs in an epoch, where each part comes as often as its weight says."""
+    return sum(_times(end - start, weight) for start, end, weight in _parts(ends, weights))
+
+
+def _parts(ends: Sequence[int], weights: Sequence[float]) -> Iterator[tuple[int, int, float]]:
+    return zip([0, *ends[:-1]], ends, weights, strict=True)
 
 
 def _times(size: int, weight: float) -> int:

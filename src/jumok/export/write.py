@@ -17,7 +17,7 @@ from onnx import TensorProto, external_data_helper
 
 from jumok.bundle import Bundle, Precision, read_bundle
 from jumok.bundle.exported import EXPORT_VERSION, MANIFEST, graph_file, weights_file
-from jumok.bundle.files import WEIGHTS, sha256
+from jumok.bundle.files import WEIGHTS
 from jumok.engine import Candidates, Engine, WholeSearch
 from jumok.engine.onnx_engine import OnnxEngine, OnnxState
 from jumok.engine.torch_engine import load_torch_engine
@@ -35,7 +35,7 @@ from jumok.search import (
     greedy_search,
     length_penalty,
 )
-from jumok.storage import replace_directory
+from jumok.storage import replace_directory, sha256
 from jumok.text import BOS, EOS, PAD, SPECIALS, UNK
 
 _BATCHES = ((1, 1), (1, 7), (3, 5), (7, 13), (2, 31))

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock
 
-from jumok.config import Config, TokenizerConfig, from_tree
+from jumok.config import Config, TokenizerConfig, from_tree, shown
 from jumok.data import (
     Dataset,
     Pair,
@@ -26,12 +26,13 @@ from jumok.data import (
     encode_parts,
     files_of,
     open_dataset,
+    pairs_drawn,
     read_parts,
     split_parts,
 )
 from jumok.errors import ConfigError, DataError
 from jumok.progress import Bar
-from jumok.storage import replace_directory, storage_errors, write_atomic
+from jumok.storage import replace_directory, sha256, storage_errors, write_atomic
 from jumok.text import Tokenizer, resolve_kind, split_features, train_tokenizer
 
 LARGE = 50_000_000
@@ -87,7 +88,13 @@ def make_corpus(
             config, tokenizers = _tokenizers(config, files, of_target, cache)
         train, dev = (_dataset(part, config, files, tokenizers, cache) for part in ("train", "dev"))
         skipped = files.read[2] if cache is None else cache.skipped
-    return Corpus(config, tokenizers, train, dev, _report(config, tokenizers, train, dev, skipped))
+    report = _report(config, tokenizers, train, dev, skipped)
+    if weights and not pairs_drawn(train.counts.ends, weights):
+        raise ConfigError(
+            f"data.weights={shown(weights)} leaves none of the {len(train):,} training "
+            f"{_what(config)} to an epoch. Raise the weights"
+        )
+    return Corpus(config, tokenizers, train, dev, report)
 
 
 def _what(config: Config) -> str:
@@ -316,8 +323,7 @@ def contents(name: str, form: str = "auto") -> list[str]:
     found = []
     for path in files_of(name, form):
         ending = Path(path.name.lower().removesuffix(".gz")).suffix
-        with path.open("rb") as file:
-            found.append(hashlib.file_digest(file, "sha256").hexdigest() + ending)
+        found.append(sha256(path) + ending)
     return found
 
 

@@ -50,7 +50,7 @@ def forecast(trainer: Trainer, config: Config) -> Forecast:
     some = [updates[i] for i in draw.integers(len(updates), size=_WARM + _TIMED)]
     padded = train.source_lengths.astype(np.int64) + train.target_lengths
     largest = max(updates, key=lambda batches: max(len(b) * padded[b].max() for b in batches))
-    trainer.try_update(largest)
+    trainer.update(largest)
     peak = _peak_bytes(trainer.device)
     taken = [_seconds(trainer, batches) for batches in some][_WARM:]
     each = float(np.median(taken))
@@ -72,7 +72,7 @@ def forecast(trainer: Trainer, config: Config) -> Forecast:
 
 def _seconds(trainer: Trainer, batches: Sequence[np.ndarray]) -> float:
     began = time.perf_counter()
-    trainer.try_update(batches)
+    trainer.update(batches)
     if trainer.device.type == "cuda":
         torch.cuda.synchronize(trainer.device)
     return time.perf_counter() - began

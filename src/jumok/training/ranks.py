@@ -16,7 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from jumok.errors import ConfigError
+from jumok.engine.torch_engine import find_device
+from jumok.errors import ConfigError, Interrupted
 
 _PATIENCE = timedelta(hours=24)
 """How long the others wait while rank 0 validates or encodes."""
@@ -55,7 +56,7 @@ class Ranks:
         return every.tolist()
 
     def gathered(self, value: Tensor) -> list[Tensor]:
-        """Everybody's tensor; all are of one size."""
+        """Everybody's tensor; all are of one size, and on the CPU."""
         if self.world == 1:
             return [value]
         every = [torch.empty_like(value) for _ in range(self.world)]
@@ -71,15 +72,29 @@ class Ranks:
 def join_ranks(device: str) -> Iterator[Ranks]:
     """Meet the other processes that `torchrun` has started; alone without it.
 
-    Raises `ConfigError` where they cannot be met.
+    Raises `ConfigError` where they cannot be met, and `Interrupted` where one of them has ended
+    while this one has still something to do with it.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    said = os.environ.get("WORLD_SIZE", "1")
+    if not said.isdecimal():
+        raise ConfigError(
+            f"WORLD_SIZE is the number of processes, but '{said}' came. Start them with torchrun, "
+            "or unset WORLD_SIZE"
+        )
+    world = int(said)
     if world == 1:
         yield Ranks()
         return
-    backend = "nccl" if device.startswith("cuda") else "gloo"
-    try:
-        dist.init_process_group(backend, timeout=_PATIENCE)
+    on_gpu = device.startswith("cuda")
+    if on_gpu and device != "cuda":
+        raise ConfigError(
+            f"train.device={device} is one GPU, but WORLD_SIZE={world} says that this is one of "
+            f"{world} processes, and each needs its own. Set train.device=cuda"
+        )
+    if on_gpu:
+        torch.cuda.set_device(find_device(device_of_rank(device)).index or 0)
+    try:  # what is told is on the GPU, what is gathered on the CPU
+        dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
             f"WORLD_SIZE={world} says that this is one of {world} processes, but they cannot meet "
@@ -87,6 +102,13 @@ def join_ranks(device: str) -> Iterator[Ranks]:
         ) from None
     try:
         yield Ranks(dist.get_rank(), world)
+    except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            raise
+        raise Interrupted(
+            f"Another of the {world} processes has ended, so this one ends too; what the other "
+            "says is the reason"
+        ) from None
     finally:
         dist.destroy_process_group()
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from jumok.bundle import read_bundle
 from jumok.config import (
     Config,
+    TeacherForcing,
     TokenizerConfig,
     dotted_keys,
     from_tree,
@@ -28,31 +29,44 @@ from jumok.engine.torch_engine import (
     load_torch_engine,
     make_model,
 )
-from jumok.errors import BundleError, ConfigError, Interrupted
+from jumok.errors import BundleError, ConfigError, Interrupted, TooLarge
 from jumok.evaluation import Validation, validate
 from jumok.metrics import metric_value
 from jumok.nn import Seq2Seq, initialise
 from jumok.nn.arithmetic import cpu_arithmetic
 from jumok.predictor import Predictor, load
-from jumok.storage import find_directory, old_directory, storage_errors, write_atomic
+from jumok.storage import (
+    check_new,
+    find_directory,
+    old_directory,
+    remove_directory,
+    restore_directory,
+    storage_errors,
+    write_atomic,
+)
 from jumok.text import Tokenizer
 from jumok.training.corpus import Corpus, make_corpus
 from jumok.training.forecast import Forecast, forecast
 from jumok.training.interrupt import StopRequest, listen
 from jumok.training.progress import ConsoleReporter, Reporter, SilentReporter
 from jumok.training.ranks import Ranks, device_of_rank, join_ranks
+from jumok.training.schedule import given_share
 from jumok.training.sinks import Record, Sinks, check_sinks
 from jumok.training.state import read_state
 from jumok.training.trainer import Trainer, make_sampler, total_steps
 
 Settings = Iterable[str] | Mapping[str, Any]
-Watch = Callable[[Record, StopRequest], None]
-"""Told of each validation, before its checkpoint is written, and whether the user has asked to
-stop. What it raises ends the run."""
 
 
-class TooLarge(ConfigError):  # noqa: N818 - what the model is
-    """A model does not fit into memory."""
+@runtime_checkable
+class Watch(Protocol):
+    """Who looks after a run. What it raises ends the run."""
+
+    def begun(self, stop: StopRequest) -> None:
+        """The run begins, and ``stop`` hears the user."""
+
+    def hear(self, record: Record) -> None:
+        """A validation is done, and its checkpoint is not yet written."""
 
 
 def train_lm(
@@ -116,7 +130,8 @@ def forecast_training(
 ) -> tuple[list[str], Forecast]:
     """What `train` (or `train_lm`) with the same arguments would find in the files, and take.
 
-    Nothing is written. Raises what `train` would raise before it begins.
+    Nothing is written but what `train` would find in ``data.cache``. Raises what `train` would
+    raise before it begins.
     """
     tokenizer = None
     if language_model:
@@ -124,13 +139,28 @@ def forecast_training(
     else:
         config = _of_pairs(data, dev, preset, config_file, settings)
     check_possible(config)
+    check_sinks(config)
     corpus = make_corpus(config, of_target=tokenizer)
     model = _new_model(corpus.config, corpus.tokenizers)
-    with TemporaryDirectory() as folder, _arithmetic(config):
+    with TemporaryDirectory() as folder, _arithmetic(config), _memory_errors():
+        slowest = corpus._replace(config=_as_at_the_end(corpus))
         trainer = _trainer(
-            model, corpus, Path(folder), SilentReporter(), StopRequest(lambda: None), Ranks()
+            model, slowest, Path(folder), SilentReporter(), StopRequest(lambda: None), Ranks()
         )
         return corpus.report, forecast(trainer, corpus.config)
+
+
+def _as_at_the_end(corpus: Corpus) -> Config:
+    """Its settings with as few given tokens in each update as in the last one: own tokens take
+    longer."""
+    config = corpus.config
+    forcing = config.train.teacher_forcing
+    last = total_steps(config, make_sampler(corpus.train, config))
+    share = given_share(forcing, last)
+    fixed = TeacherForcing(rate=share, own=forcing.own)
+    return config.model_copy(
+        update={"train": config.train.model_copy(update={"teacher_forcing": fixed})}
+    )
 
 
 def _of_pairs(
@@ -140,8 +170,7 @@ def _of_pairs(
     config_file: str | Path | None,
     settings: Settings,
 ) -> Config:
-    names = [preset] if isinstance(preset, str) else list(preset)
-    config = configure(data, dev, names, config_file, settings)
+    config = configure(data, dev, preset, config_file, settings)
     if not config.model.reads:
         raise ConfigError(
             "A language model is trained on texts and not on pairs: jumok train-lm FILE ..."
@@ -157,7 +186,7 @@ def _of_texts(
     settings: Settings,
     tokens_of: str | Path | None,
 ) -> tuple[Config, Tokenizer | None]:
-    names = [preset] if isinstance(preset, str) else list(preset)
+    names = _presets(preset)
     if config_file is None:
         names = ["language-model", *(name for name in names if name != "language-model")]
     config = configure(texts, dev, names, config_file, settings)
@@ -194,38 +223,38 @@ def _with_tokens_of(config: Config, theirs: TokenizerConfig, model: str | Path) 
 def configure(
     data: str | Path | Sequence[str | Path],
     dev: str | Path | Sequence[str | Path],
-    presets: Sequence[str],
+    preset: str | Sequence[str],
     config_file: str | Path | None,
     settings: Settings,
 ) -> Config:
     """All settings of a run on these files."""
-    config = resolve(presets, settings, {} if config_file is None else read_tree(Path(config_file)))
+    base = {} if config_file is None else read_tree(Path(config_file))
+    config = resolve(_presets(preset), settings, base)
     form = config.data.format
     files = config.data.model_copy(
         update={
             "train": _names(data or config.data.train, form),
             "dev": _names(dev or config.data.dev, form),
+            "cache": _place(config.data.cache),
         }
     )
     return config.model_copy(update={"data": files})
 
 
+def _presets(preset: str | Sequence[str]) -> list[str]:
+    return [preset] if isinstance(preset, str) else list(preset)
+
+
+def _place(cache: str) -> str:
+    return cache if cache in ("auto", "none") else str(Path(cache).absolute())
+
+
 def _train(config: Config, folder: Path, tokenizer: Tokenizer | None = None) -> Predictor:
     with join_ranks(config.train.device) as ranks:
         if ranks.leads:
-            _check_new(folder)
+            check_new(folder, f"or go on with the run in it: jumok train --resume {folder}")
         begin(config, folder, tokenizer, ranks)
         return load(folder, config.train.device)
-
-
-def _check_new(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"The output {folder} is a file. Give a new directory")
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(
-            f"The output directory {folder} is not empty. Give a new one, or go on with the run "
-            f"in it: jumok train --resume {folder}"
-        )
 
 
 def begin(
@@ -258,7 +287,8 @@ def check_possible(config: Config) -> None:
 def resume(directory: str | Path, settings: Settings = ()) -> Predictor:
     """Go on with an interrupted run, from the batch where it stopped.
 
-    ``settings`` may change ``train.*`` keys (a later ``train.max_epochs``, say) and nothing else.
+    ``settings`` may change ``train.*`` keys (a later ``train.max_epochs``, say) and nothing else,
+    and not ``train.validate_pairs``.
     """
     folder = Path(directory)
     if not (folder / "config.yaml").exists():
@@ -268,6 +298,11 @@ def resume(directory: str | Path, settings: Settings = ()) -> Predictor:
         if key in dotted_keys() and not key.startswith("train."):
             raise ConfigError(
                 f"A run that goes on can change train.* settings and no others, but {key} came"
+            )
+        if key == "train.validate_pairs":
+            raise ConfigError(
+                f"{key} decides on what a run is judged, so that its figures could not be compared "
+                "with those before. Leave it as it is, or begin a new run"
             )
     config = resolve(settings=settings, base=begun.model_dump())
     with join_ranks(config.train.device) as ranks:
@@ -309,6 +344,14 @@ def _newest_intact(folder: Path) -> tuple[Path, list[str]]:
                 damage.append(f"the checkpoint before that one is intact: step {state.step}")
             return path, damage
     raise BundleError(" ".join(damage))
+
+
+def _put_back(last: Path) -> None:
+    """Put the checkpoint before in the place of the one that is damaged, which would else take its
+    place with the next one."""
+    if last.exists():
+        remove_directory(last)
+    restore_directory(last)
 
 
 def _try_metric(config: Config) -> None:
@@ -393,6 +436,21 @@ def _arithmetic(config: Config) -> AbstractContextManager[object]:
     )
 
 
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Turn what is raised where memory runs out into a `TooLarge` with advice."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not known and "can't allocate memory" not in str(error):  # torch says so of a CPU's
+            raise
+        raise TooLarge(
+            f"The training does not fit into memory ({first_line(error)}). Lower train.batch_size "
+            "(or train.batch_tokens) and raise train.accumulate as much, or make the model smaller"
+        ) from None
+
+
 def _fit(
     model: Seq2Seq,
     corpus: Corpus,
@@ -423,21 +481,26 @@ def _fit(
         listen(answer) as stop,
         reporter,
         _arithmetic(config),
+        _memory_errors(),
         Sinks(told, folder, reporter) as sinks,
     ):
+        if watch is not None:
+            watch.begun(stop)
 
         def hear(record: Record) -> None:
             sinks.hear(record)
             if watch is not None:
-                watch(record, stop)
+                watch.hear(record)
 
         trainer = _trainer(model, corpus, folder, reporter, stop, ranks, hear)
         if last is not None:
             trainer.resume(last)
         ranks.wait()  # until everybody has read what may be written anew
-        if ranks.leads:
-            write_atomic(folder / "config.yaml", config.to_yaml())
         sinks.begin(trainer.state.step)
+        if ranks.leads:
+            if last == old_directory(folder / "last"):
+                _put_back(folder / "last")
+            write_atomic(folder / "config.yaml", config.to_yaml())
         for line in corpus.report:
             reporter.message(line)
         reporter.message(f"model: {sum(p.numel() for p in model.parameters()):,} parameters")

@@ -12,12 +12,14 @@ both times.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from jumok.config import Config, Sink, flatten, shown
 from jumok.errors import ConfigError, MissingExtra
@@ -26,6 +28,7 @@ from jumok.training.progress import Reporter
 
 Record = Mapping[str, Any]
 _IDS = "sinks.json"
+_T = TypeVar("_T")
 
 
 def check_sinks(config: Config) -> None:
@@ -66,7 +69,8 @@ class Sinks:
         ids = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         for name in self._config.train.sinks:
             try:
-                sink = _KINDS[name](self._config, self._folder, step, ids.get(name))
+                known = ids.get(name)
+                sink = _apart(partial(_KINDS[name], self._config, self._folder, step, known))
             except Exception as error:  # whatever these packages raise
                 raise ConfigError(
                     f"train.sinks has {name}, but that cannot begin ({_told(error)}). Put it "
@@ -88,9 +92,15 @@ class Sinks:
 
     def _try(self, name: Sink, act: Callable[[], None]) -> None:
         try:
-            act()
+            _apart(act)
         except Exception as error:  # nothing of theirs is worth the training
             self._reporter.message(f"warning: {name} failed, and the run goes on: {_told(error)}")
+
+
+def _apart(act: Callable[[], _T]) -> _T:
+    """What these packages print is not among a command's output."""
+    with redirect_stdout(sys.stderr):
+        return act()
 
 
 def _told(error: Exception) -> str:

@@ -146,14 +146,21 @@ def _check_sense(key: str, config: Config) -> None:
     why = None
     if key.startswith("search."):
         why = "trials are judged on greedy outputs, where it says nothing"
+    elif key in _NO_MATTER:
+        why = "it does not change what is learnt"
     elif key.startswith(_JUDGING) and key != "data.reverse_source":
         why = "it decides on what trials are judged, so that they could not be compared"
     elif key == "train.seed":
         why = "one seed is for all trials, so that they differ in nothing else"
-    elif key.startswith("text.") and config.evaluation.metric == "perplexity":
+    elif key.startswith(_TOKENS) and config.evaluation.metric == "perplexity":
         why = "perplexities of unlike tokens cannot be compared. Set another evaluation.metric"
     if why:
         raise ConfigError(f"{key} cannot be searched: {why}")
 
 
-_JUDGING = ("data.", "evaluation.", "train.validate_pairs")
+_JUDGING = ("data.", "evaluation.", "train.validate_pairs", "text.target.lowercase")
+_TOKENS = ("text.", "model.attention.copy_tokens")
+_NO_MATTER = {
+    f"train.{name}"
+    for name in ("checkpoint_minutes", "keep_checkpoints", "sinks", "device", "threads", "fast")
+}

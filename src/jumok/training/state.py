@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -40,6 +40,8 @@ class TrainingState:
     """What schedule `plateau` has made of the learning rate."""
     mean_loss: float = 0.0
     """Moving mean of the updates' losses."""
+    mean_tokens: float = 0.0
+    """Moving mean of the updates' target tokens."""
     since_loss: float = 0.0
     """Loss of all target tokens since the last validation, summed."""
     since_tokens: int = 0
@@ -51,22 +53,30 @@ class TrainingState:
     finished: bool = False
 
 
+def random_numbers(device: torch.device) -> dict[str, Tensor]:
+    """The state of torch's generators, by the kind of device they are for.
+
+    Random numbers are torch's alone: nothing here draws from Python's or NumPy's generators, and
+    the order of batches is a function of the seed and the epoch.
+    """
+    found = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":  # asking for it takes memory there
+        found["cuda"] = torch.cuda.get_rng_state(device)
+    return found
+
+
 def save_state(
     folder: Path,
     state: TrainingState,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     average: AveragedModel | None,
-    random: Sequence[Tensor],
+    random: Mapping[str, Sequence[Tensor]],
 ) -> None:
-    """Write the state into ``folder``; ``random`` is that of every rank's generator.
-
-    Random numbers are torch's alone: nothing here draws from Python's or NumPy's generators, and
-    the order of batches is a function of the seed and the epoch.
-    """
-    arrays = {f"rng.cpu.{rank}": numbers for rank, numbers in enumerate(random)}
-    if torch.cuda.is_available():
-        arrays["rng.cuda"] = torch.cuda.get_rng_state()
+    """Write the state into ``folder``; ``random`` is `random_numbers` of every rank."""
+    arrays = {
+        f"rng.{kind}.{n}": one for kind, every in random.items() for n, one in enumerate(every)
+    }
     arrays |= {k: v.contiguous() for k, v in optimizer_arrays(model, optimizer).items()}
     if average is not None:
         arrays |= {f"average.{k}": v for k, v in average.state_dict().items()}
@@ -88,6 +98,8 @@ def read_state(folder: Path) -> tuple[TrainingState, dict[str, Tensor]]:
             raise ValueError(f"{ARRAYS} has changed since it was written")
         return TrainingState(**counters), load(raw)
     except Exception as error:  # whatever damage there is, it is one sentence to the user
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            raise  # what cannot be read may be whole
         raise BundleError(
             f"{folder} does not hold the state of a run to go on from: {error}"
         ) from None
@@ -98,22 +110,22 @@ def load_state(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     average: AveragedModel | None,
+    device: torch.device,
     rank: int = 0,
 ) -> TrainingState:
     """Read the state back: counters, optimizer and random numbers.
 
-    A rank that was not there before begins with random numbers of its own.
+    A rank or a device that was not there before begins with random numbers of its own.
 
     Raises `BundleError` where the files are missing or damaged, or are another model's.
     """
     state, arrays = read_state(folder)
     try:
+        torch.manual_seed(hash((rank, state.step)))
         if f"rng.cpu.{rank}" in arrays:
             torch.set_rng_state(arrays[f"rng.cpu.{rank}"])
-        else:
-            torch.manual_seed(hash((rank, state.step)))
-        if "rng.cuda" in arrays and torch.cuda.is_available():
-            torch.cuda.set_rng_state(arrays["rng.cuda"])
+        if device.type == "cuda" and f"rng.cuda.{rank}" in arrays:
+            torch.cuda.set_rng_state(arrays[f"rng.cuda.{rank}"], device)
         restore_optimizer(model, optimizer, arrays)
         prefix = "average."
         kept = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}

@@ -35,7 +35,7 @@ from jumok.training.optimizer import make_optimizer
 from jumok.training.progress import Reporter
 from jumok.training.ranks import Ranks
 from jumok.training.schedule import given_share, learning_rate_factor
-from jumok.training.state import TrainingState, load_state, save_state
+from jumok.training.state import TrainingState, load_state, random_numbers, save_state
 
 
 class Trainer:
@@ -79,7 +79,7 @@ class Trainer:
         self.average = make_average(model, config.train)
         settings = config.train
         self.state = TrainingState(
-            corpus=fingerprint(train, dev),
+            corpus=pairs_digest(train, dev),
             order=f"seed {settings.seed} batch {settings.batch_size} {settings.batch_tokens}",
         )
         self.sampler = make_sampler(train, config)
@@ -87,6 +87,8 @@ class Trainer:
         self.total_steps = total_steps(config, self.sampler)
         self._since = _Since(self.state)
         self._kept = time.monotonic()
+        self._before: dict[str, Tensor] = {}
+        """Random numbers before the update that is made."""
         self._order: tuple[int, list[np.ndarray]] = (-1, [])
 
     @property
@@ -96,7 +98,9 @@ class Trainer:
 
     def resume(self, folder: Path) -> None:
         """Go on from the state in ``folder``; the weights were loaded with the model."""
-        begun = load_state(folder, self.model, self.optimizer, self.average, self.ranks.rank)
+        begun = load_state(
+            folder, self.model, self.optimizer, self.average, self.device, self.ranks.rank
+        )
         if begun.corpus != self.state.corpus:
             raise DataError(
                 "The pairs are not those that this run was begun with: a file, or the share that "
@@ -115,15 +119,11 @@ class Trainer:
         started = time.monotonic() - self.state.seconds
         while not self.state.finished:
             for batches in self.updates_of_epoch():
-                self._update(batches, time.monotonic() - started)
+                self.update(batches, time.monotonic() - started)
                 self._after_update(len(batches))
                 if self.state.finished:
                     break
         return self.state
-
-    def try_update(self, batches: Sequence[np.ndarray]) -> None:
-        """An update that nobody hears of, to see what it takes."""
-        self._update(batches, 0.0)
 
     def updates_of_epoch(self) -> Iterator[list[np.ndarray]]:
         """The pairs of each update that is left of this epoch, in batches."""
@@ -136,9 +136,11 @@ class Trainer:
             self._order = (self.state.epoch, self.sampler.batches(self.state.epoch))
         return self._order[1]
 
-    def _update(self, batches: Sequence[np.ndarray], seconds: float) -> None:
-        """One step of the optimizer on the mean loss per token of all ``batches``."""
+    def update(self, batches: Sequence[np.ndarray], seconds: float = 0.0) -> None:
+        """One step of the optimizer on the mean loss per token of all ``batches``, after so many
+        seconds of training."""
         config, state = self.config.train, self.state
+        self._before = random_numbers(self.device)
         self.model.train()
         state.step += 1
         [state.seconds] = self.ranks.told([seconds], self.device)
@@ -159,7 +161,7 @@ class Trainer:
             loss += float(found.detach())
         [loss] = self.ranks.sums([loss], self.device)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
-        self._check_update(loss, float(norm), batches)
+        self._check_update(loss, float(norm), tokens, batches)
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
@@ -224,21 +226,29 @@ class Trainer:
         given[:, 0] = True
         return OwnTokens(given, config.own == "sample", UNK)
 
-    def _check_update(self, loss: float, norm: float, batches: Sequence[np.ndarray]) -> None:
+    def _check_update(
+        self, loss: float, norm: float, tokens: int, batches: Sequence[np.ndarray]
+    ) -> None:
         """Stop before the weights are changed, where the loss or its gradient has run away.
 
-        ``stopped/`` keeps the state before this update and its pairs. ``last/`` is left as it is:
-        what spoilt the weights may have begun some updates ago.
+        A mean over few tokens is high by chance sooner, so that of a small update counts less.
+        ``stopped/`` keeps the state before this update, which can be made again from there, and its
+        pairs. ``last/`` is left as it is: what spoilt the weights may have begun some updates ago.
         """
         state, most = self.state, self.config.train.max_loss_rise
         if state.step == 1:
-            state.mean_loss = loss
+            state.mean_loss, state.mean_tokens = loss, tokens
         rise = loss - state.mean_loss
         finite = math.isfinite(loss) and math.isfinite(norm)
-        if finite and (most is None or rise <= most):
+        if finite and (most is None or rise * min(1.0, tokens / state.mean_tokens) <= most):
             state.mean_loss += (loss - state.mean_loss) / _MEAN_OF
+            state.mean_tokens += (tokens - state.mean_tokens) / _MEAN_OF
             return
+        advice = self._advice()
         if finite:
+            advice += (
+                "; or, where these pairs are as they should be, --set train.max_loss_rise=null"
+            )
             what = (
                 f"The loss shot up to {loss:.3f} at step {state.step}, {rise:.3f} above its mean "
                 f"(train.max_loss_rise={most:g})"
@@ -248,8 +258,8 @@ class Trainer:
         pairs = [self.train.pairs[i] for rows in batches for i in rows.tolist()]
         path = self.output / "stopped"
         state.step -= 1
-        self._keep_state(path, pairs)
-        raise Diverged(f"{what}. Its {len(pairs)} pairs are in {path / BATCH}. {self._advice()}")
+        self._keep_state(path, self._before, pairs)
+        raise Diverged(f"{what}. Its {len(pairs)} pairs are in {path / BATCH}. {advice}")
 
     def _advice(self) -> str:
         lower = f"--set train.learning_rate={self.config.train.learning_rate / 10:g}"
@@ -379,15 +389,15 @@ class Trainer:
 
     def checkpoint(self) -> None:
         """Write ``last/``: the model as it now is and all that is needed to go on."""
-        self._keep_state(self.output / "last")
+        self._keep_state(self.output / "last", random_numbers(self.device))
         self._kept = time.monotonic()
 
-    def _keep_state(self, path: Path, pairs: Sequence[Pair] = ()) -> None:
+    def _keep_state(
+        self, path: Path, own: Mapping[str, Tensor], pairs: Sequence[Pair] = ()
+    ) -> None:
         self._since.keep()
         state = replace(self.state)
-        random = self.ranks.gathered(torch.get_rng_state())
-        if not self.ranks.leads:
-            return
+        random = {kind: self.ranks.gathered(numbers) for kind, numbers in own.items()}
 
         def also(folder: Path) -> None:
             save_state(folder, state, self.model, self.optimizer, self.average, random)
@@ -396,7 +406,9 @@ class Trainer:
                 (folder / BATCH).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
         record = {"step": state.step, "epoch": state.epoch}
-        self._write_bundle(path, self.model, record, also, keep_old=not pairs)
+        if self.ranks.leads:
+            self._write_bundle(path, self.model, record, also, keep_old=not pairs)
+        self.ranks.wait()  # whoever ends now, ends when all is there
 
     def _write_bundle(
         self,
@@ -462,7 +474,7 @@ class Trainer:
 BATCH = "batch.jsonl"
 CHECKPOINTS = "checkpoints"
 _MEAN_OF = 100
-"""Updates that the moving mean of the loss reaches back, about."""
+"""Updates that the moving means of losses and tokens reach back, about."""
 
 
 class Forced(NamedTuple):
@@ -531,7 +543,7 @@ def make_average(model: Seq2Seq, config: TrainConfig) -> AveragedModel | None:
     return AveragedModel(model, multi_avg_fn=update)
 
 
-def fingerprint(train: Dataset, dev: Dataset) -> str:
+def pairs_digest(train: Dataset, dev: Dataset) -> str:
     """Of all pairs in their order."""
     return f"{train.counts.digest}-{dev.counts.digest}"
 

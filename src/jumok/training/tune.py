@@ -19,19 +19,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
-import torch
 from filelock import FileLock, Timeout
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from jumok.config import LOWER_IS_BETTER, Config, flatten, from_tree, read_tree, resolve, shown
-from jumok.errors import ConfigError, Diverged, Interrupted, StorageError
-from jumok.storage import find_directory, storage_errors
+from jumok.errors import ConfigError, Diverged, Interrupted, StorageError, TooLarge
+from jumok.storage import check_new, find_directory, is_filled, storage_errors
 from jumok.training.corpus import contents, make_corpus
 from jumok.training.interrupt import StopRequest
 from jumok.training.ranks import Ranks, join_ranks
-from jumok.training.run import Settings, TooLarge, begin, check_possible, configure, go_on
+from jumok.training.run import Settings, begin, check_possible, configure, go_on
 from jumok.training.sinks import Record, check_sinks
 from jumok.training.spaces import Space, Value, parse_spaces
 
@@ -47,7 +46,7 @@ class Tried(NamedTuple):
     """`done`; `pruned`, as it was worse than most; `diverged`, `impossible` or `too large`, as
     `why` says; `as 001` where that trial had the same settings."""
     value: float | None
-    """The best figure that it reached."""
+    """The best figure that it reached; None where it came to nothing."""
     settings: Mapping[str, Value]
     directory: Path
     why: str = ""
@@ -91,8 +90,9 @@ def tune(
 
     Raises what `train` raises, and `ConfigError` where no trial came to an end.
     """
-    names = [preset] if isinstance(preset, str) else list(preset)
-    config = configure(data, dev, names, config_file, settings)
+    if trials < 1:
+        raise ConfigError(f"A search has one trial or more, but trials={trials} came. Give more")
+    config = configure(data, dev, preset, config_file, settings)
     chosen = parse_spaces(spaces, config)
     check_possible(config)
     check_sinks(config)
@@ -120,15 +120,10 @@ def _open_study(
     folder: Path, config: Config, spaces: Sequence[Space], resume: bool
 ) -> Iterator[tuple[optuna.Study, optuna.storages.BaseStorage]]:
     """The study in ``folder``, which nobody else works on meanwhile."""
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"The output {folder} is a file. Give a new directory")
     file = folder / "trials.db"
-    filled = folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir())
-    if filled and not resume:
-        raise ConfigError(
-            f"The output directory {folder} is not empty. Give a new one, or go on with the search "
-            "in it: the same command and --resume"
-        )
+    filled = is_filled(folder)
+    if not (filled and resume):
+        check_new(folder, "or go on with the search in it: the same command and --resume")
     if filled and not file.exists():
         raise ConfigError(f"{folder} holds no search to go on with: there is no trials.db in it")
     if not filled:
@@ -219,24 +214,24 @@ def _try(number: int, work: _Work) -> None:
     try:
         trying = resolve(settings=wanted, base=config.model_dump())
     except ConfigError as error:
-        _tell_worst(study, trial, "impossible", error)
+        _tell_lost(study, trial, "impossible", error)
         return
     run = _Run(trial, config.evaluation.metric, _directory(work.folder, number))
     try:
         if known[number:] and trial.should_prune():  # the last thing before a kill
-            raise _Pruned(asked=False)
+            raise _Pruned
         run.train(trying, work.ranks)
-    except _Pruned as pruned:
+    except _Pruned:
         study.tell(trial, state=TrialState.PRUNED)
         _say(f"trial {number:03d}: pruned, as it is worse than the median of those before")
-        if pruned.asked:
-            raise KeyboardInterrupt from None
     except Diverged as error:
-        _tell_worst(study, trial, "diverged", error)
-    except (TooLarge, torch.OutOfMemoryError) as error:
-        _tell_worst(study, trial, "too large", error)
+        _tell_lost(study, trial, "diverged", error)
+    except TooLarge as error:
+        _tell_lost(study, trial, "too large", error)
     else:
         study.tell(trial, run.best())
+    if run.stop is not None and run.stop.asked:  # when the run had come to its end
+        raise KeyboardInterrupt
 
 
 class _Sampler(optuna.samplers.TPESampler):
@@ -274,6 +269,8 @@ def _tell_as(study: optuna.Study, trial: optuna.Trial, twin: FrozenTrial) -> Non
     """Tell Optuna of a trial what it was told of another."""
     _say(f"trial {trial.number:03d}: as trial {twin.number:03d}")
     trial.set_user_attr("ended", f"as {twin.number:03d}")
+    if "why" in twin.user_attrs:
+        trial.set_user_attr("why", twin.user_attrs["why"])
     if twin.state == TrialState.COMPLETE:
         study.tell(trial, twin.value)
         return
@@ -282,8 +279,9 @@ def _tell_as(study: optuna.Study, trial: optuna.Trial, twin: FrozenTrial) -> Non
     study.tell(trial, state=TrialState.PRUNED)
 
 
-def _tell_worst(study: optuna.Study, trial: optuna.Trial, ended: str, error: Exception) -> None:
-    """Tell Optuna that a trial was worse than all, so that it looks elsewhere."""
+def _tell_lost(study: optuna.Study, trial: optuna.Trial, ended: str, error: Exception) -> None:
+    """Tell Optuna that a trial was pruned, so that it looks elsewhere: to Optuna such a trial is
+    worse than all that were done, and the worse, the sooner it ended."""
     why = str(error).partition(". ")[0]
     trial.set_user_attr("ended", ended)
     trial.set_user_attr("why", why)
@@ -292,10 +290,7 @@ def _tell_worst(study: optuna.Study, trial: optuna.Trial, ended: str, error: Exc
 
 
 class _Pruned(Exception):  # noqa: N818 - no error
-    """A trial is worse than most; ``asked``: and the user wants to stop."""
-
-    def __init__(self, asked: bool) -> None:
-        self.asked = asked
+    """A trial is worse than most."""
 
 
 class _Run:
@@ -303,15 +298,21 @@ class _Run:
 
     def __init__(self, trial: optuna.Trial, metric: str, folder: Path) -> None:
         self._trial, self._metric, self._folder = trial, metric, folder
+        self.stop: StopRequest | None = None
 
-    def __call__(self, record: Record, stop: StopRequest) -> None:
+    def begun(self, stop: StopRequest) -> None:
+        """From here on a Ctrl-C is heard by ``stop``."""
+        self.stop = stop
+
+    def hear(self, record: Record) -> None:
+        """Let Optuna know, and ask it."""
         # validations are numbered, as steps mean another thing where batches have another size
         number = len(self._records()) - 1
         known = self._trial.study.get_trials(deepcopy=False)[self._trial.number]
         if number not in known.intermediate_values:  # a kill may have come after
             self._trial.report(record[self._metric], number)
         if self._trial.should_prune():
-            raise _Pruned(stop.asked)
+            raise _Pruned
 
     def train(self, config: Config, ranks: Ranks) -> None:
         """The whole run, or what is left of it."""
@@ -367,9 +368,11 @@ def _tried(trial: FrozenTrial, sign: int, folder: Path) -> Tried:
 
 
 def _value(trial: FrozenTrial, sign: int) -> float | None:
-    """The best figure of a trial."""
+    """The best figure of a trial; None where it came to nothing."""
     if trial.state == TrialState.COMPLETE:
         return trial.value
+    if "why" in trial.user_attrs:
+        return None
     return min(trial.intermediate_values.values(), key=lambda one: sign * one, default=None)
 
 
