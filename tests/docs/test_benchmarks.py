@@ -71,6 +71,20 @@ def _run(script: str, *arguments: str) -> str:
 
 
 @pytest.mark.usefixtures("beside_benchmarks")
+def test_rows_that_a_call_does_not_ask_for_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli_runs = importlib.import_module("cli_runs")
+    monkeypatch.setattr(cli_runs, "RESULTS", tmp_path)
+    monkeypatch.setattr(cli_runs, "environment", dict)
+    for asked in (["g2p", "chat"], ["date"], ["chat", "date"]):
+        jobs = [(data,) for data in asked]
+        cli_runs.measure_all("series", lambda job: {"data": job[0]}, jobs, ("data",), 1)
+    rows = json.loads((tmp_path / "series.json").read_text(encoding="utf-8"))["rows"]
+    assert {row["data"] for row in rows} == {"g2p", "chat", "date"}
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
 def test_speeds_are_compared_within_a_turn() -> None:
     rivals = importlib.import_module("rivals")
     ours = rivals.Entry("ours", "jumok", "kor", 256)

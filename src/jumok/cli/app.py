@@ -177,7 +177,7 @@ def train(
     if skip_bad_lines:
         settings.append("data.skip_bad_lines=true")
     if resume is not None:
-        if data or output or preset or dev or config_file:
+        if data or output or preset or dev or config_file or dry_run:
             raise ConfigError(
                 "--resume goes on with a run as it was begun: give only --set train.*"
             )
