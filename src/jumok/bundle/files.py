@@ -176,12 +176,13 @@ def read_bundle(path: str | Path) -> Bundle:
     )
 
 
-def fingerprint(path: str | Path) -> str:
-    """SHA-256 of a bundle's config.json, which has those of its weights, tokenizers and settings.
+def fingerprint(path: str | Path, file: str = "config.json") -> str:
+    """SHA-256 of a bundle's config.json, which has those of its weights, tokenizers and settings;
+    or of another ``file`` of it.
 
     Raises `BundleError` where there is no bundle; whether it is whole only `read_bundle` says.
     """
-    return sha256(_locate(Path(path)) / "config.json")
+    return sha256(_locate(Path(path)) / file)
 
 
 def _locate(path: Path) -> Path:
