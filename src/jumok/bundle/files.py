@@ -27,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from jumok.bundle.card import model_card
-from jumok.config import Config, from_tree
+from jumok.config import Config, DataConfig, from_tree
 from jumok.errors import BundleError, ConfigError
 from jumok.storage import find_directory, replace_directory
 from jumok.text import Tokenizer
@@ -102,10 +102,12 @@ def write_bundle(
     """Write a bundle in one piece: ``path`` is the whole new one or the whole old one.
 
     ``also`` may put more files into the directory before it appears. For ``keep_old`` see
-    `replace_directory`. The paths of the training
-    files are somebody's own business and do not travel with a model.
+    `replace_directory`. Which files it was trained on, and where they and their cache lie, is
+    somebody's own business and does not travel with a model.
     """
-    data = config.data.model_copy(update={"train": (), "dev": ()})
+    data = config.data.model_copy(
+        update={"train": (), "dev": (), "weights": (), "cache": DataConfig().cache}
+    )
     config = config.model_copy(update={"data": data})
     with replace_directory(path, keep_old) as folder:
         # not save_file, which hides a full disk in an error of its own and makes private files
