@@ -301,6 +301,16 @@ def test_alignments_are_compared_with_the_diagonal() -> None:
 
 
 @pytest.mark.usefixtures("beside_benchmarks")
+def test_shortlists_are_told_of_by_engine_and_search() -> None:
+    report = importlib.import_module("report")
+    row = {"engine": "onnx", "beam": 5, "batch": 64, "vocabulary": 12345, "listed": 321}
+    row |= {"milliseconds": 4.0, "milliseconds_shortlist": 1.96, "times_faster": 2.04}
+    page = report.shortlist({"rows": [{**row, "bleu": 33.333, "bleu_shortlist": 33.3}]})
+    assert "all 12,345 target tokens" in page and "of 321 a sentence" in page
+    assert page.endswith("| onnx | beam 5, batch 64 | 4.0 | 2.0 | 2.0 | 33.33 | 33.30 |")
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
 def test_alignment_errors_stand_side_by_side() -> None:
     report = importlib.import_module("report")
     rows = [
