@@ -107,7 +107,8 @@ def measure_all(
         for done in as_completed([pool.submit(work, job) for job in jobs if job not in rows]):
             row = done.result()
             rows[tuple(row[key] for key in keys)] = row
-            store(name, [rows[job] for job in jobs if job in rows])
+            order = dict.fromkeys([*jobs, *rows])  # what this call does not ask for is kept
+            store(name, [rows[job] for job in order if job in rows])
 
 
 def source_hash() -> str:

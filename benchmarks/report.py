@@ -334,6 +334,31 @@ def cold_start(stored: Stored) -> str:
     )
 
 
+def shortlist(stored: Stored) -> str:
+    """Time and BLEU with a list of target tokens, and without."""
+    first = stored["rows"][0]
+    lines = [
+        [
+            row["engine"],
+            f"{'beam ' + str(row['beam']) if row['beam'] > 1 else 'greedy'}, batch {row['batch']}",
+            f"{row['milliseconds']:.1f}",
+            f"{row['milliseconds_shortlist']:.1f}",
+            f"{row['times_faster']:.1f}",
+            f"{row['bleu']:.2f}",
+            f"{row['bleu_shortlist']:.2f}",
+        ]
+        for row in stored["rows"]
+    ]
+    head = ["engine", "search", "ms", "ms with it", "times as fast", "BLEU", "BLEU with it"]
+    return (
+        "The tokenised Multi30k model above, processor milliseconds a sentence of "
+        "test_2016_flickr on one core, median of turns, with all "
+        f"{first['vocabulary']:,} target tokens and with a [shortlist](search.md#a-shortlist) of "
+        f"{first['listed']:,} a sentence, made with the defaults of `jumok shortlist`.\n\n"
+        + _table(head, lines)
+    )
+
+
 def alignment(stored: Stored) -> str:
     """AER."""
     sets = list(dict.fromkeys(row["set"] for row in stored["rows"]))
@@ -390,6 +415,7 @@ PARTS: list[tuple[str, str, Callable[[Stored], str]]] = [
     ("ordering-g2p", "Axes of attention, one by one: G2P", ordering_g2p),
     ("ordering-multi30k", "Axes of attention, one by one: Multi30k", ordering_multi30k),
     ("multi30k-tok", "Multi30k English to German, tokenised", multi30k),
+    ("shortlist", "A shortlist of target tokens", shortlist),
     ("multi30k-raw", "Multi30k English to German, raw text with BPE", multi30k),
     ("multi30k-ladder", "Multi30k German to English: no attention, peek, attention", multi30k),
     ("korean", "Korean to English", korean),

@@ -1,104 +1,97 @@
-"""What a shortlist brings: seconds and BLEU with and without, on one core.
+"""What a shortlist brings: time and BLEU with and without, on one core.
 
-python benchmarks/shortlist.py MODEL [--pairs FILE] [--engines torch onnx] [--limit 200] ...
+python benchmarks/shortlist.py [MODEL]
 
-MODEL was trained on multi30k-en-de-tok, and `jumok shortlist MODEL FILE...` has been run on its
-training pairs (and `jumok export MODEL` for the engines onnx and onnx-int8).
+MODEL is the run that benchmarks/multi30k.py trains (tok), or another of multi30k-en-de-tok. It gets
+a shortlist of its training pairs, and is exported where it is not yet. What is stored already is
+not measured again; to begin anew, remove benchmarks/results/shortlist.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import statistics
 import time
-from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from cli_runs import DATA, RESULTS
-from environment import environment
+from cli_runs import DATA, RUNS, jumok, measure_all
 
-from jumok.bundle import read_bundle, read_shortlist
+from jumok.bundle import read_bundle, read_exported, write_shortlist
 from jumok.config import DataConfig
-from jumok.data import Pair, read_pairs
+from jumok.data import read_pairs
 from jumok.metrics import metric_value
-from jumok.predictor import Predictor, load
+from jumok.predictor import load
+from jumok.shortlist import LinkCounts
+
+TOK = DATA / "multi30k-en-de-tok"
+KEYS = ("engine", "beam", "batch")
+ENGINES = ("torch", "onnx", "onnx-int8")
+BEAMS = (1, 5)
+BATCHES = (1, 64)
+TURNS = 3
 
 
 def main() -> None:
-    """Measure what the command line says."""
+    """Measure every engine, beam and batch."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path)
-    pairs = DATA / "multi30k-en-de-tok" / "test_2016_flickr.tsv"
-    parser.add_argument("--pairs", type=Path, default=pairs)
-    engines = ["torch", "onnx", "onnx-int8"]
-    parser.add_argument("--engines", nargs="+", default=engines, choices=engines)
-    parser.add_argument("--beams", nargs="+", type=int, default=[1, 5])
-    parser.add_argument("--batches", nargs="+", type=int, default=[1, 64])
-    parser.add_argument("--limit", type=int, help="Take the first so many pairs only.")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--tokenize", default="none", help="For BLEU: sacrebleu's tokenizer.")
-    parser.add_argument("--output", type=Path, default=RESULTS / "shortlist.json")
-    options = parser.parse_args()
-    read = read_pairs([str(options.pairs)], DataConfig()).pairs[: options.limit]
-    rows = []
-    for engine in options.engines:
-        predictor = load(options.model, engine=engine)
-        for beam in options.beams:
-            judged = bleu(predictor, read, beam, options.tokenize)
-            for batch in options.batches:
-                sources = [pair.source for pair in read]
-                timed = seconds(predictor, sources, beam, batch, options.repeats)
-                rows.append({"engine": engine, "beam": beam, "batch": batch, **timed, **judged})
-                print(json.dumps(rows[-1]), flush=True)
-    report = {**environment(), **columns(options.model, read), "rows": rows}
-    text = json.dumps(report, ensure_ascii=False, indent=1) + "\n"
-    options.output.write_text(text, encoding="utf-8")
+    parser.add_argument("model", nargs="?", type=Path, default=RUNS / "multi30k-en-de-tok")
+    model = parser.parse_args().model
+    os.environ["OMP_NUM_THREADS"] = "1"  # read when torch and graphs are loaded
+    if read_exported(read_bundle(model)) is None:
+        jumok(["export", str(model)], threads=1)
+    pairs = read_pairs(TOK / "test_2016_flickr.tsv", DataConfig()).pairs
+    sources, references = [pair.source for pair in pairs], [[pair.target] for pair in pairs]
+    sizes = make_list(model, sources)
+
+    def one(job: tuple[Any, ...]) -> dict[str, Any]:
+        row = {**dict(zip(KEYS, job, strict=True)), **sizes, **measure(model, sources, *job)}
+        for name in ("bleu", "bleu_shortlist"):
+            row[name] = metric_value("bleu", row[name], references, bleu_tokenize="none")
+        print(row, flush=True)
+        return row
+
+    measure_all("shortlist", one, list(product(ENGINES, BEAMS, BATCHES)), KEYS, 1)
 
 
-def bleu(predictor: Predictor, pairs: Sequence[Pair], beam: int, tokenize: str) -> dict[str, Any]:
-    """BLEU with and without."""
-    sources, references = [p.source for p in pairs], [[p.target] for p in pairs]
-    found = {}
-    for name, short in (("bleu", False), ("bleu_shortlist", True)):
-        outputs = [p.text for p in predictor.predict(sources, beam=beam, shortlist=short)]
-        value = metric_value("bleu", outputs, references, bleu_tokenize=tokenize)
-        found[name] = round(value, 2)
-    return found
+def make_list(model: Path, sources: list[str]) -> dict[str, Any]:
+    """Give the model its list; sizes of the vocabulary, and of the sources' lists on average."""
+    bundle = read_bundle(model)
+    counts = LinkCounts(load(model))
+    counts.add(read_pairs(TOK / "train.tsv.gz", DataConfig()).pairs)
+    found = counts.shortlist(50, 100)  # as `jumok shortlist` has it
+    write_shortlist(bundle, found)
+    read = bundle.source_tokenizer.encode_ids(sources)
+    listed = statistics.mean(len({*found.of(ids).tolist()}) for ids in read)
+    return {"vocabulary": bundle.target_tokenizer.vocab_size, "listed": round(listed)}
 
 
-def seconds(
-    predictor: Predictor, sources: list[str], beam: int, batch: int, repeats: int
-) -> dict[str, Any]:
-    """Processor milliseconds a text, the median of turns, and of the ratios within turns.
+def measure(model: Path, sources: list[str], engine: Any, beam: int, batch: int) -> dict[str, Any]:
+    """Outputs, and processor milliseconds a source: medians of turns, and of the ratios within.
 
-    A first turn of a few texts warms up, uncounted.
+    A first turn of a few sources warms up, uncounted.
     """
-    found: dict[bool, list[float]] = {False: [], True: []}
-    for turn in range(repeats + 1):
-        for short, taken in found.items():
+    predictor = load(model, engine=engine)
+    taken: dict[bool, list[float]] = {False: [], True: []}
+    outputs: dict[bool, list[str]] = {}
+    for turn in range(TURNS + 1):
+        for short, times in taken.items():
             some = sources if turn else sources[:batch]
             began = time.process_time()
-            predictor.predict(some, beam=beam, batch_size=batch, shortlist=short)
+            found = predictor.predict(some, beam=beam, batch_size=batch, shortlist=short)
             if turn:
-                taken.append(1000 * (time.process_time() - began) / len(some))
-    ratios = [a / b for a, b in zip(found[False], found[True], strict=True)]
+                times.append(1000 * (time.process_time() - began) / len(some))
+            outputs[short] = [one.text for one in found]
+    ratios = [a / b for a, b in zip(taken[False], taken[True], strict=True)]
     return {
-        "milliseconds": round(statistics.median(found[False]), 3),
-        "milliseconds_shortlist": round(statistics.median(found[True]), 3),
+        "milliseconds": round(statistics.median(taken[False]), 3),
+        "milliseconds_shortlist": round(statistics.median(taken[True]), 3),
         "times_faster": round(statistics.median(ratios), 2),
+        "bleu": outputs[False],
+        "bleu_shortlist": outputs[True],
     }
-
-
-def columns(model: Path, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """Sizes of the vocabulary and of the texts' lists."""
-    bundle = read_bundle(model)
-    found = read_shortlist(bundle)
-    assert found is not None, f"run first: jumok shortlist {model} PAIRS..."
-    encoded = bundle.source_tokenizer.encode_ids([pair.source for pair in pairs])
-    sizes = [len({*found.of(ids).tolist()}) for ids in encoded]
-    return {"vocabulary": bundle.target_tokenizer.vocab_size, "listed": statistics.mean(sizes)}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Teacher forcing, scheduled sampling, and the model's own tokens from the start.
 
-python benchmarks/teacher_forcing.py [g2p] [chat] [--jobs N]
+python benchmarks/teacher_forcing.py [g2p | chat] [--jobs N]
 
 What is stored already is not measured again; to begin anew, remove
 benchmarks/results/teacher-forcing.json.
@@ -71,12 +71,13 @@ def one(job: tuple[str, str, int]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """The parts named on the command line, or both."""
+    """The part named on the command line, or both."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", default=list(DATA), help="g2p, chat; both if left out")
+    parser.add_argument("part", nargs="?", choices=list(DATA), help="both if left out")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time")
     options = parser.parse_args()
-    jobs = [(d, v, seed) for seed in SEEDS for d in options.parts for v in variants(1)]
+    parts = [options.part] if options.part else list(DATA)
+    jobs = [(d, v, seed) for seed in SEEDS for d in parts for v in variants(1)]
     measure_all("teacher-forcing", one, jobs, KEYS, options.jobs)
 
 

@@ -91,15 +91,18 @@ class Constraints:
 
     def needed(self, sources: Sequence[int]) -> list[Int[np.ndarray, "tokens"]]:
         """For each source the tokens without which what is asked could not be written."""
+        if self._prefixes is None:
+            return [self._always] * len(sources)
+        places = [0 if self._one_for_all else source for source in sources]
+        made = {place: self._speller.within(self._prefixes[place]) for place in set(places)}
+        return [np.concatenate([self._always, made[place]]) for place in places]
+
+    @cached_property
+    def _always(self) -> Int[np.ndarray, "tokens"]:
+        """What phrases and choices need, whatever the source: of thousands of choices much."""
         every = [self._speller.within(phrase) for phrase in self._phrases]
-        every += [np.array(ids, dtype=np.int64) for ids in self._choices or ()]
-        own: list[list[np.ndarray]] = [[] for _ in sources]
-        if self._prefixes is not None:
-            places = [0 if self._one_for_all else source for source in sources]
-            made = {place: self._speller.within(self._prefixes[place]) for place in set(places)}
-            own = [[made[place]] for place in places]
-        none = np.zeros(0, dtype=np.int64)
-        return [np.concatenate([none, *every, *prefix]) for prefix in own]
+        every += [np.array(ids, dtype=np.int64) for ids in self._choices]
+        return np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *every]))
 
     def rules(
         self,

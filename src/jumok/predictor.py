@@ -218,7 +218,9 @@ class Predictor:
             return self.predict(
                 [source], prefix=one, choices=choices, dictionary=dictionary, **search
             )[0]
-        settings = self._settings(search)
+        settings = self.settings(search)
+        if settings.shortlist:
+            _ = self._shortlist  # where there is none, that is said though there may be no text
         if self.judge is not None and not settings.lm_weight:
             raise ConfigError(
                 "A language model came to judge outputs, but search.lm_weight=0 gives it no say. "
@@ -258,7 +260,7 @@ class Predictor:
         A token that the target vocabulary lacks, and that cannot be copied, is scored as ``<unk>``.
         Probabilities are among all tokens, whatever ``search.shortlist`` says.
         """
-        settings = self._settings(search)
+        settings = self.settings(search)
         self._check_readable([source for source, _ in pairs])
         encodings = self._encode([source for source, _ in pairs], settings)
         written = self.target_tokenizer.encode_batch([target for _, target in pairs])
@@ -291,6 +293,15 @@ class Predictor:
             )
         ]
 
+    def settings(self, search: Mapping[str, Any]) -> SearchConfig:
+        """The model's own, but for those in ``search``."""
+        if not search:
+            return self.config.search
+        if "beam" not in search and isinstance(search.get("n_best"), int):
+            search = {**search, "beam": max(self.config.search.beam, search["n_best"])}
+        settings = {f"search.{key}": value for key, value in search.items()}
+        return resolve(base=self.config.model_dump(), settings=settings).search
+
     def _check_readable(self, sources: Sequence[str]) -> None:
         if not self._reads and any(sources):
             raise InputError(
@@ -298,14 +309,6 @@ class Predictor:
                 "(jumok generate MODEL --prompt TEXT)",
                 index=next(i for i, text in enumerate(sources) if text),
             )
-
-    def _settings(self, search: Mapping[str, Any]) -> SearchConfig:
-        if not search:
-            return self.config.search
-        if "beam" not in search and isinstance(search.get("n_best"), int):
-            search = {**search, "beam": max(self.config.search.beam, search["n_best"])}
-        settings = {f"search.{key}": value for key, value in search.items()}
-        return resolve(base=self.config.model_dump(), settings=settings).search
 
     def _encode(self, sources: list[str], settings: SearchConfig) -> list[Encoding]:
         encodings = self.source_tokenizer.encode_batch(sources)
@@ -364,12 +367,12 @@ class Predictor:
         if not self._reads:
             raise ConfigError(
                 "A shortlist has the target tokens that source tokens may become, but a language "
-                "model reads no source. Go without one (search.shortlist=false)"
+                "model reads no source: it searches without one (search.shortlist=false)"
             )
         if self._copying is not None:
             raise ConfigError(
                 "A shortlist leaves out most target tokens, but this model may copy any token of "
-                "a source (model.attention.copy_tokens=true). Go without one "
+                "a source (model.attention.copy_tokens=true): it searches without one "
                 "(search.shortlist=false)"
             )
 
@@ -427,10 +430,9 @@ class Predictor:
 
         if isinstance(engine, WholeSearch) and self._is_plain(settings, constraints):
             penalty = length_penalty(settings)
-            found = engine.whole_search(
+            return engine.whole_search(
                 source, lengths, task.max_lengths, penalty, settings.beam, listed
             )
-            return _of_the_vocabulary(found, listed)
         step, state = engine.step, engine.start(source, lengths, copies, listed)
         if settings.sample:
             sampling = Sampling(settings.temperature, settings.top_k, settings.top_p)
@@ -622,7 +624,7 @@ class LanguageModel(Predictor):
         """
         if "n_best" in search:
             raise ConfigError("n says how many texts are written; leave search.n_best out")
-        settings = self._settings({"sample": True, **search, "n_best": n})
+        settings = self.settings({"sample": True, **search, "n_best": n})
         self._replaced(settings, None)
         constraints = Constraints(
             self.target_tokenizer, self._speller, settings, self._forbidden, False, prompt

@@ -10,6 +10,7 @@ that come from t.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,8 @@ class LinkCounts:
         predictor: a model with attention, or several that decide together.
         search: ``batch_size`` and ``max_source_length``.
 
-    Raises `InputError` for a model that no shortlist can be made for, `ConfigError` for a setting
-    that is of no use.
+    Raises `InputError` for a model without attention, `ConfigError` for another that can have no
+    shortlist, and for a setting that is of no use.
     """
 
     def __init__(self, predictor: Predictor, **search: Any) -> None:
@@ -43,7 +44,10 @@ class LinkCounts:
             )
         self.pairs = 0
         """Pairs that were counted."""
+        self.too_long = 0
+        """And those that were not, as their sources have too many tokens."""
         self._predictor, self._search = predictor, {**OF_THE_MODEL, **search}
+        self._longest = predictor.settings(search).max_source_length
         self._sources = predictor.source_tokenizer.vocab_size
         self._targets = predictor.engine.target_vocab
         self._frequency = np.zeros(self._targets, dtype=np.int64)
@@ -57,9 +61,12 @@ class LinkCounts:
         Raises `InputError`, with the pair's ``index`` and nothing counted, for a text that cannot
         be read.
         """
-        forced = self._predictor.score(pairs, **self._search)
         read = self._predictor.source_tokenizer.encode_ids([source for source, _ in pairs])
+        fits = [len(source) <= self._longest for source in read]
+        pairs, read = list(compress(pairs, fits)), list(compress(read, fits))
+        self.too_long += fits.count(False)
         written = self._predictor.target_tokenizer.encode_ids([target for _, target in pairs])
+        forced = self._predictor.score(pairs, **self._search)
         for source, target, one in zip(read, written, forced, strict=True):
             tokens = np.array([*target, EOS])
             self._frequency += np.bincount(tokens, minlength=self._targets)

@@ -96,7 +96,8 @@ def test_bad_train_arguments(tmp_path):
     data.write_bytes(GOOD)
     check(run_cli("train"), ConfigError, "give a file of pairs")
     check(run_cli("train", data), ConfigError, "--output DIRECTORY")
-    check(run_cli("train", data, "--resume", tmp_path), ConfigError, "only --set train.*")
+    for option in (data, "--dry-run"):
+        check(run_cli("train", option, "--resume", tmp_path), ConfigError, "only --set train.*")
     check(run_cli("train", "--resume", tmp_path), ConfigError, "no config.yaml in it")
     missing = run_cli("train", tmp_path / "q.tsv", "--output", tmp_path / "run")
     check(missing, DataError, tmp_path / "q.tsv", f"Did you mean '{data}'?")

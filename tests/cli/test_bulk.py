@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from importlib.util import find_spec
 from io import FileIO
 from itertools import chain
@@ -24,6 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import letters, run_cli, train_small
 
+from jumok.cli.bulk import Job
 from jumok.cli.ray_data import _check_address
 from jumok.cli.resumable import ResumableOutput
 from jumok.cli.streams import full_windows, windows
@@ -292,6 +294,21 @@ def test_a_job_goes_on_only_with_the_same_model_options_and_input(
     assert (broken.read_bytes(), journal(broken).read_bytes()) == before
     assert run_cli("predict", run, texts, *again).code == 0
     assert broken.read_text(encoding="utf-8") == answers
+
+
+def test_a_job_goes_on_only_with_the_same_shortlist(run, texts, tmp_path):
+    model, out = shutil.copytree(run / "best", tmp_path / "model"), tmp_path / "out.txt"
+    shortlist = ("shortlist", model, run.parent / "pairs.tsv", "--most")
+    job = Job([str(model)], None, "cpu", {"shortlist": True}, None, None, None, "text")
+    unlisted = replace(job, search={}).identity()
+    assert run_cli(*shortlist, "1").code == 0
+    with ResumableOutput(out, job.identity() | {"encoding": "utf-8"}, resume=False) as kept:
+        kept.write([], "")
+    assert run_cli(*shortlist, "2").code == 0
+    again = run_cli("predict", model, texts, "--set", "search.shortlist=true", "--output", out,
+                    "--resume")  # fmt: skip
+    check(again, ConfigError, "another shortlist")
+    assert replace(job, search={}).identity() == unlisted
 
 
 @pytest.mark.parametrize("damage", ["removed", "shorter", "changed"])

@@ -1,6 +1,9 @@
 """The commands as a user meets them, through the real entry point."""
 
 import json
+import shutil
+import subprocess
+import sys
 import unicodedata
 import xml.etree.ElementTree as ET
 
@@ -66,6 +69,12 @@ def test_predict_reads_a_file_or_stdin_the_same_and_as_the_library(run, tmp_path
     assert (from_file.code, from_file.err) == (0, "")
     expected = [p.text for p in jumok.load(run).predict(texts)]
     assert from_file.out.splitlines() == expected
+
+
+def test_an_answer_does_not_wait_for_a_bar():
+    code = "import sys, jumok.cli.app, jumok.cli.bulk; print('rich.progress' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == "False\n"
 
 
 def test_empty_lines_keep_their_place(run):
@@ -315,7 +324,11 @@ def test_what_cannot_be_compared_is_said(run, texts, tmp_path):
     for code, words, args in [
         (3, f"but {texts / 'run'} is a language model", (run, texts / "run", path)),
         (4, "there are none", (run, run, tmp_path / "empty.tsv")),
-        (5, "no-model", (run, tmp_path / "no-model", path)),
+        (
+            5,
+            "typo.txt is neither a model directory nor a file of outputs",
+            (run, tmp_path / "typo.txt", path),
+        ),
         (6, "should have 5 outputs, a line each, but 3 came", (run, tmp_path / "three.txt", path)),
         (3, "leave search.beam out", (*[tmp_path / "five.txt"] * 2, path, "--beam", "2")),
         (3, "train.seed is fixed", (run, run, path, "--set", "train.seed=1")),
@@ -547,10 +560,11 @@ def test_features_from_a_column_to_an_answer(tmp_path):
 
 
 def test_shortlist_lists_the_target_tokens_of_pairs(run, tmp_path):
+    run = shutil.copytree(run / "best", tmp_path / "model")
     write_pairs(tmp_path / "p.tsv", GIVEN)
     result = run_cli("shortlist", run, tmp_path / "p.tsv", "--most", "2", "--frequent", "1")
     assert (result.code, result.err) == (0, "")
-    assert f"{len(GIVEN)} pairs: " in result.out and "shortlist.safetensors" in result.out
+    assert result.out.startswith(f"{len(GIVEN)} pairs\n") and "shortlist.safetensors" in result.out
     options = "--set", "search.shortlist=true"
     answers = run_cli("predict", run, "--format", "jsonl", *options, stdin=lines("abc", "ea"))
     model = jumok.load(run)
@@ -563,7 +577,11 @@ def test_shortlist_lists_the_target_tokens_of_pairs(run, tmp_path):
     again = run_cli("shortlist", run, "-", stdin=(tmp_path / "p.tsv").read_bytes())
     assert again.code == 0
     assert model._shortlist.frequent.size == 1 < jumok.load(run)._shortlist.frequent.size
-    (run / "best" / "shortlist.safetensors").unlink()
+    long = lines("abcdefgh\t다", *("\t".join(pair) for pair in GIVEN), "abcdefgh\t다")
+    limit = ("--set", "search.max_source_length=4")
+    skipped = run_cli("shortlist", run, "-", *limit, stdin=long)
+    assert skipped.out.startswith(f"{len(GIVEN)} pairs, and 2 left out: longer than search.max_")
+    assert skipped.out.splitlines()[1:] == again.out.splitlines()[1:]
 
 
 def test_shortlist_says_what_is_wrong(run, tmp_path):
@@ -575,15 +593,6 @@ def test_shortlist_says_what_is_wrong(run, tmp_path):
     assert result.code == 3 and "search.beam is of no use" in result.err
     result = run_cli("shortlist", run, "-", stdin=lines("abc\t다", "abc"))
     assert result.code == 4 and "<stdin>:2" in result.err
-    long = run_cli(
-        "shortlist",
-        run,
-        "-",
-        "--set",
-        "search.max_source_length=3",
-        stdin=lines("a\t가", "abcd\t다"),
-    )
-    assert long.code == 6 and "pair 2 of -" in long.err
     assert not (run / "best" / "shortlist.safetensors").exists()
     write_pairs(tmp_path / "p.tsv", GIVEN)
     result = run_cli("train", tmp_path / "p.tsv", "--output", tmp_path / "new",

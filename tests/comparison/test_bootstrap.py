@@ -7,8 +7,6 @@ import random
 import numpy as np
 import pytest
 import sacrebleu
-from hypothesis import given
-from hypothesis import strategies as st
 from sacrebleu.significance import PairedTest
 
 from jumok.comparison import bootstrap
@@ -17,8 +15,6 @@ from jumok.config import LOWER_IS_BETTER
 from jumok.metrics import METRICS, metric_value, summed, summed_perplexity
 
 WORDS = ["the", "a", "cat", "dog", "sat", "ran", "on", "mat", "and", "saw"]
-TEXT = st.text(alphabet="ab ", max_size=8)
-CORPUS = st.lists(st.tuples(TEXT, st.lists(TEXT, min_size=1, max_size=3)), min_size=1, max_size=4)
 
 
 def corpus(items: int, seed: int = 0) -> tuple[list[str], list[str], list[list[str]]]:
@@ -38,15 +34,6 @@ def corpus(items: int, seed: int = 0) -> tuple[list[str], list[str], list[list[s
 
 def sums(outputs, references):
     return {name: summed(name, outputs, references) for name in METRICS}
-
-
-@given(CORPUS)
-def test_what_all_outputs_add_up_to_is_the_metric(pairs):
-    outputs, references = [o for o, _ in pairs], [r for _, r in pairs]
-    for name in METRICS:
-        rows, score = summed(name, outputs, references)
-        total = [float(sum(column)) for column in zip(*rows, strict=True)]
-        assert score(total) == pytest.approx(metric_value(name, outputs, references))
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -105,7 +92,7 @@ def test_a_system_is_no_better_than_itself():
 
 
 def test_with_sides_changed_the_signs_change():
-    a, b, references = corpus(30)
+    a, b, references = corpus(60)
     one = paired_scores(sums(a, references), sums(b, references), 100, 0)
     other = paired_scores(sums(b, references), sums(a, references), 100, 0)
     turned = {"a": "b", "b": "a", None: None}
@@ -135,6 +122,13 @@ def test_a_small_p_alone_makes_nobody_better():
     assert result.p < 0.05
     assert result.difference.low <= 0
     assert result.better is None
+
+
+def test_of_few_items_no_system_is_better():
+    for items, better in ((49, None), (50, "b")):
+        a, b = ({"wer": summed("wer", [text] * items, [["x"]] * items)} for text in "yx")
+        assert paired_scores(a, b, 100, 0)["wer"].better == better
+    assert paired_scores(a, b, 100, 0, range(49))["wer"].better is None
 
 
 def test_draws_do_not_depend_on_how_many_are_held_in_memory(monkeypatch):

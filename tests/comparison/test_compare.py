@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 from tiny import tiny_predictor
 
 import jumok
+from jumok.cli.compared import render_comparison
 from jumok.comparison import compare, write_plot
 from jumok.config import TokenizerConfig
-from jumok.errors import ConfigError, InputError, MissingExtra
+from jumok.errors import ConfigError, DataError, InputError, MissingExtra
 from jumok.metrics import METRICS
+from jumok.predictor import Predictor
 from jumok.text import train_tokenizer
 
 PAIRS = [("abc", "x y z"), ("de", "y x"), ("abc", "z  w"), ("가", "z w v u"), ("힣각", "x")]
@@ -101,11 +105,14 @@ def test_groups_hold_the_metric_of_their_items():
 def test_few_items_are_not_to_be_trusted():
     few = compare(["?"] * 4, GOLD, PAIRS, resamples=100)
     assert few.verdict == (
-        "exact_match: B is better (+100.00, 95 %: +100.00 to +100.00, p 0.010), but 4 items are "
-        "too few to trust it"
+        "exact_match: 4 items are too few (+100.00, 95 %: +100.00 to +100.00, p 0.010)"
     )
+    table, _ = render_comparison(few, "table").split("\nbleu: nrefs")
+    assert max(map(len, table.splitlines())) <= 80
     pairs = [(str(n), "x") for n in range(50)]
-    assert compare(["?"] * 50, ["x"] * 50, pairs, resamples=100).verdict.endswith("p 0.010)")
+    assert compare(["?"] * 50, ["x"] * 50, pairs, resamples=100).verdict.startswith(
+        "exact_match: B is better (+100.00, "
+    )
 
 
 def test_p_is_never_told_as_nothing():
@@ -118,7 +125,8 @@ def test_json_says_all_and_has_sacrebleus_signature():
     found = compare(GOLD, ["?"] * 4, PAIRS, names=("하나", "둘"), resamples=100, seed=5).to_dict()
     assert json.loads(json.dumps(found)) == json.loads(json.dumps(found, allow_nan=False))
     assert (found["a"], found["b"], found["metric"]) == ("하나", "둘", "exact_match")
-    assert found["scores"]["wer"]["better"] == "a"
+    assert found["scores"]["wer"]["better"] is None  # of four items
+    assert found["infinite_perplexity"] == []
     assert found["scores"]["wer"]["difference"] == {"value": 100, "low": 100, "high": 100}
     assert found["buckets"]["length"]["units"] == "character"
     assert found["signatures"]["bleu"].startswith("nrefs:var|bs:100|seed:5|case:mixed|")
@@ -143,6 +151,43 @@ def test_what_cannot_be_compared():
         compare(GOLD, GOLD, PAIRS, beam=3)
     with pytest.raises(ConfigError, match=r"must be one of exact_match, .* but rouge came"):
         compare(GOLD, GOLD, PAIRS, metric="rouge")
+    for wrong in ({"resamples": 99}, {"seed": -1}, {"examples": -1}):
+        [(name, value)] = wrong.items()
+        with pytest.raises(ConfigError, match=f"100 resamples or more.* {name}={value}"):
+            compare(GOLD, GOLD, PAIRS, **wrong)
+
+
+def test_what_is_wrong_with_what_is_given_is_said_before_a_model_searches(models, monkeypatch):
+    def bad_file():
+        yield "abc"
+        raise DataError("no UTF-8")
+
+    for name in ("predict", "score"):
+        monkeypatch.setattr(Predictor, name, lambda *_, **__: pytest.fail("a model has begun"))
+    with pytest.raises(InputError, match="but 1 came"):
+        compare(models[0], ["x"], PAIRS)
+    with pytest.raises(ConfigError, match="no tokenizer '14a'"):
+        compare(*models, PAIRS, bleu_tokenize="14a")
+    with pytest.raises(DataError):
+        compare(*models, PAIRS, train=bad_file())
+
+
+def test_an_infinite_perplexity_is_said(models, monkeypatch):
+    score = Predictor.score
+
+    def impossible(self, pairs, **search):
+        found = score(self, pairs, **search)
+        if self is models[1]:
+            found[0] = replace(found[0], token_log_probs=[-math.inf] * len(found[0].tokens))
+        return found
+
+    monkeypatch.setattr(Predictor, "score", impossible)
+    compared = compare(*models, PAIRS, resamples=100)
+    assert "perplexity" not in compared.scores
+    assert compared.to_dict()["infinite_perplexity"] == ["b"]
+    assert "\nno perplexity: that of B, which" in render_comparison(compared, "table")
+    with pytest.raises(ConfigError, match=r"perplexity of B is infinite.* set evaluation\.metric"):
+        compare(*models, PAIRS, metric="perplexity")
 
 
 @pytest.fixture

@@ -71,6 +71,20 @@ def _run(script: str, *arguments: str) -> str:
 
 
 @pytest.mark.usefixtures("beside_benchmarks")
+def test_rows_that_a_call_does_not_ask_for_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli_runs = importlib.import_module("cli_runs")
+    monkeypatch.setattr(cli_runs, "RESULTS", tmp_path)
+    monkeypatch.setattr(cli_runs, "environment", dict)
+    for asked in (["g2p", "chat"], ["date"], ["chat", "date"]):
+        jobs = [(data,) for data in asked]
+        cli_runs.measure_all("series", lambda job: {"data": job[0]}, jobs, ("data",), 1)
+    rows = json.loads((tmp_path / "series.json").read_text(encoding="utf-8"))["rows"]
+    assert {row["data"] for row in rows} == {"g2p", "chat", "date"}
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
 def test_speeds_are_compared_within_a_turn() -> None:
     rivals = importlib.import_module("rivals")
     ours = rivals.Entry("ours", "jumok", "kor", 256)
@@ -284,6 +298,16 @@ def test_alignments_are_compared_with_the_diagonal() -> None:
     elided = alignment.re.sub(alignment._ELISION, r"\1e ", "L'homme, qu'il y a d'ici.")
     assert alignment._words(elided) == "Le homme , que il y a de ici ."
     assert alignment._words("The woman's well-known dog.") == "The woman 's well-known dog ."
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
+def test_shortlists_are_told_of_by_engine_and_search() -> None:
+    report = importlib.import_module("report")
+    row = {"engine": "onnx", "beam": 5, "batch": 64, "vocabulary": 12345, "listed": 321}
+    row |= {"milliseconds": 4.0, "milliseconds_shortlist": 1.96, "times_faster": 2.04}
+    page = report.shortlist({"rows": [{**row, "bleu": 33.333, "bleu_shortlist": 33.3}]})
+    assert "all 12,345 target tokens" in page and "of 321 a sentence" in page
+    assert page.endswith("| onnx | beam 5, batch 64 | 4.0 | 2.0 | 2.0 | 33.33 | 33.30 |")
 
 
 @pytest.mark.usefixtures("beside_benchmarks")

@@ -19,7 +19,7 @@ from jumok.prediction import Prediction
 from jumok.predictor import Predictor
 from jumok.search import Step
 from jumok.shortlist import LinkCounts
-from jumok.text import EOS, SPECIALS, train_tokenizer
+from jumok.text import EOS, SPECIALS, Speller, train_tokenizer
 
 NAMES = ["luong2015", "bahdanau2015", "sutskever2014", "deep over a bidirectional bottom, tied"]
 each_model = pytest.mark.parametrize("name", NAMES)
@@ -253,9 +253,33 @@ def test_many_links_are_counted_in_parts(monkeypatch):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
+def test_pairs_with_a_source_that_is_too_long_are_left_out():
+    predictor = tiny_predictor("luong2015", 7)
+    counts, others = LinkCounts(predictor, max_source_length=9), LinkCounts(predictor)
+    counts.add([("abcde" * 2, "u"), *PAIRS, ("e" * 10, "x")])
+    others.add(PAIRS)
+    assert (counts.pairs, counts.too_long, others.too_long) == (len(PAIRS), 2, 0)
+    for one, other in zip(
+        *(vars(c.shortlist(9, 9)).values() for c in (counts, others)), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_all_sources_need_is_worked_out_once(monkeypatch):
+    predictor = between("char")
+    cut: list[str] = []
+    within = Speller.within
+    monkeypatch.setattr(
+        Speller, "within", lambda self, text: cut.append(text) or within(self, text)
+    )
+    predictor.predict(["a"] * 5, shortlist=True, required=["c"], beam=4, batch_size=1)
+    assert cut == ["c"]
+
+
 def test_models_that_have_no_list_say_so():
-    with pytest.raises(ConfigError, match="jumok shortlist MODEL PAIRS"):
-        tiny_predictor("luong2015", 1).predict("abc", shortlist=True)
+    for texts in ("abc", []):  # though nothing is asked yet
+        with pytest.raises(ConfigError, match="jumok shortlist MODEL PAIRS"):
+            tiny_predictor("luong2015", 1).predict(texts, shortlist=True)
     copying = tiny_predictor("copying", 1)
     for call in (lambda: copying.predict("abc", shortlist=True), lambda: LinkCounts(copying)):
         with pytest.raises(ConfigError, match="may copy any token"):

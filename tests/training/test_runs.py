@@ -374,7 +374,10 @@ def test_config_yaml_is_the_run_and_makes_it_again(tmp_path):
 
 
 def test_a_model_holds_no_path_of_the_training_files(tmp_path):
-    run = train_small(tmp_path / "private", {"train.max_epochs": 1})
+    private = tmp_path / "private"
+    of_files = {"data.cache": str(private / "cache"), "data.weights": [2.0]}
+    run = train_small(private, {"train.max_epochs": 1, **of_files})
+    assert jumok.load(run).config.data.weights == ()
     for path in (run / "best").iterdir():
         assert b"private" not in path.read_bytes(), path
 

@@ -2,10 +2,11 @@
 
 from jumok.bundle.exported import Exported, Precision, read_exported
 from jumok.bundle.files import FORMAT_VERSION, Bundle, fingerprint, read_bundle, write_bundle
-from jumok.bundle.shortlist import Shortlist, read_shortlist, write_shortlist
+from jumok.bundle.shortlist import SHORTLIST, Shortlist, read_shortlist, write_shortlist
 
 __all__ = [
     "FORMAT_VERSION",
+    "SHORTLIST",
     "Bundle",
     "Exported",
     "Precision",

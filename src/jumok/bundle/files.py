@@ -27,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from jumok.bundle.card import model_card
-from jumok.config import Config, from_tree
+from jumok.config import Config, DataConfig, from_tree
 from jumok.errors import BundleError, ConfigError
 from jumok.storage import find_directory, replace_directory, sha256
 from jumok.text import Tokenizer
@@ -102,10 +102,12 @@ def write_bundle(
     """Write a bundle in one piece: ``path`` is the whole new one or the whole old one.
 
     ``also`` may put more files into the directory before it appears. For ``keep_old`` see
-    `replace_directory`. The paths of the training
-    files are somebody's own business and do not travel with a model.
+    `replace_directory`. Which files it was trained on, and where they and their cache lie, is
+    somebody's own business and does not travel with a model.
     """
-    data = config.data.model_copy(update={"train": (), "dev": ()})
+    data = config.data.model_copy(
+        update={"train": (), "dev": (), "weights": (), "cache": DataConfig().cache}
+    )
     config = config.model_copy(update={"data": data})
     with replace_directory(path, keep_old) as folder:
         # not save_file, which hides a full disk in an error of its own and makes private files
@@ -176,12 +178,13 @@ def read_bundle(path: str | Path) -> Bundle:
     )
 
 
-def fingerprint(path: str | Path) -> str:
-    """SHA-256 of a bundle's config.json, which has those of its weights, tokenizers and settings.
+def fingerprint(path: str | Path, file: str = "config.json") -> str:
+    """SHA-256 of a bundle's config.json, which has those of its weights, tokenizers and settings;
+    or of another ``file`` of it.
 
     Raises `BundleError` where there is no bundle; whether it is whole only `read_bundle` says.
     """
-    return sha256(_locate(Path(path)) / "config.json")
+    return sha256(_locate(Path(path)) / file)
 
 
 def _locate(path: Path) -> Path:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
-from jumok.cli.data import data_app
+from jumok.cli.data import Pairs, data_app
 
 app = typer.Typer(
     name="jumok",
@@ -65,20 +65,6 @@ Engine = Annotated[
     EngineChoice,
     typer.Option("--engine", help="auto: the graphs of jumok export in float32, if there are any."),
 ]
-
-
-READING = frozenset(
-    f"data.{field}"
-    for field in (
-        "format",
-        "source_column",
-        "target_column",
-        "features_column",
-        "encoding",
-        "skip_bad_lines",
-    )
-)
-"""What `jumok evaluate`, `compare`, `align` and `data` may be told of their files."""
 
 
 _SYSTEM = "Model directory, run directory, or file of outputs (one a line, for each source)."
@@ -148,7 +134,8 @@ def train(
         Optional[list[str]],  # noqa: UP045
         typer.Argument(
             metavar="DATA...",
-            help="Files of pairs (.tsv .csv .jsonl, .gz), or SOURCE,TARGET for two text files.",
+            help="Files of pairs (.tsv .csv .jsonl .tmx, also .gz; .parquet), directories of data "
+            "sets, or SOURCE,TARGET for two text files.",
         ),
     ] = None,
     dev: Annotated[
@@ -177,7 +164,7 @@ def train(
     if skip_bad_lines:
         settings.append("data.skip_bad_lines=true")
     if resume is not None:
-        if data or output or preset or dev or config_file:
+        if data or output or preset or dev or config_file or dry_run:
             raise ConfigError(
                 "--resume goes on with a run as it was begun: give only --set train.*"
             )
@@ -355,12 +342,7 @@ def predict(
 @app.command()
 def align(
     model: Model,
-    data: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PAIRS...", help="Files of pairs, or SOURCE,TARGET; - is stdin (TSV)."
-        ),
-    ],
+    data: Pairs,
     units: Annotated[
         TextUnits, typer.Option("--units", help="Link the model's tokens, characters or words.")
     ] = TextUnits.word,
@@ -386,14 +368,12 @@ def align(
     """Link the words of given pairs by attention: i-j is source word i with target word j."""
     from jumok.alignment import Aligner
     from jumok.cli.output import render_alignment
-    from jumok.cli.streams import answer_all, pairs_of
-    from jumok.config import parse_settings, resolve
+    from jumok.cli.streams import answer_pairs, split_settings
+    from jumok.config import resolve
     from jumok.data import BadLine, Pair
-    from jumok.errors import InputError
     from jumok.predictor import load
 
-    settings = parse_settings(set_ or ())
-    reading = {key: settings.pop(key) for key in list(settings) if key in READING}
+    reading, settings = split_settings(set_)
     config = resolve(settings=reading).data
     aligner = Aligner(
         load([model, *(ensemble or ())], device, engine=engine.value),
@@ -402,26 +382,15 @@ def align(
         None if symmetrise is None else symmetrise.value,
         **_search(None, None, settings),
     )
-    skipped: list[BadLine] = []
 
-    def answer(items: Sequence[Pair | BadLine]) -> None:
-        places = [i for i, item in enumerate(items) if isinstance(item, Pair)]
-        try:
-            found = iter(aligner.align([item for item in items if isinstance(item, Pair)]))
-        except InputError as error:
-            index = None if error.index is None else places[error.index]
-            raise InputError(str(error), index=index) from None
+    def answer(pairs: list[Pair], items: Sequence[Pair | BadLine]) -> None:
+        found = iter(aligner.align(pairs))
         for item in items:
-            if isinstance(item, BadLine):
-                skipped.append(item)
             alignment = next(found) if isinstance(item, Pair) else None
             sys.stdout.write(render_alignment(alignment, format_.value))
         sys.stdout.flush()
 
-    items = pairs_of(data, config, aligner.features)
-    answer_all(items, answer, lambda number: f"pair {number} of {' '.join(data)}", size=1024)
-    if skipped:
-        print(f"{len(skipped):,} bad lines skipped, the first: {skipped[0]}", file=sys.stderr)
+    answer_pairs(data, config, aligner.features, answer)
 
 
 @app.command()
@@ -440,20 +409,15 @@ def evaluate(
 ) -> None:
     """Judge a model's outputs on pairs, with every metric; a language model on texts."""
     from jumok.cli.output import render_perplexities, render_scores
-    from jumok.config import parse_settings, resolve
+    from jumok.cli.streams import say_skipped, split_settings
+    from jumok.config import resolve
     from jumok.data import read_pairs, read_texts
     from jumok.errors import ConfigError
     from jumok.evaluation import evaluate_report
     from jumok.predictor import LanguageModel, load
 
     predictor = load([model, *(ensemble or ())], device, language_model, engine.value)
-    settings = parse_settings(set_ or ())
-    # these files need not look like the training files, so only what is said here holds
-    reading = {
-        key: settings.pop(key)
-        for key in list(settings)
-        if key in READING | {"evaluation.bleu_tokenize"}
-    }
+    reading, settings = split_settings(set_, {"evaluation.bleu_tokenize"})
     config = resolve(settings=reading)
     own = "evaluation.bleu_tokenize" in reading
     tokenize = config.evaluation.bleu_tokenize if own else None
@@ -461,8 +425,7 @@ def evaluate(
     features = predictor.config.model.encoder.features != "none"
     of_texts = isinstance(predictor, LanguageModel)
     read = read_texts(data, config.data) if of_texts else read_pairs(data, config.data, features)
-    if read.bad:
-        print(f"{len(read.bad):,} bad lines skipped, the first: {read.bad[0]}", file=sys.stderr)
+    say_skipped(read.bad)
     if isinstance(predictor, LanguageModel):
         if search:
             raise ConfigError(
@@ -498,10 +461,8 @@ def tune(
         ),
     ] = None,
     trials: Annotated[int, typer.Option("--trials", min=1, help="How many trainings in all.")] = 20,
-    output: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--output", help="New directory for the search."),
-    ] = None,
+    *,
+    output: Annotated[Path, typer.Option("--output", help="New directory for the search.")],
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the search in --output, if there is one.")
     ] = False,
@@ -512,10 +473,7 @@ def tune(
     """Train with several settings and find the best; Optuna chooses what to try next."""
     import jumok
     from jumok.cli.searched import render_search
-    from jumok.errors import ConfigError
 
-    if output is None:
-        raise ConfigError("Say where the search should go: --output DIRECTORY")
     found = jumok.tune(
         data or (),
         dev=dev or (),
@@ -575,40 +533,52 @@ def compare(
 ) -> None:
     """Judge two models on the same pairs, and tell what is no chance (paired bootstrap)."""
     from jumok.cli.compared import render_comparison
+    from jumok.cli.streams import pairs_of, say_skipped, split_settings
     from jumok.comparison import check_plot, check_systems, write_plot
     from jumok.comparison import compare as compare_systems
-    from jumok.config import parse_settings, resolve
-    from jumok.data import read_pairs, read_sources
-    from jumok.predictor import load
+    from jumok.config import resolve
+    from jumok.data import Pair, read_pairs, read_sources
+    from jumok.errors import BundleError
+    from jumok.predictor import Predictor, load
+    from jumok.storage import find_directory
 
     if plot is not None:
         check_plot(plot)
-    settings = parse_settings(set_ or ())
-    judging = {"evaluation.metric", "evaluation.bleu_tokenize"}
-    reading = {key: settings.pop(key) for key in list(settings) if key in READING | judging}
+    reading, settings = split_settings(set_, {"evaluation.metric", "evaluation.bleu_tokenize"})
     config = resolve(settings=reading)
     judge = config.evaluation
     search = _search(beam, None, settings)
     names = (str(model_a), str(model_b))
-    a, b = (
-        load(path, device, engine=engine.value)
-        if path.is_dir() or not path.exists()
-        else list(read_sources(path, config.data))
-        for path in (model_a, model_b)
-    )
+
+    def system(path: Path) -> Predictor | list[str]:
+        if find_directory(path).is_dir():
+            return load(path, device, engine=engine.value)
+        if not path.exists():
+            raise BundleError(
+                f"{path} is neither a model directory nor a file of outputs: there is nothing of "
+                "that name. `jumok train` makes the one, `jumok predict` the other"
+            )
+        return list(read_sources(path, config.data))
+
+    a, b = system(model_a), system(model_b)
     models = check_systems((a, b), names, search)
     features = any(model.config.model.encoder.features != "none" for model in models)
     read = read_pairs(data, config.data, features)
-    trained = read_pairs(train_files, config.data, features) if train_files else None
-    for bad in (read.bad, trained.bad if trained else []):
-        if bad:
-            print(f"{len(bad):,} bad lines skipped, the first: {bad[0]}", file=sys.stderr)
+    skipped = read.bad
+
+    def trained_on(files: Sequence[str]) -> Iterator[str]:
+        for item in pairs_of(files, config.data, features):
+            if isinstance(item, Pair):
+                yield item.source
+            else:
+                skipped.append(item)
+
     compared = compare_systems(
         a,
         b,
         read.pairs,
         names=names,
-        train=[pair.source for pair in trained.pairs] if trained else None,
+        train=trained_on(train_files) if train_files else None,
         metric=judge.metric if "evaluation.metric" in reading else None,
         bleu_tokenize=judge.bleu_tokenize if "evaluation.bleu_tokenize" in reading else None,
         resamples=resamples,
@@ -616,6 +586,7 @@ def compare(
         examples=examples,
         **search,
     )
+    say_skipped(skipped)
     print(render_comparison(compared, format_.value))
     if plot is not None:
         write_plot(compared, plot)
@@ -660,12 +631,7 @@ def explain(
 @app.command()
 def shortlist(
     model: Model,
-    data: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PAIRS...", help="Files of pairs, or SOURCE,TARGET; - is stdin (TSV)."
-        ),
-    ],
+    data: Pairs,
     most: Annotated[
         int, typer.Option("--most", min=1, help="Target tokens of each source token.")
     ] = 50,
@@ -678,38 +644,27 @@ def shortlist(
 ) -> None:
     """List the target tokens that source tokens become in pairs, for search.shortlist=true."""
     from jumok.bundle import read_bundle, write_shortlist
-    from jumok.cli.output import Counting, render_shortlist
-    from jumok.cli.streams import answer_all, pairs_of
-    from jumok.config import parse_settings, resolve
+    from jumok.cli.output import render_shortlist
+    from jumok.cli.streams import answer_pairs, split_settings
+    from jumok.config import resolve
     from jumok.data import BadLine, Pair
-    from jumok.errors import InputError
     from jumok.predictor import load
+    from jumok.progress import Bar
     from jumok.shortlist import LinkCounts
 
-    settings = parse_settings(set_ or ())
-    reading = {key: settings.pop(key) for key in list(settings) if key in READING}
+    reading, settings = split_settings(set_)
     config = resolve(settings=reading).data
     bundle, predictor = read_bundle(model), load(model, device, engine=engine.value)
     counts = LinkCounts(predictor, **_search(None, None, settings))
-    skipped: list[BadLine] = []
 
-    def answer(items: Sequence[Pair | BadLine]) -> None:
-        places = [i for i, item in enumerate(items) if isinstance(item, Pair)]
-        try:
-            counts.add([item for item in items if isinstance(item, Pair)])
-        except InputError as error:
-            index = None if error.index is None else places[error.index]
-            raise InputError(str(error), index=index) from None
-        skipped.extend(item for item in items if isinstance(item, BadLine))
-        counting.show(counts.pairs)
+    def answer(pairs: list[Pair], _: Sequence[Pair | BadLine]) -> None:
+        counts.add(pairs)
+        bar.show(None, f"{counts.pairs:,} pairs", "")
 
-    items = pairs_of(data, config, predictor.config.model.encoder.features != "none")
-    with Counting("pairs") as counting:
-        answer_all(items, answer, lambda number: f"pair {number} of {' '.join(data)}", size=1024)
-    if skipped:
-        print(f"{len(skipped):,} bad lines skipped, the first: {skipped[0]}", file=sys.stderr)
+    with Bar() as bar:
+        answer_pairs(data, config, predictor.config.model.encoder.features != "none", answer)
     found = counts.shortlist(most, frequent)
-    print(render_shortlist(found, counts.pairs, write_shortlist(bundle, found)))
+    print(render_shortlist(found, counts, write_shortlist(bundle, found)))
 
 
 @app.command("export")

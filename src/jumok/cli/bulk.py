@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jumok import __version__
-from jumok.bundle import fingerprint
+from jumok.bundle import SHORTLIST, fingerprint
 from jumok.cli.output import render
 from jumok.cli.resumable import ResumableOutput
 from jumok.cli.streams import Source, answer_window
@@ -44,10 +44,12 @@ class Job:
     def identity(self) -> dict[str, Any]:
         """All that the answers depend on, models and long lists by their hashes."""
         judge = None if self.language_model is None else fingerprint(self.language_model)
+        listed = self.search.get("shortlist")
         found = asdict(self) | {
             "version": __version__,
             "models": [fingerprint(model) for model in self.models],
             "language_model": judge,
+            "shortlist": fingerprint(self.models[0], SHORTLIST) if listed else None,
             "choices": _hash(self.choices),
             "dictionary": _hash(self.dictionary),
         }

@@ -13,7 +13,8 @@ _WIDTH = 80
 
 
 def render_comparison(comparison: Comparison, form: str) -> str:
-    """Figures, the verdict, groups and examples, in 80 columns; or one JSON."""
+    """Figures, the verdict, groups and examples in 80 columns, and sacrebleu's signatures; or one
+    JSON."""
     if form == "json":
         return json.dumps(comparison.to_dict(), ensure_ascii=False, indent=2)
     a, b = comparison.names
@@ -34,13 +35,17 @@ def render_comparison(comparison: Comparison, form: str) -> str:
 
 
 def _scores(comparison: Comparison) -> list[str]:
-    lines = [f"{'':<11}{'A':>14}{'B':>15}{'B - A':>8}{'95 % interval':>17}{'p':>7}{'B wins':>8}"]
+    lines = [f"{'':<11}{'A':>14}{'B':>14}{'B - A':>8}{'95 % interval':>19}{'p':>7}{'B wins':>7}"]
     for name, score in comparison.scores.items():
-        wins = f"{100 * score.b_wins / comparison.resamples:.1f} %"
+        wins = f"{100 * score.b_wins / comparison.resamples:.0f} %"
         lines.append(
-            f"{name:<11}{_plus_minus(score.a):>14}{_plus_minus(score.b):>15}"
-            f"{_change(score.difference):>25}{p_text(score.p):>7}{wins:>8}"
+            f"{name:<11}{_plus_minus(score.a):>14}{_plus_minus(score.b):>14}"
+            f"{_change(score.difference)}{p_text(score.p):>7}{wins:>7}"
         )
+    lines += [
+        f"no perplexity: that of {side.upper()}, which takes a target to be impossible, is infinite"
+        for side in comparison.infinite
+    ]
     return lines
 
 
@@ -59,12 +64,12 @@ def _group(metric: str, group: Group) -> list[str]:
     }
     lines = [
         f"{metric} by {told[group.grouping.by]}",
-        f"{'':<11}{'items':>8}{'A':>15}{'B':>15}{'B - A':>8}{'95 % interval':>17}",
+        f"{'':<11}{'items':>8}{'A':>15}{'B':>15}{'B - A':>8}{'95 % interval':>19}",
     ]
     for bucket, score in group.buckets:
         lines.append(
             f"{bucket.label:<11}{len(bucket.items):>8,}{_plus_minus(score.a):>15}"
-            f"{_plus_minus(score.b):>15}{_change(score.difference):>25}"
+            f"{_plus_minus(score.b):>15}{_change(score.difference)}"
         )
     return lines
 
@@ -87,7 +92,7 @@ def _plus_minus(found: Estimate) -> str:
 
 
 def _change(found: Estimate) -> str:
-    return f"{found.value:>+8.2f}{f'{found.low:+.2f} to {found.high:+.2f}':>17}"
+    return f"{found.value:>+8.2f}{f'{found.low:+.2f} to {found.high:+.2f}':>19}"
 
 
 def _line(text: str) -> str:

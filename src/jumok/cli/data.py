@@ -142,7 +142,7 @@ def _chosen(drop: Sequence[str], keep: Sequence[str]) -> list[str]:
 
 def _resolve(settings: Iterable[str] | None, more: tuple[str, ...]) -> Config:
     """The configuration, of which what is said of files may be set, and what begins as ``more``."""
-    from jumok.cli.app import READING
+    from jumok.cli.streams import READING
     from jumok.config import parse_settings, resolve
     from jumok.errors import ConfigError
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 
 from jumok.doctor import KINDS, Example, Part, Report
+from jumok.explain.labels import shorten
 
 _WIDTH = 80
 
@@ -21,7 +22,9 @@ def render_report(report: Report) -> str:
 
 def _head(part: Part) -> str:
     files = part.files[0] if len(part.files) == 1 else f"{len(part.files)} files"
-    return _cut(f"{part.name:<6}{part.lines:>10,} lines, {part.pairs:,} pairs in {files}", _WIDTH)
+    return shorten(
+        f"{part.name:<6}{part.lines:>10,} lines, {part.pairs:,} pairs in {files}", _WIDTH
+    )
 
 
 def _findings(report: Report) -> Iterator[str]:
@@ -44,12 +47,12 @@ def _example(example: Example) -> Iterator[str]:
         same = f", as in {other}{example.same.line}"
     yield f"          {example.file}:{example.line}{same}"
     if example.reason is not None:
-        yield _cut(f"            {_visible(example.reason)}", _WIDTH)
+        yield shorten(f"            {_visible(example.reason)}", _WIDTH)
         return
     source, target = _visible(example.source or ""), _visible(example.target or "")
     room = _WIDTH - 12 - 3
     left = min(cell_len(source), max(room // 2, room - cell_len(target)))
-    yield f"            {_cut(source, left)} | {_cut(target, room - left)}"
+    yield f"            {shorten(source, left)} | {shorten(target, room - left)}"
 
 
 def _lengths(report: Report) -> Iterator[str]:
@@ -75,7 +78,7 @@ def _scripts(report: Report) -> Iterator[str]:
     for part in report.parts:
         for side, shares in part.scripts.items():
             told = ", ".join(f"{script} {share:.2%}" for script, share in shares.items())
-            yield _cut(f"{f'{part.name} {side}':<16}{told or 'no letters'}", _WIDTH)
+            yield shorten(f"{f'{part.name} {side}':<16}{told or 'no letters'}", _WIDTH)
 
 
 def _forecast(report: Report) -> Iterator[str]:
@@ -97,8 +100,3 @@ def _forecast(report: Report) -> Iterator[str]:
 def _visible(text: str) -> str:
     """With an escape for whatever a terminal does not show as a character."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-
-
-def _cut(text: str, width: int) -> str:
-    """Shortened to so many columns; Hangul and kanji take two each."""
-    return text if cell_len(text) <= width else f"{set_cell_size(text, width - 1).rstrip()}…"

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from jumok.explain import Units, pharaoh, render_terminal
 from jumok.prediction import Prediction
@@ -24,6 +22,7 @@ if TYPE_CHECKING:  # a first answer need not wait for them
     from jumok.evaluation import Report
     from jumok.export import Exports
     from jumok.predictor import Perplexities
+    from jumok.shortlist import LinkCounts
     from jumok.training.forecast import Forecast
 
 
@@ -108,38 +107,18 @@ def render_export(made: Exports) -> str:
     return "\n".join(lines)
 
 
-def render_shortlist(found: Shortlist, pairs: int, path: Path) -> str:
+def render_shortlist(found: Shortlist, counts: LinkCounts, path: Path) -> str:
     """What was counted, and where the list is."""
     listed = np.diff(found.indptr)
     some = listed[listed > 0]
+    long = counts.too_long
+    left_out = f", and {long:,} left out: longer than search.max_source_length" if long else ""
     return (
-        f"{pairs:,} pairs: {len(some):,} of {len(listed):,} source tokens have target tokens, "
+        f"{counts.pairs:,} pairs{left_out}\n"
+        f"{len(some):,} of {len(listed):,} source tokens have target tokens, "
         f"{some.mean() if len(some) else 0:.1f} on average; and the {len(found.frequent):,} most "
         f"frequent for all\nwritten to {path}"
     )
-
-
-class Counting:
-    """How far a long command has come, on stderr where that is a terminal."""
-
-    def __init__(self, what: str) -> None:
-        console = Console(file=sys.stderr, highlight=False, emoji=False)
-        columns = TextColumn(f"{{task.completed:,}} {what}"), TimeElapsedColumn()
-        self._progress = Progress(
-            *columns, console=console, transient=True, disable=not console.is_terminal
-        )
-        self._task = self._progress.add_task("", total=None)
-
-    def __enter__(self) -> Counting:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
-
-    def show(self, done: int) -> None:
-        """So many are done."""
-        self._progress.update(self._task, completed=done)
 
 
 class Telling:

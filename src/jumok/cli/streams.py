@@ -6,18 +6,50 @@ import io
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from jumok.config import DataConfig
+from jumok.config import DataConfig, parse_settings
 from jumok.data import BadLine, Pair, read_sources, stream_pairs
 from jumok.data.lines import ByteStream, Progress, Watch
 from jumok.errors import ConfigError, DataError, InputError, JumokError
 
 R = TypeVar("R")
 T = TypeVar("T")
+
+READING = frozenset(
+    f"data.{field}"
+    for field in (
+        "format",
+        "source_column",
+        "target_column",
+        "features_column",
+        "encoding",
+        "skip_bad_lines",
+    )
+)
+"""What commands with a trained model, and `jumok data`, may be told of their files."""
+
+
+def split_settings(
+    settings: Iterable[str] | None, more: Container[str] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is said of files, and ``more``; and all other settings.
+
+    The files of a command need not look like those that its model was trained on, so only what is
+    said with the command holds for them.
+    """
+    others = parse_settings(settings or ())
+    own = {key: others.pop(key) for key in list(others) if key in READING or key in more}
+    return own, others
+
+
+def say_skipped(bad: Sequence[DataError]) -> None:
+    """How many lines were not read, on stderr."""
+    if bad:
+        print(f"{len(bad):,} bad lines skipped, the first: {bad[0]}", file=sys.stderr)
 
 
 class Source:
@@ -135,6 +167,30 @@ def answer_all(
         if bad is not None:
             raise InputError(f"{place(before + good + 1)}: {bad}")
         before += len(window)
+
+
+def answer_pairs(
+    files: Sequence[str],
+    config: DataConfig,
+    features: bool,
+    answer: Callable[[list[Pair], Sequence[Pair | BadLine]], None],
+) -> None:
+    """Have all pairs of files answered: ``answer`` is given some, and these again with the lines
+    to skip in their places. Raises as `answer_all` does."""
+    skipped: list[DataError] = []
+
+    def answer_good(items: Sequence[Pair | BadLine]) -> None:
+        places = [place for place, item in enumerate(items) if isinstance(item, Pair)]
+        try:
+            answer([item for item in items if isinstance(item, Pair)], items)
+        except InputError as error:
+            index = None if error.index is None else places[error.index]
+            raise InputError(str(error), index=index) from None
+        skipped.extend(item for item in items if isinstance(item, BadLine))
+
+    items = pairs_of(files, config, features)
+    answer_all(items, answer_good, lambda number: f"pair {number} of {' '.join(files)}", size=1024)
+    say_skipped(skipped)
 
 
 def full_windows(lines: Iterator[str], size: int) -> Iterator[list[str]]:

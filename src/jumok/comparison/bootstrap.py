@@ -22,6 +22,8 @@ SIGNIFICANT = 0.05
 
 `p_value` alone errs too often: of systems that are equal, it is below 0.05 in about one of
 ten. The interval leaves 0 out in one of twenty."""
+FEW = 50
+"""With fewer items a bootstrap takes chance for certainty, so nobody is called better."""
 _AT_ONCE = 4_000_000
 """Drawn items that are held in memory."""
 
@@ -47,7 +49,7 @@ class PairedScore(NamedTuple):
     """Resamples in which A is better. Koehn's p-value is the share that the better one lost."""
     b_wins: int
     better: Literal["a", "b"] | None
-    """None where the difference may be chance: see `SIGNIFICANT`."""
+    """None where the difference may be chance: see `SIGNIFICANT` and `FEW`."""
 
 
 def paired_scores(
@@ -68,7 +70,7 @@ def paired_scores(
         for summed, rows, sums in zip((a[name], b[name]), sides, draws, strict=True):
             values.append(summed.score(rows[:, columns].sum(axis=0).tolist()))
             scores.append(np.array([summed.score(s) for s in sums[:, columns].tolist()]))
-        found[name] = _compare(name, values, scores)
+        found[name] = _compare(name, values, scores, len(sides[0]))
         start = end
     return found
 
@@ -113,13 +115,16 @@ def _resample(
 
 
 def _compare(
-    name: str, values: Sequence[float], scores: Sequence[Float[np.ndarray, " resamples"]]
+    name: str,
+    values: Sequence[float],
+    scores: Sequence[Float[np.ndarray, " resamples"]],
+    items: int,
 ) -> PairedScore:
     differences, observed = scores[1] - scores[0], values[1] - values[0]
     difference = _estimate(observed, differences)
     p = p_value(differences, observed)
     sign = -1 if name in LOWER_IS_BETTER else 1
-    told = p < SIGNIFICANT and not difference.low <= 0 <= difference.high
+    told = items >= FEW and p < SIGNIFICANT and not difference.low <= 0 <= difference.high
     return PairedScore(
         _estimate(values[0], scores[0]),
         _estimate(values[1], scores[1]),

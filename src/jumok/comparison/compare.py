@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import isinf
 from typing import Any
 
 from jumok.comparison.bootstrap import paired_scores
@@ -13,7 +14,9 @@ from jumok.comparison.systems import (
     System,
     Written,
     check_systems,
+    have_perplexities,
     perplexities,
+    read_all,
     write_all,
 )
 from jumok.config import EvaluationConfig
@@ -45,10 +48,11 @@ def compare(
         b: the other.
         pairs: sources and what should have been written.
         names: what messages and reports call the two.
-        train: sources of training pairs, to group items by how often their words are there.
+        train: sources of training pairs, to group items by how often their words are there. They
+            are counted as they come, once.
         metric: what the verdict and groups go by; else what A (or B) was validated by.
         bleu_tokenize: sacrebleu's tokenizer; else that of A's (or B's) configuration.
-        resamples: draws of the bootstrap.
+        resamples: draws of the bootstrap, 100 or more.
         seed: of the draws; the default is sacrebleu's.
         examples: items to show, at most, on which A is better, and on which B is.
         search: fields of `SearchConfig`, for the models.
@@ -58,23 +62,40 @@ def compare(
     """
     if not pairs:
         raise InputError("There must be pairs to compare on, but none came")
+    if resamples < 100 or seed < 0 or examples < 0:
+        raise ConfigError(
+            "A comparison has 100 resamples or more, and no seed or number of examples below 0, "
+            f"but resamples={resamples}, seed={seed} and examples={examples} came"
+        )
     models = check_systems((a, b), names, search)
     config = models[0].config.evaluation if models else EvaluationConfig()
     tokenize, metric = bleu_tokenize or config.bleu_tokenize, metric or config.metric
-    forced = perplexities(models, pairs, search)
-    if metric not in (*METRICS, *(["perplexity"] if forced else [])):
+    surprised = have_perplexities(models)
+    if metric not in (*METRICS, *(["perplexity"] if surprised else [])):
         raise ConfigError(
             f"The metric to go by must be one of {', '.join(METRICS)}, or perplexity for two "
             f"models with the same target tokens, but {metric} came. Set evaluation.metric"
         )
-    written = write_all((a, b), names, pairs, search)
+    # all that can be wrong with what is given is said before a model searches
+    read = read_all((a, b), names, pairs)
+    signatures = bleu_signature(
+        read.references, bleu_tokenize=tokenize, resamples=resamples, seed=seed
+    )
+    groupings = [by_length(read.sources)]
+    if train is not None:
+        groupings.append(by_frequency(read.sources, train))
+    forced = perplexities(models, pairs, search) if surprised else []
+    infinite = [name for name, one in zip("ab", forced, strict=False) if isinf(one.whole)]
+    if infinite and metric == "perplexity":
+        raise ConfigError(
+            f"The perplexity of {names['ab'.index(infinite[0])]} is infinite, as it takes one of "
+            "the targets to be impossible. Go by another metric: set evaluation.metric"
+        )
+    written = write_all((a, b), read, search)
     judged = _judge(written, tokenize)
-    if forced:
+    if forced and not infinite:
         for side, perplexity in zip(judged, forced, strict=True):
             side["perplexity"] = perplexity
-    groupings = [by_length(written.sources)]
-    if train is not None:
-        groupings.append(by_frequency(written.sources, train))
     main = [{metric: side[metric]} for side in judged]
     a_better, b_better = _examples(written, judged)
     return Comparison(
@@ -85,13 +106,12 @@ def compare(
         seed=seed,
         metric=metric,
         scores=paired_scores(judged[0], judged[1], resamples, seed),
+        infinite=infinite,
         right=_right(judged),
         groups=[_group(grouping, main, resamples, seed) for grouping in groupings],
         a_better=a_better[:examples],
         b_better=b_better[:examples],
-        signatures=bleu_signature(
-            written.references, bleu_tokenize=tokenize, resamples=resamples, seed=seed
-        ),
+        signatures=signatures,
     )
 
 

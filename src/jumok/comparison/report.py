@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from jumok.comparison.bootstrap import PairedScore
+from jumok.comparison.bootstrap import FEW, PairedScore
 from jumok.comparison.buckets import Bucket, Grouping
-
-_FEW = 50
-"""With fewer items a bootstrap takes chance for certainty."""
 
 
 class JudgedBucket(NamedTuple):
@@ -59,6 +56,8 @@ class Comparison:
     metric: str
     """The main metric, which the verdict and the buckets go by."""
     scores: dict[str, PairedScore]
+    infinite: list[str]
+    """Which systems (a, b) have an infinite perplexity, for which there is no perplexity."""
     right: Right
     groups: list[Group]
     a_better: list[Example]
@@ -72,10 +71,11 @@ class Comparison:
         score = self.scores[self.metric]
         value, low, high = score.difference
         found = f"{score.better.upper()} is better" if score.better else "no difference can be told"
-        few = f", but {self.sources} items are too few to trust it" if self.sources < _FEW else ""
+        if self.sources < FEW:
+            found = f"{self.sources} items are too few"
         return (
             f"{self.metric}: {found} ({value:+.2f}, 95 %: {low:+.2f} to {high:+.2f}, "
-            f"p {p_text(score.p)}){few}"
+            f"p {p_text(score.p)})"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -90,6 +90,7 @@ class Comparison:
             "metric": self.metric,
             "verdict": self.verdict,
             "scores": {name: _score(score) for name, score in self.scores.items()},
+            "infinite_perplexity": self.infinite,
             "right": self.right._asdict(),
             "buckets": {group.grouping.by: _group(group) for group in self.groups},
             "a_better": [example._asdict() for example in self.a_better],

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jumok.errors import ConfigError, InputError
@@ -44,37 +43,35 @@ def check_systems(
     return models
 
 
-def write_all(
-    systems: Sequence[System], names: Sequence[str], pairs: Pairs, search: Mapping[str, Any]
-) -> Written:
-    """Have the models write; bring all texts to the form in which every one of them writes.
+def read_all(systems: Sequence[System], names: Sequence[str], pairs: Pairs) -> Written:
+    """All but what the models will write, whose outputs are empty; every text is in the form in
+    which every model writes.
 
     So systems that write in different forms are judged by the same references: in lower case
     where one of them knows no other.
     """
-    forms = [s.target_tokenizer.comparable for s in systems if isinstance(s, Predictor)]
+    formed = _form(systems)
+    items = group_references((source, formed(target)) for source, target in pairs)
+    every = [source for source, _ in pairs]
+    outputs = [
+        [] if isinstance(system, Predictor) else list(map(formed, _beside(system, every, name)))
+        for system, name in zip(systems, names, strict=True)
+    ]
+    return Written(*items, outputs)
 
-    def formed(text: str) -> str:
-        text = unicodedata.normalize("NFC", text)
-        for form in forms:
-            text = form(text)
-        return text
 
-    sources, references = group_references((source, formed(target)) for source, target in pairs)
-    outputs = []
-    for system, name in zip(systems, names, strict=True):
+def write_all(systems: Sequence[System], read: Written, search: Mapping[str, Any]) -> Written:
+    """Have the models write too."""
+    formed, outputs = _form(systems), list(read.outputs)
+    for number, system in enumerate(systems):
         if isinstance(system, Predictor):
-            texts = [found.text for found in system.predict(sources, **search)]
-        else:
-            texts = _beside(system, [source for source, _ in pairs], name)
-        outputs.append([formed(text) for text in texts])
-    return Written(sources, references, outputs)
+            found = system.predict(read.sources, **search)
+            outputs[number] = [formed(one.text) for one in found]
+    return read._replace(outputs=outputs)
 
 
-def perplexities(
-    models: Sequence[Predictor], pairs: Pairs, search: Mapping[str, Any]
-) -> list[Summed]:
-    """The perplexity of both models; none where they cannot be compared by it.
+def have_perplexities(models: Sequence[Predictor]) -> bool:
+    """Whether there are two models that can be compared by perplexity.
 
     They must have the same target tokens, copy both or not, and have no judge beside them.
     """
@@ -82,8 +79,14 @@ def perplexities(
         (model.target_tokenizer.to_json(), model.config.model.attention.copy_tokens)
         for model in models
     }
-    if len(models) < 2 or len(alike) > 1 or any(model.judge is not None for model in models):
-        return []
+    judged = any(model.judge is not None for model in models)
+    return len(models) == 2 and len(alike) == 1 and not judged
+
+
+def perplexities(
+    models: Sequence[Predictor], pairs: Pairs, search: Mapping[str, Any]
+) -> list[Summed]:
+    """The perplexity of each model."""
     reading = {key: search[key] for key in ("batch_size", "max_source_length") if key in search}
     numbers = {source: number for number, source in enumerate(dict(pairs))}
     found = []
@@ -94,8 +97,19 @@ def perplexities(
             log_probs[number] += sum(forced.token_log_probs)
             tokens[number] += len(forced.tokens)
         found.append(summed_perplexity(log_probs, tokens))
-    every = [one.score([sum(column) for column in zip(*one.rows, strict=True)]) for one in found]
-    return found if all(map(math.isfinite, every)) else []
+    return found
+
+
+def _form(systems: Sequence[System]) -> Callable[[str], str]:
+    forms = [s.target_tokenizer.comparable for s in systems if isinstance(s, Predictor)]
+
+    def formed(text: str) -> str:
+        text = unicodedata.normalize("NFC", text)
+        for form in forms:
+            text = form(text)
+        return text
+
+    return formed
 
 
 def _beside(outputs: Sequence[str], sources: Sequence[str], name: str) -> list[str]:

@@ -70,6 +70,6 @@ class WholeSearch(Protocol):
         candidates: Candidates | None = None,
     ) -> list[list[Hypothesis]]:
         """What `greedy_search` (``beam`` 1) or `beam_search` give: one output for each source,
-        none of <pad>, <s> and <unk> in it, and nothing else asked. Tokens are numbered as in a
-        search by steps."""
+        none of <pad>, <s> and <unk> in it, and nothing else asked. Tokens are ids of the target
+        vocabulary, among candidates too."""
         ...

@@ -153,8 +153,6 @@ class OnnxEngine:
         for row, count in enumerate(made["counts"].tolist()):
             evidence = Evidence(*(None if part is None else part[row, :count] for part in shown))
             tokens, log_probs = made["tokens"][row, :count], made["log_probs"][row, :count]
-            if candidates is not None:  # of the vocabulary, for those who know no other ids
-                tokens = np.searchsorted(candidates.tokens, tokens)
             score, finished = float(made["scores"][row]), bool(made["finished"][row])
             found.append([Hypothesis(tokens, log_probs, evidence, score, finished)])
         return found

@@ -286,7 +286,8 @@ def _search_difference(
     found = 0.0
     for [one], [other] in zip(by_steps, whole, strict=True):
         found = max(found, abs(one.score - other.score) / max(1.0, abs(one.score)))
-        if np.array_equal(one.tokens, other.tokens):
+        tokens = one.tokens if candidates is None else candidates.tokens[one.tokens]
+        if np.array_equal(tokens, other.tokens):
             found = max(found, *_hypothesis_differences(one, other))
     return found
 

@@ -6,9 +6,17 @@ cent.
 
 from jumok.metrics.alignment import AlignmentScores, GoldLinks, alignment_scores, read_links
 from jumok.metrics.edits import token_error_rate
+from jumok.metrics.ngrams import bleu_signature
 from jumok.metrics.references import group_references
-from jumok.metrics.scores import METRICS, bleu_signature, metric_value, perplexity, score_outputs
-from jumok.metrics.sums import Summed, summed, summed_perplexity
+from jumok.metrics.scores import (
+    METRICS,
+    Summed,
+    metric_value,
+    perplexity,
+    score_outputs,
+    summed,
+    summed_perplexity,
+)
 
 __all__ = [
     "METRICS",

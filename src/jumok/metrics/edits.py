@@ -13,11 +13,6 @@ Counts = list[tuple[int, int]]
 """For each output, what is counted and what it is a share of: edits, of reference tokens."""
 
 
-def exact_match(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Share of outputs that equal one of their references, in per cent."""
-    return 100.0 * sum(right(hypotheses, references)) / len(hypotheses)
-
-
 def right(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> list[bool]:
     """Whether each output equals one of its references."""
     return [
@@ -26,30 +21,12 @@ def right(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> lis
     ]
 
 
-def word_error_rate(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Share of outputs that equal none of their references, in per cent.
-
-    The convention of grapheme-to-phoneme work, where an output is the pronunciation of one word
-    (SIGMORPHON 2020 shared task 1, Gorman et al. 2020). It is not the WER of speech recognition.
-    """
-    return 100.0 - exact_match(hypotheses, references)
-
-
-def phone_error_rate(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Edit distance over the tokens between spaces, in per cent of the references' tokens."""
-    return _micro(phone_edits(hypotheses, references))
-
-
-def character_error_rate(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Edit distance over characters (spaces too), in per cent of the references' characters."""
-    return _micro(character_edits(hypotheses, references))
-
-
 def token_error_rate(
     hypotheses: Sequence[Sequence[Hashable]], references: Sequence[Sequence[Sequence[Hashable]]]
 ) -> float:
     """Edit distance over tokens of any kind, in per cent of the references' tokens."""
-    return _micro(token_edits(hypotheses, references))
+    counts = token_edits(hypotheses, references)
+    return rate(sum(edits for edits, _ in counts), sum(length for _, length in counts))
 
 
 def phone_edits(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Counts:
@@ -86,10 +63,6 @@ def rate(edits: int | float, length: int | float) -> float:
     if length == 0:
         return 100.0 if edits else 0.0
     return 100.0 * edits / length
-
-
-def _micro(counts: Counts) -> float:
-    return rate(sum(edits for edits, _ in counts), sum(length for _, length in counts))
 
 
 def _edits(

@@ -20,26 +20,14 @@ if TYPE_CHECKING:
 NGRAM_METRICS = ("bleu", "chrf", "ter")
 
 
-def ngram_metric(
-    name: str,
-    hypotheses: Sequence[str],
-    references: Sequence[Sequence[str]],
-    *,
-    bleu_tokenize: str,
-) -> float:
-    """Corpus score of ``bleu``, ``chrf`` or ``ter``, in per cent."""
-    metric = _make(name, bleu_tokenize)
-    return _value(name, metric.corpus_score(list(hypotheses), _streams(references)))
-
-
 def ngram_statistics(
     name: str,
     hypotheses: Sequence[str],
     references: Sequence[Sequence[str]],
     *,
     bleu_tokenize: str,
-) -> tuple[list[list[int | float]], Callable[[Sequence[float]], float]]:
-    """sacrebleu's counts for each output, and what makes their sum `ngram_metric`.
+) -> tuple[list[list[int | float]], Callable[[Sequence[int | float]], float]]:
+    """sacrebleu's counts for each output, and what makes of their sum a score, in per cent.
 
     These are methods that sacrebleu keeps to itself and its `PairedTest` goes by; the scores of
     resamples are to be had no other way.

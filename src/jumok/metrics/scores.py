@@ -1,25 +1,68 @@
-"""The metrics by name: one of them (validation), or all (evaluation)."""
+"""The metrics by name: one of them (validation), all (evaluation), or as sums (comparison).
+
+Each is a sum over outputs, so that any selection of outputs is scored without its texts.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from jumok.metrics import edits
-from jumok.metrics.ngrams import NGRAM_METRICS, bleu_signature, ngram_metric
+from jumok.metrics.ngrams import NGRAM_METRICS, ngram_statistics
 from jumok.metrics.references import check_lengths
 
-__all__ = ["METRICS", "bleu_signature", "metric_value", "perplexity", "score_outputs"]
+METRICS: tuple[str, ...] = ("exact_match", "wer", "per", "cer", *NGRAM_METRICS)
+"""Names of the metrics that compare outputs with references, in the order they are reported.
 
-_EDIT_METRICS: dict[str, Callable[[Sequence[str], Sequence[Sequence[str]]], float]] = {
-    "exact_match": edits.exact_match,
-    "wer": edits.word_error_rate,
-    "per": edits.phone_error_rate,
-    "cer": edits.character_error_rate,
-}
+``wer`` is the share of outputs that equal none of their references, the convention of
+grapheme-to-phoneme work, where an output is the pronunciation of one word (SIGMORPHON 2020 shared
+task 1, Gorman et al. 2020). It is not the WER of speech recognition. ``per`` is the edit distance
+over the tokens between spaces, ``cer`` that over characters, spaces too."""
 
-METRICS: tuple[str, ...] = (*_EDIT_METRICS, *NGRAM_METRICS)
-"""Names of the metrics that compare outputs with references, in the order they are reported."""
+
+class Summed(NamedTuple):
+    """One metric: what each output adds, and the score of what a selection adds up to."""
+
+    rows: Sequence[Sequence[int | float]]
+    score: Callable[[Sequence[int | float]], float]
+
+    @property
+    def whole(self) -> float:
+        """The score of all outputs."""
+        return self.score([sum(column) for column in zip(*self.rows, strict=True)])
+
+
+def summed(
+    name: str,
+    hypotheses: Sequence[str],
+    references: Sequence[Sequence[str]],
+    *,
+    bleu_tokenize: str = "13a",
+) -> Summed:
+    """The one metric ``name``, in per cent. Cheap metrics stay cheap: no other is touched.
+
+    ``references`` has one or more strings for each output. Raises `ValueError` if there is no
+    output, an output has no reference, or ``name`` is not in `METRICS`.
+    """
+    check_lengths(hypotheses, references)
+    if name not in METRICS:
+        raise ValueError(f"The metric must be one of {', '.join(METRICS)}, but '{name}' came")
+    if name in ("exact_match", "wer"):
+        wanted = name == "exact_match"
+        found = edits.right(hypotheses, references)
+        return Summed([(int(one is wanted), 1) for one in found], _rate)
+    if name in ("per", "cer"):
+        count = edits.phone_edits if name == "per" else edits.character_edits
+        return Summed(count(hypotheses, references), _rate)
+    return Summed(*ngram_statistics(name, hypotheses, references, bleu_tokenize=bleu_tokenize))
+
+
+def summed_perplexity(log_probs: Sequence[float], tokens: Sequence[int]) -> Summed:
+    """Perplexity, from each item's log-probability and the tokens it is the sum of."""
+    rows = list(zip(log_probs, tokens, strict=True))
+    return Summed(rows, lambda sums: perplexity(sums[0], round(sums[1])))
 
 
 def metric_value(
@@ -29,17 +72,8 @@ def metric_value(
     *,
     bleu_tokenize: str = "13a",
 ) -> float:
-    """Compute the one metric ``name``, in per cent. Cheap metrics stay cheap: no other is touched.
-
-    ``references`` has one or more strings for each output. Raises `ValueError` if there is no
-    output, an output has no reference, or ``name`` is not in `METRICS`.
-    """
-    check_lengths(hypotheses, references)
-    if name in _EDIT_METRICS:
-        return _EDIT_METRICS[name](hypotheses, references)
-    if name in NGRAM_METRICS:
-        return ngram_metric(name, hypotheses, references, bleu_tokenize=bleu_tokenize)
-    raise ValueError(f"The metric must be one of {', '.join(METRICS)}, but '{name}' came")
+    """The score of all outputs by the metric ``name``. Raises as `summed` does."""
+    return summed(name, hypotheses, references, bleu_tokenize=bleu_tokenize).whole
 
 
 def score_outputs(
@@ -48,7 +82,7 @@ def score_outputs(
     *,
     bleu_tokenize: str = "13a",
 ) -> dict[str, float]:
-    """Compute every metric in `METRICS`, in per cent. Raises as `metric_value` does."""
+    """Compute every metric in `METRICS`, in per cent. Raises as `summed` does."""
     return {
         name: metric_value(name, hypotheses, references, bleu_tokenize=bleu_tokenize)
         for name in METRICS
@@ -66,3 +100,7 @@ def perplexity(total_log_prob: float, tokens: int) -> float:
         return math.exp(-total_log_prob / tokens)
     except OverflowError:
         return math.inf
+
+
+def _rate(sums: Sequence[int | float]) -> float:
+    return edits.rate(*sums)
