@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -157,7 +158,7 @@ def _split_setting(text: str) -> tuple[str, Any]:
 
 
 def _assign(tree: dict[str, Any], key: str, value: Any) -> None:
-    known = [k for k in dotted_keys() if k != "presets"]
+    known = _known()
     if key not in known:
         raise ConfigError(
             f"There is no setting '{key}'.{_did_you_mean(key, known)} "
@@ -167,6 +168,12 @@ def _assign(tree: dict[str, Any], key: str, value: Any) -> None:
     for section in sections:
         tree = tree.setdefault(section, {})
     tree[field] = value
+
+
+@cache  # asked for with every option of every prediction
+def _known() -> tuple[str, ...]:
+    """The keys that a person sets."""
+    return tuple(key for key in dotted_keys() if key != "presets")
 
 
 def _did_you_mean(word: str, known: Sequence[str]) -> str:
@@ -182,8 +189,7 @@ def _sentences(error: ValidationError) -> Iterator[str]:
         key = ".".join(str(part) for part in item["loc"])
         given = item["input"]
         if item["type"] == "extra_forbidden":
-            known = [k for k in dotted_keys() if k != "presets"]
-            yield f"There is no setting '{key}'.{_did_you_mean(key, known)}"
+            yield f"There is no setting '{key}'.{_did_you_mean(key, _known())}"
         elif item["type"] == "literal_error":
             key = ".".join(str(part) for part in item["loc"] if isinstance(part, str))
             choices = _choices(key)
