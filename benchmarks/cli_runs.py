@@ -98,17 +98,25 @@ def measure_all(
     """A row for each job, which are the values of ``keys`` in it.
 
     What is done is stored after each, so that a broken series can be gone on with elsewhere: what
-    is stored is not done again.
+    is stored is not done again. A job that fails does not keep the others from being stored; its
+    error is raised when they are done.
     """
     path = RESULTS / f"{name}.json"
     stored = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
     rows = {tuple(row[key] for key in keys): row for row in stored}
+    failed: list[BaseException] = []
     with ThreadPoolExecutor(at_a_time) as pool:
         for done in as_completed([pool.submit(work, job) for job in jobs if job not in rows]):
+            error = done.exception()
+            if error is not None:
+                failed.append(error)
+                continue
             row = done.result()
             rows[tuple(row[key] for key in keys)] = row
             order = dict.fromkeys([*jobs, *rows])  # what this call does not ask for is kept
             store(name, [rows[job] for job in order if job in rows])
+    if failed:
+        raise failed[0]
 
 
 def source_hash() -> str:

@@ -83,6 +83,17 @@ def test_rows_that_a_call_does_not_ask_for_are_kept(
     rows = json.loads((tmp_path / "series.json").read_text(encoding="utf-8"))["rows"]
     assert {row["data"] for row in rows} == {"g2p", "chat", "date"}
 
+    def fails_at_first(job: tuple[str]) -> dict[str, str]:
+        if job[0] == "korean":
+            raise RuntimeError("no korean")
+        return {"data": job[0]}
+
+    jobs = [("korean",), ("cmudict",)]
+    with pytest.raises(RuntimeError, match="no korean"):
+        cli_runs.measure_all("series", fails_at_first, jobs, ("data",), 1)
+    rows = json.loads((tmp_path / "series.json").read_text(encoding="utf-8"))["rows"]
+    assert {row["data"] for row in rows} == {"g2p", "chat", "date", "cmudict"}
+
 
 @pytest.mark.usefixtures("beside_benchmarks")
 def test_speeds_are_compared_within_a_turn() -> None:
