@@ -107,8 +107,8 @@ def ordering_multi30k(stored: Stored) -> str:
         for row in stored["rows"]
     ]
     return (
-        "German to English, two epochs, the last checkpoint, greedy BLEU on test_2016_flickr. `dot` "
-        "wants an encoder state as long as the decoder's, which is half of what the others have; "
+        "German to English, two epochs, the last checkpoint, greedy BLEU on test_2016_flickr. "
+        "`dot` wants encoder states as long as the decoder's, which is half of what others have; "
         "`general as dot` has it too.\n\n"
         + _table(["attention", "BLEU", "perplexity", "updates"], lines)
     )
