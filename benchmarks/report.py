@@ -6,6 +6,7 @@ python benchmarks/report.py
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from statistics import mean, stdev
 from typing import Any
@@ -437,7 +438,7 @@ def page() -> str:
     """The whole page in Markdown."""
     text = [
         "# Results\n",
-        "Measured with the commands below; every figure with its date, commit, versions and "
+        "Measured with the commands below (SEED stands for 1, 2 and so on); every figure with its date, commit, versions and "
         "hardware is in [benchmarks/results](../benchmarks/results). `make results` measures "
         "again, and this page is written by `benchmarks/report.py`.\n",
     ]
@@ -457,13 +458,17 @@ def main() -> None:
 
 
 def _origin(stored: Stored) -> str:
-    commands = "\n".join(
-        dict.fromkeys(row.get("command", stored["command"]) for row in stored["rows"])
-    )
+    every = [row.get("command", stored["command"]) for row in stored["rows"]]
+    commands = "\n".join(dict.fromkeys(_with_any_seed(command) for command in every))
     return (
         f"<details><summary>{stored['date'][:10]}, {stored['cpu']}, {stored['cores']} cores, "
         f"torch {stored['versions']['torch']}</summary>\n\n```text\n{commands}\n```\n\n</details>\n"
     )
+
+
+def _with_any_seed(command: str) -> str:
+    """Runs that differ in their seed alone are one line; SEED stands for each."""
+    return re.sub(r"(train\.seed)=(\d+)(.* --output \S+-)\2$", r"\1=SEED\3SEED", command)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
