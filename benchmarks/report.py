@@ -438,9 +438,9 @@ def page() -> str:
     """The whole page in Markdown."""
     text = [
         "# Results\n",
-        "Measured with the commands below (SEED stands for 1, 2 and so on); every figure with its date, commit, versions and "
-        "hardware is in [benchmarks/results](../benchmarks/results). `make results` measures "
-        "again, and this page is written by `benchmarks/report.py`.\n",
+        "Measured with the commands below (SEED stands for 1, 2 and so on); every figure with its "
+        "date, commit, versions and hardware is in [benchmarks/results](../benchmarks/results). "
+        "`make results` measures again, and this page is written by `benchmarks/report.py`.\n",
     ]
     for name, title, render in PARTS:
         path = RESULTS / f"{name}.json"
