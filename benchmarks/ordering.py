@@ -32,6 +32,7 @@ VARIANTS: dict[str, list[str]] = {
     "location-aware": ["location_width=5"],
 }
 """`general` is current timing, attentional, with input feeding, global; the others change that."""
+ON_MULTI30K = {**VARIANTS, "general as dot": VARIANTS["general"]}
 NARROW = {name: ["model.encoder.hidden=128"] for name in ("dot", "general as dot")}
 """On Multi30k, where an encoder's states are else twice as long as a decoder's, which `dot` has to
 multiply. `general` with such states stands beside it."""
@@ -85,7 +86,7 @@ def main() -> None:
         jobs = [(name, tongue, seed) for name in VARIANTS for tongue in LANGUAGES for seed in seeds]
         measure_all("ordering-g2p", g2p, jobs, KEYS, options.jobs)
     if "multi30k" in parts:
-        jobs = [(name,) for name in dict.fromkeys([*VARIANTS, *NARROW])]
+        jobs = [(name,) for name in ON_MULTI30K]
         measure_all("ordering-multi30k", multi30k, jobs, KEYS[:1], options.jobs)
 
 
@@ -94,7 +95,7 @@ def _file_name(variant: str) -> str:
 
 
 def _settings(name: str) -> list[str]:
-    return [f"model.attention.{setting}" for setting in [*PLAIN, *VARIANTS.get(name, [])]]
+    return [f"model.attention.{setting}" for setting in [*PLAIN, *ON_MULTI30K[name]]]
 
 
 if __name__ == "__main__":

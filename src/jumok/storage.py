@@ -35,7 +35,7 @@ def check_new(folder: Path, otherwise: str = "") -> None:
     """Refuse to write where something is; ``otherwise`` says what else one may do."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"The output {folder} is a file. Give a new directory")
-    if is_filled(folder):
+    if folder.exists() and any(folder.iterdir()):
         advice = f"Give a new one, {otherwise}" if otherwise else "Give a new one"
         raise ConfigError(f"The output directory {folder} is not empty. {advice}")
 

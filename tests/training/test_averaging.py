@@ -150,3 +150,14 @@ def test_training_settings_may_differ(run: Path, tmp_path: Path) -> None:
     mean = jumok.average([run, slow], tmp_path / "mean")
     metrics = json.loads((mean / "metrics.json").read_text(encoding="utf-8"))
     assert len(metrics["mean_of"]) == 2
+
+
+def test_a_directory_with_a_hidden_file_is_not_replaced(
+    tmp_path: Path,
+) -> None:
+    output = tmp_path / "mean"
+    output.mkdir()
+    (output / ".kept").write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigError, match="is not empty"):
+        jumok.average(["one", "two"], output)
+    assert (output / ".kept").read_text(encoding="utf-8") == "mine"

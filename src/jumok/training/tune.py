@@ -122,7 +122,7 @@ def _open_study(
     """The study in ``folder``, which nobody else works on meanwhile."""
     file = folder / "trials.db"
     filled = is_filled(folder)
-    if not (filled and resume):
+    if folder.is_file() or (filled and not resume):
         check_new(folder, "or go on with the search in it: the same command and --resume")
     if filled and not file.exists():
         raise ConfigError(f"{folder} holds no search to go on with: there is no trials.db in it")
