@@ -8,9 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any
 
 from environment import ROOT, environment
@@ -31,8 +31,8 @@ def train(
 ) -> dict[str, Any]:
     """`jumok train` or `train-lm`; returns the command, the seconds and the validation records.
 
-    A finished run of the same command with the same code and presets is not repeated, so a broken
-    series can be gone on with; a run that was broken off is begun again.
+    A finished run of the same command with the same code and presets is not repeated, and one that
+    was broken off is gone on with, so a series of hours can be made in parts.
     """
     output = RUNS / name
     arguments = [command, f"{DATA / train_file}", "--dev", f"{DATA / dev_file}"]
@@ -46,21 +46,33 @@ def train(
         done = json.loads(record.read_text(encoding="utf-8"))
         if (done["command"], done["source"]) == (shown, source):
             return done
-    shutil.rmtree(output, ignore_errors=True)
-    now = environment()  # as the run begins: the commit may be another when it ends
-    started = time.monotonic()
-    jumok(arguments, threads)
+    begun = output.with_name(f"{output.name}.begun.json")
+    same = {"command": shown, "source": source}
+    now = _broken_off(begun, same) if (output / "last").exists() else None
+    if now is None:
+        shutil.rmtree(output, ignore_errors=True)
+        environs = environment()  # as the run begins: the commit may be another when it ends
+        now = {key: environs[key] for key in ("commit", "date")}
+        begun.parent.mkdir(parents=True, exist_ok=True)
+        begun.write_text(json.dumps({**same, **now}), encoding="utf-8")
+        jumok(arguments, threads)
+    else:
+        jumok(["train", "--resume", str(output)], threads)
     lines = (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    done = {
-        "command": shown,
-        "source": source,
-        "commit": now["commit"],
-        "date": now["date"],
-        "seconds": round(time.monotonic() - started, 1),
-        "validations": [json.loads(line) for line in lines],
-    }
+    validations = [json.loads(line) for line in lines]
+    done = {**same, **now, "seconds": validations[-1]["seconds"], "validations": validations}
     record.write_text(json.dumps(done, indent=1), encoding="utf-8")
     return done
+
+
+def _broken_off(begun: Path, same: dict[str, str]) -> dict[str, str] | None:
+    """Date and commit of the beginning of a run that is the ``same``, if there is one."""
+    if not begun.exists():
+        return None
+    found = json.loads(begun.read_text(encoding="utf-8"))
+    if any(found[key] != value for key, value in same.items()):
+        return None
+    return {key: found[key] for key in ("commit", "date")}
 
 
 def evaluate(name: str, test_file: str, threads: int, *options: str) -> dict[str, Any]:

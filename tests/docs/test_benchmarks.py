@@ -96,6 +96,39 @@ def test_rows_that_a_call_does_not_ask_for_are_kept(
 
 
 @pytest.mark.usefixtures("beside_benchmarks")
+def test_a_training_that_was_broken_off_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli_runs = importlib.import_module("cli_runs")
+    run = tmp_path / "words"
+    commands: list[list[str]] = []
+
+    def is_killed(arguments: list[str], threads: int) -> None:
+        (run / "last").mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    def ends(arguments: list[str], threads: int) -> None:
+        commands.append(arguments)
+        run.mkdir(exist_ok=True)
+        (run / "metrics.jsonl").write_text('{"seconds": 9.5}\n', encoding="utf-8")
+
+    monkeypatch.setattr(cli_runs, "RUNS", tmp_path)
+    monkeypatch.setattr(cli_runs, "jumok", is_killed)
+    files = ("words", "train.tsv", "dev.tsv", ["g2p"])
+    with pytest.raises(KeyboardInterrupt):
+        cli_runs.train(*files, ["train.seed=1"], threads=1)
+    monkeypatch.setattr(cli_runs, "jumok", ends)
+    done = cli_runs.train(*files, ["train.seed=1"], threads=1)
+    assert done["seconds"] == 9.5
+    assert "--preset g2p" in done["command"]
+    assert cli_runs.train(*files, ["train.seed=1"], threads=1) == done
+    assert commands == [["train", "--resume", str(run)]]
+    cli_runs.train(*files, ["train.seed=2"], threads=1)  # another run is begun anew
+    assert commands[1][:2] == ["train", f"{cli_runs.DATA / 'train.tsv'}"]
+    assert not (run / "last").exists()
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
 def test_speeds_are_compared_within_a_turn() -> None:
     rivals = importlib.import_module("rivals")
     ours = rivals.Entry("ours", "jumok", "kor", 256)
