@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from jaxtyping import install_import_hook
+from shapes import begin, check_shapes
 
-# Before anything of jumok is imported: each function's jaxtyping annotations are checked at every
-# call, so a test that passes has also proved the shapes in the signatures it went through.
-install_import_hook("jumok", "beartype.beartype")
+# Before anything of jumok is imported: jaxtyping annotations are checked at calls, so a test that
+# passes has also proved the shapes in the signatures it went through.
+check_shapes()
 
 # One thread for each pytest-xdist worker (and for the `jumok` that a test may start), so that
 # workers do not fight for cores. Set before torch is imported.
@@ -32,6 +32,11 @@ def _one_thread() -> None:
     except ModuleNotFoundError:
         return
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _shapes_are_checked() -> None:
+    begin()
 
 
 @pytest.fixture
