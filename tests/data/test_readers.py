@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jumok.config import DataConfig
-from jumok.data import Pair, files_of, read_pairs, read_sources
+from jumok.data import Pair, files_of, find_places, read_pairs, read_sources
 from jumok.errors import ConfigError, DataError
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
@@ -263,3 +264,35 @@ def test_parallel_text_has_no_column_of_features(tmp_path):
         (tmp_path / side).write_text("x\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="Parallel text has no columns"):
         read_pairs(f"{tmp_path / 'a'},{tmp_path / 'b'}", DataConfig(features_column="3"))
+
+
+def test_places_of_pairs_are_found_again(tmp_path):
+    words, more, pipe = tmp_path / "words.tsv", tmp_path / "more.jsonl", tmp_path / "pipe"
+    words.write_text("a\tx\nb\ty\nbad\na\tx\n" + "c\tz\n" * 20, encoding="utf-8")
+    more.write_text(
+        '{"source": "b", "target": "y"}\n{"source": "d", "target": "w"}\n', encoding="utf-8"
+    )
+    os.mkfifo(pipe)  # nobody writes into it: whoever opened it would wait for ever
+    config = DataConfig(
+        train=[str(words), str(pipe), str(tmp_path / "gone.tsv"), str(more)], skip_bad_lines=True
+    )
+    asked = {Pair(*two) for two in ("ax", "by", "cz", "nn")}
+    assert find_places(asked, config) == {
+        Pair("a", "x"): [f"{words}:1", f"{words}:4"],
+        Pair("b", "y"): [f"{words}:2", f"{more}:1"],
+        Pair("c", "z"): [f"{words}:{line}" for line in range(5, 15)],
+        Pair("n", "n"): [],
+    }
+    # what cannot be read ends with the places before it
+    config = DataConfig(train=[str(words), str(more)])
+    assert find_places({Pair("a", "x"), Pair("d", "w")}, config) == {
+        Pair("a", "x"): [f"{words}:1"],
+        Pair("d", "w"): [f"{more}:2"],
+    }
+
+
+def test_places_of_texts_are_found_again(tmp_path):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("one\n\ntwo\none\n", encoding="utf-8")
+    found = find_places({Pair("", "one")}, DataConfig(train=[str(texts)]), texts_alone=True)
+    assert found == {Pair("", "one"): [f"{texts}:1", f"{texts}:4"]}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from jumok.config import DataConfig
@@ -30,6 +32,7 @@ __all__ = [
     "PairFile",
     "Row",
     "files_of",
+    "find_places",
     "read_pairs",
     "read_sources",
     "read_texts",
@@ -136,6 +139,12 @@ def _read(paths: Paths, stream: Callable[[str | Path], Iterator[Pair | BadLine]]
 
 def stream_texts(path: str | Path, config: DataConfig) -> Iterator[Pair | BadLine]:
     """What `read_texts` reads, while it comes; bad lines in their places where they are skipped."""
+    for item in stream_text_rows(path, config):
+        yield item.pair if isinstance(item, Row) else item
+
+
+def stream_text_rows(path: str | Path, config: DataConfig) -> Iterator[Row | BadLine]:
+    """`stream_texts` with the line of every text."""
     path, found = Path(path), False
     check_file(path)
     if path.name.lower().endswith((".tmx", ".tmx.gz", ".parquet")):
@@ -151,9 +160,33 @@ def stream_texts(path: str | Path, config: DataConfig) -> Iterator[Pair | BadLin
             yield line
         elif line.text.strip():
             found = True
-            yield Pair("", line.text)
+            yield Row(Pair("", line.text), line.number, path)
     if not found:
         raise DataError("texts were expected, one a line, but there are none", path=path)
+
+
+_MOST_PLACES = 10
+
+
+def find_places(
+    wanted: Collection[Pair], config: DataConfig, features: bool = False, texts_alone: bool = False
+) -> dict[Pair, list[str]]:
+    """Where each pair stands in the training files, as ``words.tsv:17``: at most ten places.
+
+    Files that cannot be read again, as a pipe cannot, have no places.
+    """
+    places: dict[Pair, list[str]] = {pair: [] for pair in wanted}
+    for name in config.train:
+        # what is bad in a file is no concern here: pairs before it are found
+        with suppress(DataError, OSError):
+            if not all(path.is_file() for path in files_of(name, config.format)):
+                continue
+            rows = stream_text_rows if texts_alone else partial(stream_rows, features=features)
+            for row in rows(name, config):
+                found = places.get(row.pair) if isinstance(row, Row) else None
+                if found is not None and len(found) < _MOST_PLACES:
+                    found.append(f"{row.path}:{row.line}")
+    return places
 
 
 def read_sources(

@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from jumok.bundle import write_bundle
 from jumok.config import LOWER_IS_BETTER, Config, TrainConfig
-from jumok.data import Batch, BucketSampler, Dataset, Pair, collate
+from jumok.data import Batch, BucketSampler, Dataset, Pair, collate, find_places
 from jumok.errors import DataError, Diverged, Interrupted
 from jumok.evaluation import Validation
 from jumok.metrics import token_error_rate
@@ -402,13 +402,21 @@ class Trainer:
         def also(folder: Path) -> None:
             save_state(folder, state, self.model, self.optimizer, self.average, random)
             if pairs:
-                lines = (json.dumps(pair._asdict(), ensure_ascii=False) for pair in pairs)
-                (folder / BATCH).write_text("\n".join(lines) + "\n", encoding="utf-8")
+                (folder / BATCH).write_text(self._with_places(pairs), encoding="utf-8")
 
         record = {"step": state.step, "epoch": state.epoch}
         if self.ranks.leads:
             self._write_bundle(path, self.model, record, also, keep_old=not pairs)
         self.ranks.wait()  # whoever ends now, ends when all is there
+
+    def _with_places(self, pairs: Sequence[Pair]) -> str:
+        """The pairs as lines of JSON, each with where it stands in the files."""
+        self.reporter.message("The run is stopped; its last pairs are looked for in the files")
+        model = self.config.model
+        features, alone = model.encoder.features != "none", not model.reads
+        places = find_places({*pairs}, self.config.data, features, alone)
+        lines = ({**pair._asdict(), "places": places[pair]} for pair in pairs)
+        return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
     def _write_bundle(
         self,
