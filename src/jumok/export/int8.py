@@ -4,12 +4,16 @@ Weights have a scale for each column, and what they are multiplied with has one 
 from examples. So a row is rounded in the same way whatever stands beside it in a batch, as it would
 not be with scales found anew for every batch. Embeddings are stored in 8 bits; attention and the
 encoder's recurrent layers stay in float32.
+
+A product and the bias after it are one node of onnxruntime's own (`MatMulIntegerToFloat`), which it
+makes of a product by itself, without the bias: added apart, it takes a tenth of a search.
 """
 
 from __future__ import annotations
 
 import logging
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,7 +76,42 @@ def _quantised(model: onnx.ModelProto, examples: Sequence[Feeds]) -> onnx.ModelP
             nodes_to_exclude=others,
             extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
         )
-        return onnx.load(result)
+        return _with_bias(onnx.load(result))
+
+
+def _with_bias(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Products in 8 bits, each with the bias that is added to it, as one node."""
+    graph, constants = model.graph, {one.name: one for one in model.graph.initializer}
+    made = {name: node for node in graph.node for name in node.output}
+    uses = Counter(name for node in graph.node for name in node.input)
+    uses.update(output.name for output in graph.output)
+    for node in graph.node:
+        product = made.get(node.input[0]) if node.op_type == "Add" else None
+        if product is None or product.op_type != "MatMul" or uses[product.output[0]] > 1:
+            continue
+        factors = [made.get(name) for name in product.input]
+        bias = constants.get(node.input[1])
+        if bias is None or len(bias.dims) != 1 or not all(map(_is_rounded, factors)):
+            continue
+        rounded, scales, zeros = zip(*(factor.input for factor in factors if factor), strict=True)
+        fused = helper.make_node(
+            "MatMulIntegerToFloat",
+            [*rounded, *scales, *zeros, bias.name],
+            [node.output[0]],
+            name=node.name,
+            domain=_OF_ONNXRUNTIME,
+        )
+        node.CopyFrom(fused)
+    if _OF_ONNXRUNTIME not in {opset.domain for opset in model.opset_import}:
+        model.opset_import.append(helper.make_opsetid(_OF_ONNXRUNTIME, 1))
+    return without(model)
+
+
+def _is_rounded(factor: onnx.NodeProto | None) -> bool:
+    return factor is not None and factor.op_type == "DequantizeLinear"
+
+
+_OF_ONNXRUNTIME = "com.microsoft"
 
 
 def _rounded_tables(model: onnx.ModelProto) -> onnx.ModelProto:

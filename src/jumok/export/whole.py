@@ -23,8 +23,8 @@ They compute what `jumok.search.greedy_search` and `beam_search` do where nothin
 (one output, and no rule but that <pad>, <s> and <unk> are not written):
 
 - a source leaves the batch when its output is settled, its memory and its state with it;
-- each source has ``beam`` slots, and a dead one the total -inf; the room for continuations shrinks
-  by one with each complete hypothesis;
+- each source has ``beam`` slots, and a dead one the total -inf and no row in the batch; the room
+  for continuations shrinks by one with each complete hypothesis;
 - every step leaves the parent, the token and the end of each continuation; a second loop follows
   the best end back to its beginning.
 """
@@ -119,16 +119,13 @@ def beam_graph(graphs: Graphs, defaults: Defaults) -> onnx.ModelProto:
     sources = _count(outer, rows)
     slot = _column(outer, _count(outer, slots), axis=0)
     cells = outer("Concat", rows, slots, axis=0)
-    repeated = outer("Reshape", outer("Expand", _column(outer, sources), cells), flat)
-    start = {
-        name: part if name in _OF_ALL_ROWS else outer("Gather", part, repeated, axis=0)
-        for name, part in _start(outer, graphs).items()
-    }
-    first = outer("Expand", outer.constant(BOS), outer("Shape", repeated))
+    start = _start(outer, graphs)
+    first = outer("Expand", outer.constant(BOS), rows)
     in_first = outer("Expand", outer("Equal", slot, zero), cells)
     first_total = outer("Where", in_first, outer.constant(0.0, np.float64), none)
 
     tokens = loop.carry("tokens", first, _INT)
+    cell = loop.carry("cell", outer("Mul", sources, slots), _INT)
     source = loop.carry("source", sources, _INT)
     total = loop.carry("total", first_total, _DOUBLE)
     count = loop.carry("count", outer("Expand", zero, rows), _INT)
@@ -136,18 +133,24 @@ def beam_graph(graphs: Graphs, defaults: Defaults) -> onnx.ModelProto:
     made = _step(loop, graphs, tokens, start)
     live = body("Shape", source)
     by_source = body("Concat", live, flat, axis=0)
-    by_slot = body("Concat", live, slots, flat, axis=0)
     # the best of each row in float32, of each source in float64, as sums of it are
     chunks, in_chunks = _best_chunks(body, made[_scores(graphs)], slots)
     width = body("Min", slots, body("Shape", in_chunks, start=1))
     top, place = body.several("TopK", 2, in_chunks, width, axis=1)
-    top_token = body("Reshape", _token(body, chunks, place), by_source)
-    reached = body("Cast", body("Reshape", top, by_slot), to=_DOUBLE)
-    reached = body("Add", body("Unsqueeze", total, body.constant([2])), reached)
+    top_token = body("Reshape", _token(body, chunks, place), flat)
+    before = body("Gather", body("Reshape", total, flat), cell)
+    reached = body("Add", _column(body, before), body("Cast", top, to=_DOUBLE))
+    nowhere = body("Expand", none, body("Concat", body("Mul", live, slots), width, axis=0))
+    reached = body("ScatterND", nowhere, _column(body, cell), reached)
     reached, place = body.several("TopK", 2, body("Reshape", reached, by_source), slots, axis=1)
-    parent = body("Div", place, width)
-    token = _real(body, body("GatherElements", top_token, place, axis=1), start)
-    log_prob = body("GatherElements", body("Reshape", top, by_source), place, axis=1)
+    parent, place = body("Div", place, width), body("Mod", place, width)
+    no_row = body("Expand", zero, body("Mul", live, slots))
+    row_of = body("ScatterElements", no_row, cell, _count(body, body("Shape", cell)))
+    first_cell = body("Mul", _column(body, _count(body, live)), slots)
+    from_row = body("Gather", row_of, body("Add", first_cell, parent))
+    place = body("Add", body("Mul", from_row, width), place)
+    token = _real(body, body("Gather", top_token, place), start)
+    log_prob = body("Gather", body("Reshape", top, flat), place)
     length = body("Add", loop.number, one)
     limit = _column(body, body("Gather", "limits", source))
     possible = body("Not", body("IsInf", reached, detect_positive=0))
@@ -171,15 +174,19 @@ def beam_graph(graphs: Graphs, defaults: Defaults) -> onnx.ModelProto:
     }
     for name, part in by_sources.items():
         loop.then(name, body("Compress", part, is_open, axis=0))
-    open_cells = body("Expand", _column(body, is_open), body("Shape", parent))
-    open_rows = body("Reshape", open_cells, flat)
-    for name, part in {"tokens": body("Reshape", token, flat), **loop.parts("memory.")}.items():
-        loop.then(name, body("Compress", part, open_rows, axis=0))
-    first_row = body("Mul", _column(body, _count(body, live)), slots)
-    from_row = body("Reshape", body("Add", first_row, parent), flat)
-    from_row = body("Compress", from_row, open_rows, axis=0)
-    for name, part in _next_states(made).items():
-        loop.then(name, body("Gather", part, from_row, axis=0))
+    goes_on = body("Reshape", body("And", going, _column(body, is_open)), flat)
+    opened = body("CumSum", body("Cast", is_open, to=_INT), zero)
+    next_cell = body("Mul", body("Sub", opened, one), slots)
+    next_cell = body("Add", _column(body, next_cell), slot)
+    by_rows = {"tokens": token, "cell": next_cell, "from": from_row}
+    kept = {
+        name: body("Compress", body("Reshape", part, flat), goes_on, axis=0)
+        for name, part in by_rows.items()
+    }
+    loop.then("tokens", kept["tokens"])
+    loop.then("cell", kept["cell"])
+    for name, part in {**loop.parts("memory."), **_next_states(made)}.items():
+        loop.then(name, body("Gather", part, kept["from"], axis=0))
     whose = body("Expand", _column(body, source), body("Shape", parent))
     no_number, no_score = outer("Expand", zero, cells), outer("Expand", none, cells)
     for name, empty, what in (
@@ -190,8 +197,9 @@ def beam_graph(graphs: Graphs, defaults: Defaults) -> onnx.ModelProto:
         ("cut", no_score, cut),
     ):
         loop.leave(name, body("ScatterElements", empty, whose, what, axis=0))
-    row = body("Reshape", body("Add", body("Mul", whose, slots), slot), flat)
-    _leave_evidence(loop, graphs, made, outer("Shape", repeated), row)
+    row = body("Mul", body("Gather", source, body("Div", cell, slots)), slots)
+    row = body("Add", row, body("Mod", cell, slots))
+    _leave_evidence(loop, graphs, made, outer("Mul", rows, slots), row)
     left = loop.run(outer, outer("ReduceMax", "limits", keepdims=0), _any(body, is_open))
 
     by_source = outer("Concat", rows, flat, axis=0)
