@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import sacrebleu
-from cli_runs import store
+from cli_runs import source_hash, store
 from plain_greedy import MOST
 from rivals import (
     ENTRIES,
@@ -41,7 +41,6 @@ from rivals import (
     Spent,
     command,
     complete,
-    in_turns,
     set_up,
     write_data,
     yoyodyne_config,
@@ -118,18 +117,51 @@ def main() -> None:
         set_up(row.entry.toolkit)
         folders[row.entry] = trained(row.entry, options.updates or row.updates)
     most = options.sentences or max(row.sentences for row in rows)
-    speeds: dict[str, list[float]] = {row.name: [] for row in rows}
-    qualities: dict[str, dict[str, float]] = {}
-    for turn, row in in_turns(rows, options.repeats):
-        speed, outputs = measure(row, folders[row.entry], min(most, row.sentences))
-        speeds[row.name].append(speed)
-        qualities[row.name] = quality(row.entry.data, outputs)
-        print(f"turn {turn}: {row.name} {speed:,.1f}/s {qualities[row.name]}", flush=True)
-        if all(len(turns) == turn for turns in speeds.values()):  # no hour is lost by a kill
-            found = summary(rows, speeds, qualities)
-            print_table(found)
-            if not (options.only or options.updates or options.sentences):
-                store("decoding", found)
+    part = bool(options.only or options.updates or options.sentences)
+    turns = [] if part else _kept(rows)
+    while len(turns) < options.repeats:
+        turn = _turn(
+            rows, len(turns), lambda row: measure(row, folders[row.entry], min(most, row.sentences))
+        )
+        turns.append(turn)
+        found = summary(rows, turns)
+        print_table(found)
+        if not part:
+            _keep(turns)
+            store("decoding", found)
+
+
+Turn = dict[str, tuple[float, dict[str, float]]]
+"""Speed and quality of every row, by its name."""
+_TURNS = WORK / "decoding-turns.json"
+
+
+def _turn(
+    rows: Sequence[Row], before: int, measured: Callable[[Row], tuple[float, list[str]]]
+) -> Turn:
+    """Measure all; after so many turns ``before``, so that nobody always comes first."""
+    turn: Turn = {}
+    start = before % len(rows)
+    for row in [*rows[start:], *rows[:start]]:
+        speed, outputs = measured(row)
+        turn[row.name] = speed, quality(row.entry.data, outputs)
+        print(f"turn {before + 1}: {row.name} {speed:,.1f}/s {turn[row.name][1]}", flush=True)
+    return turn
+
+
+def _kept(rows: Sequence[Row]) -> list[Turn]:
+    """Whole turns that were measured before with the same code: nobody need wait two hours at once,
+    as ratios are taken within a turn."""
+    if not _TURNS.exists():
+        return []
+    kept = json.loads(_TURNS.read_text(encoding="utf-8"))
+    same = kept["source"] == source_hash()
+    return [t for t in kept["turns"] if same and t.keys() == {row.name for row in rows}]
+
+
+def _keep(turns: Sequence[Turn]) -> None:
+    kept = {"source": source_hash(), "turns": turns}
+    _TURNS.write_text(json.dumps(kept), encoding="utf-8")
 
 
 def all_rows(names: Iterable[str]) -> list[Row]:
@@ -273,10 +305,10 @@ def quality(data: str, outputs: Sequence[str]) -> dict[str, float]:
     return {"bleu": bleu.score, "judged": len(pairs)}
 
 
-def summary(
-    rows: Sequence[Row], speeds: dict[str, list[float]], qualities: dict[str, dict[str, float]]
-) -> list[dict[str, Any]]:
+def summary(rows: Sequence[Row], turns: Sequence[Turn]) -> list[dict[str, Any]]:
     """Medians; ratios to each rival with the same model, data and search, turn by turn."""
+
+    speeds = {row.name: [turn[row.name][0] for turn in turns] for row in rows}
 
     def task(row: Row) -> tuple[object, ...]:
         entry = row.entry
@@ -303,7 +335,7 @@ def summary(
                 "sentences_per_second": round(statistics.median(ours), 1),
                 "turns": [round(speed, 1) for speed in ours],
                 "times": {k: round(statistics.median(v), 2) for k, v in ratios.items()},
-                **{k: round(v, 2) for k, v in qualities[row.name].items()},
+                **{k: round(v, 2) for k, v in turns[-1][row.name][1].items()},
             }
         )
     return found

@@ -168,12 +168,58 @@ def test_decoders_are_compared_at_the_same_task_within_a_turn() -> None:
     assert len({one.name for one in rows}) == len(rows)
     speeds = {other.name: [1.0, 1.0, 1.0] for other in others}
     speeds |= {ours.name: [30.0, 10.0, 16.0], theirs.name: [10.0, 10.0, 4.0]}
-    judged = {one.name: {"wer": 12.345, "judged": 450} for one in rows}
-    first, second, *_ = decoding.summary(rows, speeds, judged)
+    judged = {"wer": 12.345, "judged": 450}
+    turns = [{name: (found[n], judged) for name, found in speeds.items()} for n in range(3)]
+    first, second, *_ = decoding.summary(rows, turns)
     assert first["times"] == {theirs.entry.name: 3.0}  # of 3, 1 and 4
     assert first["sentences_per_second"] == 16.0
     assert (first["wer"], first["judged"]) == (12.35, 450)
     assert second["times"] == {}
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
+def test_turns_of_decoders_that_were_measured_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoding = importlib.import_module("decoding")
+    rows = decoding.all_rows(["plain-kor", "jumok-kor"])
+    measurements, killed_after = 0, 2 * len(rows) + 1
+
+    def measured(row: Any, folder: Path, count: int) -> tuple[float, list[str]]:
+        nonlocal measurements
+        if measurements == killed_after:
+            raise KeyboardInterrupt
+        measurements += 1
+        return 2.0, ["x"]
+
+    def run(argv: list[str]) -> None:
+        monkeypatch.setattr(sys, "argv", ["decoding.py", *argv])
+        decoding.main()
+
+    for name, fake in {
+        "_TURNS": tmp_path / "turns.json",
+        "all_rows": lambda names: rows,
+        "write_data": lambda name: None,
+        "set_up": lambda toolkit: None,
+        "trained": lambda entry, updates: tmp_path,
+        "measure": measured,
+        "quality": lambda data, outputs: {"wer": 1.0, "judged": 1},
+        "store": lambda name, found: stored.append(found),
+        "source_hash": lambda: source,
+    }.items():
+        monkeypatch.setattr(decoding, name, fake)
+    stored: list[Any] = []
+    source = "one"
+    with pytest.raises(KeyboardInterrupt):
+        run([])
+    assert [len(found[0]["turns"]) for found in stored] == [1, 2]
+    killed_after = -1
+    run([])  # the third turn alone
+    assert [len(found[0]["turns"]) for found in stored] == [1, 2, 3]
+    assert measurements == 3 * len(rows) + 1  # one was in the turn that was broken off
+    source = "another"
+    run([])
+    assert measurements == 6 * len(rows) + 1
 
 
 @pytest.mark.usefixtures("beside_benchmarks")
