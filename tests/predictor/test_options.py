@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+import subprocess
+import sys
 import unicodedata
 
 import numpy as np
@@ -13,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import tiny_predictor
 
+from jumok.bundle import write_bundle
 from jumok.config import TokenizerConfig, resolve
 from jumok.engine.torch_engine import TorchEngine
 from jumok.errors import ConfigError, InputError
@@ -318,3 +321,18 @@ def test_a_draw_that_finds_no_end_is_said() -> None:
         predictor("char", 0).predict(
             "the cat", sample=True, n_best=4, no_repeat_ngram=1, min_length=8, forbidden=only
         )
+
+
+def test_a_model_is_loaded_without_the_compiler_of_torch(tmp_path) -> None:
+    """Which takes as long as everything else together: two seconds."""
+    made = tiny_predictor("luong2015", 1)
+    arrays = {k: t.numpy() for k, t in made.engine.model.float().state_dict().items()}
+    tokenizers = made.source_tokenizer, made.target_tokenizer
+    write_bundle(tmp_path / "model", made.config, *tokenizers, arrays, {})
+    code = (
+        "import sys; from jumok.predictor import load\n"
+        f"load({str(tmp_path / 'model')!r}, engine='torch').predict(['abc'], beam=2)\n"
+        "print('torch' in sys.modules, [m for m in ('torch._dynamo', 'sympy') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "True []"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from toy import WORDS, Toy, text
 
 from jumok.search import beam_search
+from jumok.search.beam import _top
 from jumok.text import EOS
 
 
@@ -143,3 +144,26 @@ def test_a_beam_of_one_writes_what_is_required() -> None:
         task = Asked([8], required=["bab", "aa"]).task(toy)
         [[found]] = beam_search(toy, toy.start(), task, 1)
         assert "bab" in text(found.tokens) and "aa" in text(found.tokens)
+
+
+@given(
+    tokens=st.integers(1, 900),
+    width=st.integers(1, 6),
+    distinct=st.integers(1, 10**6),
+    impossible=st.floats(0, 1),
+    seed=st.integers(0, 10**6),
+)
+@settings(deadline=None)
+def test_the_best_of_many_tokens_are_those_of_sorting(tokens, width, distinct, impossible, seed):
+    """Also where many are equal, or impossible, or there is hardly anything to choose from."""
+    draw = np.random.default_rng(seed)
+    scores = -draw.integers(1, distinct + 1, (3, tokens)).astype(float)
+    scores[draw.random(scores.shape) < impossible] = -np.inf
+    width = min(width, tokens)
+    row, token = _top(scores, width)
+    assert len({*zip(row.tolist(), token.tolist(), strict=True)}) == len(row)
+    for number, of_row in enumerate(scores):
+        best = np.sort(of_row)[-width:]
+        np.testing.assert_array_equal(
+            np.sort(scores[number, token[row == number]]), best[np.isfinite(best)]
+        )

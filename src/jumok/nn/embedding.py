@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -24,7 +25,10 @@ class Embedding(nn.Module):
     ) -> None:
         super().__init__()
         self.scale = scale
-        self.table = nn.Embedding(vocab, size)
+        table = torch.empty(vocab, size)
+        if not table.is_meta:  # there to draw would be for nothing, and loads torch's compiler
+            nn.init.normal_(table)
+        self.table = nn.Embedding(vocab, size, _weight=table)
         self.dropout = Dropout(dropout)
         self.token_dropout = Dropout(token_dropout)
 
