@@ -41,6 +41,7 @@ from rivals import (
     Spent,
     command,
     complete,
+    one_turn,
     set_up,
     write_data,
     yoyodyne_config,
@@ -141,10 +142,9 @@ _TURNS = WORK / "decoding-turns.json"
 def _turn(
     rows: Sequence[Row], before: int, measured: Callable[[Row], tuple[float, list[str]]]
 ) -> Turn:
-    """Measure all; after so many turns ``before``, so that nobody always comes first."""
+    """Measure all, after so many turns ``before``."""
     turn: Turn = {}
-    start = before % len(rows)
-    for row in [*rows[start:], *rows[:start]]:
+    for row in one_turn(rows, before):
         speed, outputs = measured(row)
         turn[row.name] = speed, quality(row.entry.data, outputs)
         print(f"turn {before + 1}: {row.name} {speed:,.1f}/s {turn[row.name][1]}", flush=True)

@@ -160,11 +160,16 @@ def main() -> None:
 
 
 def in_turns(items: Sequence[T], turns: int) -> Iterator[tuple[int, T]]:
-    """Every item in every turn, which are counted from 1; nobody always comes first."""
+    """Every item in every turn, which are counted from 1."""
     for turn in range(turns):
-        start = turn % len(items)
-        for item in [*items[start:], *items[:start]]:
+        for item in one_turn(items, turn):
             yield turn + 1, item
+
+
+def one_turn(items: Sequence[T], before: int) -> list[T]:
+    """All items, in the order of the turn with so many ``before``: nobody always comes first."""
+    start = before % len(items)
+    return [*items[start:], *items[:start]]
 
 
 # --- the data -------------------------------------------------------------------------------
