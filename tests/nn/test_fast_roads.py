@@ -70,21 +70,27 @@ def test_a_frozen_cell_is_exactly_the_last_one_also_after_long_padding() -> None
     torch.testing.assert_close(cell[:, 1:], alone_cell, rtol=1e-6, atol=1e-7)
 
 
+TILED, STEP = "jumok.nn.additive._Tiled.apply", "jumok.nn.shared._Step.apply"
+AT_ONCE = "jumok.nn.decoder.Decoder._forward_at_once"
 ROADS = {
     "jumok.nn.sequence._over_padding",
     "jumok.nn.cross_entropy._InChunks.apply",
-    "jumok.nn.additive._Tiled.apply",
-    "jumok.nn.decoder.Decoder._forward_at_once",
+    TILED,
+    STEP,
+    AT_ONCE,
 }
 
 
 @pytest.mark.parametrize(
     ("axes", "unused"),
     [
-        ({"score": "additive", "input_feeding": False}, set()),
-        ({"score": "additive"}, {"jumok.nn.decoder.Decoder._forward_at_once"}),
-        ({"score": "general", "input_feeding": False}, {"jumok.nn.additive._Tiled.apply"}),
-        ({"score": "none", "input_feeding": False}, {"jumok.nn.additive._Tiled.apply"}),
+        ({"score": "additive", "input_feeding": False}, {STEP}),
+        ({"score": "additive"}, {AT_ONCE}),
+        ({"score": "general"}, {AT_ONCE, TILED}),
+        ({"score": "scaled_dot", "heads": 2, "coverage": True}, {AT_ONCE, TILED}),
+        ({"score": "additive", "timing": "mid", "context": "rnn_input"}, {AT_ONCE}),
+        ({"score": "general", "input_feeding": False}, {TILED, STEP}),
+        ({"score": "none", "input_feeding": False}, {TILED, STEP}),
     ],
 )
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
@@ -106,11 +112,10 @@ def test_a_model_on_plain_roads_equals_itself_on_fast_ones(
         with ExitStack() as stack:
             watched = {
                 road: stack.enter_context(mock.patch(road, wraps=pkgutil.resolve_name(road)))
-                for road in ROADS - {"jumok.nn.decoder.Decoder._forward_at_once"}
+                for road in ROADS - {AT_ONCE}
             }
             at_once = model.decoder._forward_at_once
-            name = "jumok.nn.decoder.Decoder._forward_at_once"
-            watched[name] = stack.enter_context(
+            watched[AT_ONCE] = stack.enter_context(
                 mock.patch.object(model.decoder, "_forward_at_once", wraps=at_once)
             )
             value = sequence_loss(model, model(source, lengths, target), target, mask, 0.1)

@@ -119,6 +119,17 @@ def test_features_change_no_place_and_padding_nothing(axes: dict[str, object]) -
         torch.testing.assert_close(model.decoder.log_probs(step, memory), together[:, t])
 
 
+@pytest.mark.parametrize("heads", [1, 2])
+def test_a_loop_that_shares_its_products_has_the_same_gradients(heads: int) -> None:
+    model = build(**{"attention.score": "general", "attention.heads": heads})
+    found = []
+    for fast in (True, False):
+        model.use_fast_roads(fast)
+        value = model.log_probs(SOURCE, LENGTHS, torch.tensor([[1, 4, 5]] * 3))[..., 3].sum()
+        found.append([value, *torch.autograd.grad(value, list(model.parameters()))])
+    torch.testing.assert_close(*found)
+
+
 def test_gradients_reach_both_encoders() -> None:
     model = build(**{"attention.coverage": True, "attention.location_width": 3})
     model.log_probs(SOURCE, LENGTHS, torch.tensor([[1, 4]] * 3))[..., 3].sum().backward()

@@ -23,6 +23,13 @@ def at_least_float32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def type_of_products(weight: Float[Tensor, "*shape"]) -> torch.dtype:
+    """Autocast's on the CPU, where it is on: it rounds float32 and leaves float64 as it is."""
+    if torch.is_autocast_enabled("cpu") and weight.dtype == torch.float32:
+        return torch.get_autocast_dtype("cpu")
+    return weight.dtype
+
+
 @contextmanager
 def cpu_arithmetic(threads: int | None, fast: bool = True) -> Iterator[bool]:
     """For a while: ``threads`` threads, and, if ``fast``, the fast road where it is as exact.

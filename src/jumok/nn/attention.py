@@ -23,6 +23,10 @@ from jumok.nn.arithmetic import at_least_float32
 from jumok.nn.masks import masked_normalise, places
 from jumok.nn.memory import FeatureMemory, Memory
 from jumok.nn.scope import LocalScope
+from jumok.nn.shared import Shared
+
+PRODUCTS = ("dot", "general", "scaled_dot")
+"""The scores that are products of query and key."""
 
 
 class AttentionOutput(NamedTuple):
@@ -32,26 +36,38 @@ class AttentionOutput(NamedTuple):
     weights: Float[Tensor, "batch *heads tgt_len src_len"]
 
 
+class SharedMemory(NamedTuple):
+    """Keys (turned, for a product) and values, for the steps of a loop that learns.
+
+    ``keys`` is None where the score is no product with the same keys at every step.
+    """
+
+    keys: Shared | None
+    values: Shared
+
+
 def dot_score(
-    query: Float[Tensor, "*batch tgt_len key"], keys: Float[Tensor, "*batch src_len key"]
+    query: Float[Tensor, "*batch tgt_len key"],
+    keys: Float[Tensor, "*batch src_len key"] | Shared,
 ) -> Float[Tensor, "*batch tgt_len src_len"]:
     """``score = q . k``: Luong et al. 2015, section 3.1 ("dot").
 
     With ``keys = W_a values`` it is their "general" score ``q^T W_a h``.
     """
-    return query @ keys.transpose(-1, -2)
+    return keys(query) if isinstance(keys, Shared) else query @ keys.transpose(-1, -2)
 
 
 def scaled_dot_score(
-    query: Float[Tensor, "*batch tgt_len key"], keys: Float[Tensor, "*batch src_len key"]
+    query: Float[Tensor, "*batch tgt_len key"],
+    keys: Float[Tensor, "*batch src_len key"] | Shared,
 ) -> Float[Tensor, "*batch tgt_len src_len"]:
     """``score = q . k / sqrt(size of k)``: Vaswani et al. 2017, eq. 1."""
-    return dot_score(query / math.sqrt(keys.shape[-1]), keys)
+    return dot_score(query / math.sqrt(query.shape[-1]), keys)
 
 
 def attend(
     scores: Float[Tensor, "*batch tgt_len src_len"],
-    values: Float[Tensor, "*batch src_len value"],
+    values: Float[Tensor, "*batch src_len value"] | Shared,
     mask: Bool[Tensor, "*#batch #tgt_len src_len"],
     normaliser: Normaliser = "softmax",
     gaussian: Float[Tensor, "*#batch tgt_len src_len"] | None = None,
@@ -64,7 +80,8 @@ def attend(
     weights = masked_normalise(scores, mask, normaliser)
     if gaussian is not None:
         weights = _rescale(weights * gaussian).to(scores.dtype)
-    return weights @ values, weights
+    context = values(weights) if isinstance(values, Shared) else weights @ values
+    return context, weights
 
 
 def mean_of_heads(
@@ -145,17 +162,31 @@ class Attention(nn.Module):
         """The encoder's states as the heads read them; without heads, as they are."""
         return self.value_projection(states) if hasattr(self, "value_projection") else states
 
+    def share(self, memory: Memory | FeatureMemory, steps: int) -> SharedMemory:
+        """``memory`` for a loop of ``steps`` queries."""
+        assert memory.keys is not None, "memory was made without attention"
+        keys, values = memory.keys, memory.values
+        if self.config.heads > 1:
+            keys, values = self._cut(keys), self._cut(values)
+        product = self.config.score in PRODUCTS and not self.past_kinds
+        return SharedMemory(
+            _for_queries(keys.transpose(-1, -2), steps) if product else None,
+            _for_queries(values, steps),
+        )
+
     def forward(
         self,
         query: Float[Tensor, "batch tgt_len query"],
         memory: Memory | FeatureMemory,
         position: Int[Tensor, "#batch tgt_len"] | None = None,
         past: Float[Tensor, "batch src_len kinds"] | None = None,
+        shared: SharedMemory | None = None,
     ) -> AttentionOutput:
         """Attend to ``memory`` with each query.
 
         ``position`` counts target steps from 0, for scope `local_m`. ``past`` is that of
-        `first_past` and `next_past`; with it, tgt_len is 1.
+        `first_past` and `next_past`; with it, tgt_len is 1. With ``shared``, that of `share` for
+        this memory, tgt_len is 1 and the next step's query is answered.
         """
         assert memory.keys is not None, "memory was made without attention"
         keys, values, mask = memory.keys, memory.values, memory.mask[:, None, :]
@@ -165,7 +196,7 @@ class Attention(nn.Module):
             scores, known = self._location_scores(query, memory.mask)
             mask = mask & known
         else:
-            scores = self._scores(query, keys)
+            scores = self._scores(query, keys, shared and shared.keys)
         gaussian = None
         if self.scope is not None:
             near, gaussian = self.scope(query, mask[:, 0], position)
@@ -173,7 +204,8 @@ class Attention(nn.Module):
         if self.config.heads > 1:
             mask, values = mask[:, None], self._cut(values)
             gaussian = None if gaussian is None else gaussian[:, None]
-        context, weights = attend(scores, values, mask, self.config.normaliser, gaussian)
+        read = values if shared is None else shared.values
+        context, weights = attend(scores, read, mask, self.config.normaliser, gaussian)
         if self.config.heads > 1:
             context = context.transpose(1, 2).flatten(2)
         return AttentionOutput(context, weights)
@@ -205,6 +237,7 @@ class Attention(nn.Module):
         self,
         query: Float[Tensor, "batch tgt_len query"],
         keys: Float[Tensor, "batch src_len key"],
+        shared: Shared | None = None,
     ) -> Float[Tensor, "batch *heads tgt_len src_len"]:
         score, v = self.config.score, cast(Tensor | None, None)
         if score in ("additive", "concat"):
@@ -214,7 +247,7 @@ class Attention(nn.Module):
             v = None if v is None else v.view(self.config.heads, -1)
         if v is not None:
             return additive_score(query, keys, v, self.fast)
-        return (scaled_dot_score if score == "scaled_dot" else dot_score)(query, keys)
+        return (scaled_dot_score if score == "scaled_dot" else dot_score)(query, shared or keys)
 
     def _location_scores(
         self, query: Float[Tensor, "batch tgt_len query"], mask: Bool[Tensor, "batch src_len"]
@@ -230,6 +263,12 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "batch heads length share"]:
         batch, length, _ = whole.shape
         return whole.view(batch, length, self.config.heads, -1).transpose(1, 2)
+
+
+def _for_queries(matrix: Float[Tensor, "*batch inner columns"], steps: int) -> Shared:
+    """For one row a step, and nothing to be added."""
+    nothing = matrix.new_zeros(()).expand(steps, *matrix.shape[:-2], 1, matrix.shape[-1])
+    return Shared(matrix, nothing)
 
 
 def _around(

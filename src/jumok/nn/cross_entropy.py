@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from jumok.nn.arithmetic import at_least_float32
+from jumok.nn.arithmetic import at_least_float32, type_of_products
 
 _CHUNK = 1 << 21
 """Logits in a chunk: 8 MiB of float32. Smaller chunks make thin products: measured with 2 ** 18 to
@@ -66,7 +66,7 @@ class _InChunks(torch.autograd.Function):
         chunk: int,
         learns: bool,
     ) -> Float[Tensor, ""]:
-        vocab, dtype = len(weight), _type_of_products(weight)
+        vocab, dtype = len(weight), type_of_products(weight)
         read, by = x.to(dtype), weight.to(dtype)
         wanted = [learns and needed for needed in ctx.needs_input_grad[:3]]
         d_x, d_weight, d_bias = (
@@ -114,10 +114,3 @@ class _InChunks(torch.autograd.Function):
         )
         d_x = None if d_x is None else d_x.to(ctx.dtype)
         return d_x, d_weight, d_bias, None, None, None, None
-
-
-def _type_of_products(weight: Tensor) -> torch.dtype:
-    """Autocast's, where it is on: it rounds float32 and leaves float64 as it is."""
-    if torch.is_autocast_enabled("cpu") and weight.dtype == torch.float32:
-        return torch.get_autocast_dtype("cpu")
-    return weight.dtype

@@ -38,8 +38,9 @@ from torch import Tensor, nn
 
 from jumok.config import ModelConfig
 from jumok.nn.arithmetic import at_least_float32
-from jumok.nn.attention import Attention, mean_of_heads
+from jumok.nn.attention import Attention, SharedMemory, mean_of_heads
 from jumok.nn.bridge import Bridge
+from jumok.nn.cells import SharedCell
 from jumok.nn.copying import mixture
 from jumok.nn.dropout import Dropout
 from jumok.nn.embedding import Embedding
@@ -56,6 +57,7 @@ from jumok.nn.memory import (
 )
 from jumok.nn.readout import Columns, LastMap, LinearReadout, MaxoutReadout
 from jumok.nn.rnn import RNN
+from jumok.nn.shared import Shared
 
 WHOLE = {"scope": "global", "coverage": False, "location_width": 0}
 """How features are attended to: they are a handful, looked at as a whole, again and again."""
@@ -140,6 +142,7 @@ class Decoder(nn.Module):
             keys = self.feature_attention.keys(feature_values)
             projected = self.feature_attention.values(feature_values)
             features = FeatureMemory(projected, keys, feature_mask)
+        values = values.contiguous()  # else torch would copy them at every step
         keys = self.attention.keys(values)
         return Memory(self.attention.values(values), keys, mask, final, copies, mean, features)
 
@@ -190,18 +193,21 @@ class Decoder(nn.Module):
         """Teacher forcing: all of ``target_in`` (from <s>) is given, but where ``own`` says.
 
         Equals the loop over `step`. Where no step waits for another, the fast road is to run the
-        RNN over the whole target in one call; attention is then two batched products.
+        RNN over the whole target in one call; attention is then two batched products. Where steps
+        wait, a loop that learns shares its products (`jumok.nn.shared`).
         """
         embedded = self.embedding(target_in)
         state = self.init_state(memory)
         if self.fast and own is None and not self._goes_step_by_step:
             return self._forward_at_once(embedded, state, memory)
+        shared = None
+        if self.fast and torch.is_grad_enabled() and embedded.device.type == "cpu":
+            shared = self._share(embedded, memory, known=own is None)
         steps: list[_Advance] = []
-        for position in range(target_in.shape[1]):
-            read = embedded[:, position]
+        for position, read in enumerate(embedded.unbind(dim=1)):
             if own is not None and steps:
                 read = self._own_where_not_given(read, own, position, steps[-1], memory)
-            steps.append(self._advance(read, state, memory))
+            steps.append(self._advance(read, state, memory, shared))
             state = steps[-1].state
         return DecoderOutput(
             torch.stack([step.features for step in steps], dim=1),
@@ -209,6 +215,25 @@ class Decoder(nn.Module):
             _stack([step.switch for step in steps], dim=1),
             _stack([step.looked.feature_weights for step in steps], dim=-2),
         )
+
+    def _share(
+        self, embedded: Float[Tensor, "batch tgt_len embedding"], memory: Memory, known: bool
+    ) -> _Shared:
+        """What a loop over all steps shares; ``known`` says whether all its tokens are given."""
+        by_step = embedded.transpose(0, 1)
+        shape = by_step.shape[0], by_step.shape[1]
+        combine = second = attention = features = None
+        if hasattr(self, "combine"):
+            bias = self.combine.bias.expand(*shape, -1)
+            combine = Shared(self.combine.weight.t(), bias)
+        if hasattr(self, "second_rnn"):
+            second = self.second_rnn.share(None, shape)
+        if self.attention is not None:
+            attention = self.attention.share(memory, shape[0])
+            if memory.features is not None:
+                features = self.feature_attention.share(memory.features, shape[0])
+        rnn = self.rnn.share(by_step if known else None, shape)
+        return _Shared(known, rnn, second, combine, attention, features)
 
     def _own_where_not_given(
         self,
@@ -280,28 +305,33 @@ class Decoder(nn.Module):
         return mixture(logits, output.switch.to(logits.dtype), weights, copies, size)
 
     def _advance(
-        self, embedded: Float[Tensor, "batch embedding"], state: DecoderState, memory: Memory
+        self,
+        embedded: Float[Tensor, "batch embedding"],
+        state: DecoderState,
+        memory: Memory,
+        shared: _Shared | None = None,
     ) -> _Advance:
+        shared = shared or _NOTHING_SHARED
         timing = self.config.attention.timing if self.attention else None
         looked = _Looked(None, None, None)
         if timing == "previous":
-            looked = self._look_once(state.rnn.hidden[:, -1], state, memory)
-        parts = [embedded]
+            looked = self._look_once(state.rnn.hidden[:, -1], state, memory, shared)
+        parts = [embedded.new_empty(len(embedded), 0) if shared.known else embedded]
         if looked.context is not None and self.config.attention.context == "rnn_input":
             parts.append(looked.context)
         if state.feed is not None:
             parts.append(state.feed)
         if self.config.attention.score == "peek":
             parts.append(memory.thought)
-        top, rnn_state = self.rnn.step(torch.cat(parts, dim=-1), state.rnn)
+        top, rnn_state = self.rnn.step(torch.cat(parts, dim=-1), state.rnn, shared.rnn)
         if timing in ("mid", "current"):
-            looked = self._look_once(top, state, memory)
+            looked = self._look_once(top, state, memory, shared)
         context = looked.context
         if timing == "mid":
             assert context is not None
-            second, rnn_state = self._second_transition(context, rnn_state)
+            second, rnn_state = self._second_transition(context, rnn_state, shared.second)
             top = top + second if self.config.decoder.residual else second
-        combined = self._combine(top, context, memory.thought)
+        combined = self._combine(top, context, memory.thought, shared.combine)
         feed = state.feed
         if feed is not None:
             feed = combined if self.config.attention.context == "attentional" else context
@@ -355,21 +385,29 @@ class Decoder(nn.Module):
         memory: Memory,
         position: Int[Tensor, "#batch tgt_len"] | None = None,
         past: Float[Tensor, "batch src_len kinds"] | None = None,
+        shared: _Shared | None = None,
     ) -> _Looked:
         """Attend to the text and, where they are read apart, to the features."""
         assert self.attention is not None
-        context, weights = self.attention(query, memory, position, past)
+        shared = shared or _NOTHING_SHARED
+        context, weights = self.attention(query, memory, position, past, shared.attention)
         if memory.features is None:
             return _Looked(context, weights, None)
-        beside, feature_weights = self.feature_attention(query, memory.features)
+        beside, feature_weights = self.feature_attention(
+            query, memory.features, shared=shared.features
+        )
         return _Looked(torch.cat([context, beside], dim=-1), weights, feature_weights)
 
     def _look_once(
-        self, query: Float[Tensor, "batch hidden"], state: DecoderState, memory: Memory
+        self,
+        query: Float[Tensor, "batch hidden"],
+        state: DecoderState,
+        memory: Memory,
+        shared: _Shared,
     ) -> _Looked:
         """`_look` of one step."""
         position = None if state.position is None else state.position[:, None]
-        looked = self._look(query[:, None], memory, position, state.past)
+        looked = self._look(query[:, None], memory, position, state.past, shared)
         assert looked.context is not None and looked.weights is not None
         beside = looked.feature_weights
         return _Looked(
@@ -379,11 +417,14 @@ class Decoder(nn.Module):
         )
 
     def _second_transition(
-        self, context: Float[Tensor, "batch context"], state: RNNState
+        self,
+        context: Float[Tensor, "batch context"],
+        state: RNNState,
+        shared: Sequence[SharedCell] | None,
     ) -> tuple[Float[Tensor, "batch hidden"], RNNState]:
         """From the top layer's state between the transitions to the one after both."""
         below, between = state.split(-1)
-        top, after = self.second_rnn.step(context, between)
+        top, after = self.second_rnn.step(context, between, shared)
         return top, below.join(after)
 
     def _combine(
@@ -391,6 +432,7 @@ class Decoder(nn.Module):
         state: Float[Tensor, "*rows hidden"],
         context: Float[Tensor, "*rows context"] | None,
         thought: Float[Tensor, "*rows memory"],
+        shared: Shared | None = None,
     ) -> Float[Tensor, "*rows combined"]:
         """State and context as the attention's ``context`` axis says."""
         att = self.config.attention
@@ -399,7 +441,9 @@ class Decoder(nn.Module):
         if context is None or att.context == "rnn_input":
             return state
         joined = torch.cat([context, state], dim=-1)
-        return torch.tanh(self.combine(joined)) if att.context == "attentional" else joined
+        if att.context != "attentional":
+            return joined
+        return torch.tanh(self.combine(joined) if shared is None else shared(joined))
 
     def _for_readout(
         self,
@@ -413,6 +457,20 @@ class Decoder(nn.Module):
         if context is not None and self.config.attention.context == "rnn_input":
             parts.append(context)
         return torch.cat(parts, dim=-1)
+
+
+class _Shared(NamedTuple):
+    """What the steps of a loop share. ``known``: the tokens' vectors are in the RNN's products."""
+
+    known: bool
+    rnn: Sequence[SharedCell] | None
+    second: Sequence[SharedCell] | None
+    combine: Shared | None
+    attention: SharedMemory | None
+    features: SharedMemory | None
+
+
+_NOTHING_SHARED = _Shared(False, None, None, None, None, None)
 
 
 class _Looked(NamedTuple):

@@ -19,13 +19,14 @@ input has the size of its output. Dropout falls on what a layer reads, not on wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from jumok.config import Cell
+from jumok.nn.cells import SharedCell
 from jumok.nn.dropout import dropout
 from jumok.nn.masks import length_mask, zero_elsewhere
 from jumok.nn.memory import RNNState
@@ -97,10 +98,27 @@ class RNN(nn.Module):
             below = zero_elsewhere(below, length_mask(lengths, inputs.shape[1]))
         return below, _stack(states)
 
+    def share(
+        self, known: Float[Tensor, "steps batch known"] | None, shape: tuple[int, int]
+    ) -> list[SharedCell]:
+        """The layers for a loop of ``shape`` (steps, batch). ``known`` is the first part of the
+        stack's inputs, if it is there before the loop."""
+        layers = [layer for layer in self.layers if isinstance(layer, nn.RNNBase)]
+        return [
+            SharedCell(layer, None if number else known, shape)
+            for number, layer in enumerate(layers)
+        ]
+
     def step(
-        self, inputs: Float[Tensor, "batch input"], state: RNNState
+        self,
+        inputs: Float[Tensor, "batch input"],
+        state: RNNState,
+        shared: Sequence[SharedCell] | None = None,
     ) -> tuple[Float[Tensor, "batch size"], RNNState]:
-        """One step of a one-directional stack: the top layer's output and the new state."""
+        """One step of a one-directional stack: the top layer's output and the new state.
+
+        With ``shared``, of `share`, the step that comes next, ``inputs`` without what is known.
+        """
         below = inputs
         states = []
         hiddens = state.hidden.unbind(dim=1)
@@ -110,7 +128,11 @@ class RNN(nn.Module):
             read, weights = self._read(below, number), layer.all_weights[0]
             hidden, cell = hiddens[number], None
             if cells is not None:
-                made, cell = torch.lstm_cell(read, (hidden, cells[number]), *weights)
+                cell = cells[number]
+            if shared is not None:
+                made, cell = shared[number](read, hidden, cell)
+            elif cell is not None:
+                made, cell = torch.lstm_cell(read, (hidden, cell), *weights)
             elif self.cell == "gru":
                 made = torch.gru_cell(read, hidden, *weights)
             else:

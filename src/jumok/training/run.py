@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol, runtime_checkable
@@ -47,6 +47,7 @@ from jumok.storage import (
 from jumok.text import Tokenizer
 from jumok.training.corpus import Corpus, make_corpus
 from jumok.training.forecast import Forecast, forecast
+from jumok.training.heap import kept_heap
 from jumok.training.interrupt import StopRequest, listen
 from jumok.training.progress import ConsoleReporter, Reporter, SilentReporter
 from jumok.training.ranks import Ranks, device_of_rank, join_ranks
@@ -142,7 +143,7 @@ def forecast_training(
     check_sinks(config)
     corpus = make_corpus(config, of_target=tokenizer)
     model = _new_model(corpus.config, corpus.tokenizers)
-    with TemporaryDirectory() as folder, _arithmetic(config), _memory_errors():
+    with TemporaryDirectory() as folder, _on_the_cpu(config), _memory_errors():
         slowest = corpus._replace(config=_as_at_the_end(corpus))
         trainer = _trainer(
             model, slowest, Path(folder), SilentReporter(), StopRequest(lambda: None), Ranks()
@@ -426,14 +427,18 @@ def _trainer(
     )
 
 
-def _arithmetic(config: Config) -> AbstractContextManager[object]:
-    """The fast road is for CPUs; on a GPU the same switch would mean TF32."""
+@contextmanager
+def _on_the_cpu(config: Config) -> Iterator[None]:
+    """The fast roads are for CPUs; on a GPU the same switch of arithmetic would mean TF32."""
     settings = config.train
-    return (
-        cpu_arithmetic(settings.threads, settings.fast)
-        if settings.device == "cpu"
-        else nullcontext()
-    )
+    if settings.device != "cpu":
+        yield
+        return
+    with (
+        cpu_arithmetic(settings.threads, settings.fast),
+        kept_heap() if settings.fast else nullcontext(),
+    ):
+        yield
 
 
 @contextmanager
@@ -480,7 +485,7 @@ def _fit(
     with (
         listen(answer) as stop,
         reporter,
-        _arithmetic(config),
+        _on_the_cpu(config),
         _memory_errors(),
         Sinks(told, folder, reporter) as sinks,
     ):
