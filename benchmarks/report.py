@@ -242,6 +242,29 @@ def additive(stored: Stored) -> str:
     )
 
 
+def fast_roads(stored: Stored) -> str:
+    """What `train.fast` brings a model, by the length of its texts."""
+    cells = {
+        (
+            row["model"],
+            row["precision"],
+            row["length"],
+        ): f"{row['fast_ms']:,.0f} ({row['times']:.2f})"
+        for row in stored["rows"]
+    }
+    lengths = sorted({length for *_, length in cells})
+    models = dict.fromkeys((model, precision) for model, precision, _ in cells)
+    lines = [[*model, *(cells[*model, length] for length in lengths)] for model in models]
+    head = ["model", "precision", *(f"{length} tokens" for length in lengths)]
+    return (
+        f"Forward, loss and backward of one batch of {stored['batch']} on one core, source and "
+        f"target of one length: milliseconds of processor time, and in brackets how many times as "
+        f"long the plain roads take (`train.fast=false`, but with the same products). LSTMs of "
+        f"{stored['hidden']}, embeddings of {stored['embedding']}, {stored['vocabulary']} "
+        f"characters.\n\n{_table(head, lines)}"
+    )
+
+
 def rivals(stored: Stored) -> str:
     """Training speed beside other toolkits."""
     lines = [
@@ -429,6 +452,7 @@ PARTS: list[tuple[str, str, Callable[[Stored], str]]] = [
     ("equal-updates", "Quality after the same number of updates", equal_updates),
     ("decoding", "Decoding speed beside other toolkits", decoding),
     ("cold-start", "From a command to its answer", cold_start),
+    ("fast-roads", "Updates on the fast roads and on the plain ones", fast_roads),
     ("additive", "Additive attention without its inner tensor", additive),
     ("data-check", "What is odd in the data sets", data_check),
 ]

@@ -365,6 +365,23 @@ def test_additive_score(tmp_path: Path) -> None:
     assert report["versions"]["torch"]
 
 
+def test_fast_roads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "fast-roads.json"
+    options = ("--lengths", "3", "5", "--repeats", "1", "--output", str(output))
+    subprocess.run(
+        [sys.executable, str(BENCHMARKS / "fast_roads.py"), *options],
+        check=True,
+        capture_output=True,
+    )
+    stored = json.loads(output.read_text(encoding="utf-8"))
+    assert len(stored["rows"]) == 3 * 2 * 2
+    assert all(row["times"] > 0 for row in stored["rows"])
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    page = importlib.import_module("report").fast_roads(stored)
+    assert page.count("| bf16 |") == page.count("| fp32 |") == 3
+    assert "| 3 tokens | 5 tokens |" in page
+
+
 def test_the_demo_overwrites_only_a_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "examples")
     demo = importlib.import_module("demo")
