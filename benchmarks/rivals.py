@@ -598,7 +598,7 @@ ATTENTION = {
 
 
 def jumok(entry: Entry) -> float:
-    """`jumok train`. Its validation and checkpoint at the end of the window count against it."""
+    """`jumok train`. A checkpoint at the window's beginning and a validation at its end count."""
     folder = fresh(entry)
     assert entry.last == 2 * entry.warm
     run = Process(train_jumok(entry, validate_every=entry.warm), folder)

@@ -367,7 +367,7 @@ def test_additive_score(tmp_path: Path) -> None:
 
 def test_fast_roads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "fast-roads.json"
-    options = ("--lengths", "3", "5", "--repeats", "1", "--output", str(output))
+    options = ("--lengths", "3", "5", "--repeats", "1", "--updates", "1", "--output", str(output))
     subprocess.run(
         [sys.executable, str(BENCHMARKS / "fast_roads.py"), *options],
         check=True,
@@ -380,6 +380,7 @@ def test_fast_roads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = importlib.import_module("report").fast_roads(stored)
     assert page.count("| bf16 |") == page.count("| fp32 |") == 3
     assert "| 3 tokens | 5 tokens |" in page
+    assert f"{stored['heap']['times']:.2f} times as long" in page
 
 
 def test_the_demo_overwrites_only_a_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

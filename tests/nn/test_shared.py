@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -96,6 +98,27 @@ def test_a_second_derivative_is_refused_and_not_wrong() -> None:
     [d_x] = torch.autograd.grad(loop(x, matrix, added)[-1].sum(), [x], create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         d_x.sum().backward()
+
+
+def test_what_is_changed_after_the_product_is_noticed() -> None:
+    x, matrix, added = tensors(SHAPES["a weight"])
+    read = x[0] * 1.0
+    value = Shared(matrix, added)(read).sum()
+    read.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        value.backward()
+
+
+def test_what_the_steps_read_goes_with_the_backward_pass() -> None:
+    given = tensors(SHAPES["a weight"])
+    shared, rows = Shared(*given[1:]), [one * 1.0 for one in given[0]]
+    value = torch.stack([shared(row) for row in rows]).sum()
+    alive = [weakref.ref(row.untyped_storage()) for row in rows]
+    del rows
+    assert all(one() is not None for one in alive)
+    value.backward()
+    gc.collect()
+    assert not any(one() is not None for one in alive)
 
 
 class Shapes(TorchDispatchMode):

@@ -1,6 +1,7 @@
 """Token ids on the disk: a run is the same as in memory, and what was made is found again."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from runs import SIZES, backwards, letters, records, train_small, write_pairs
 
 import jumok
 from jumok.bundle import read_bundle
+from jumok.errors import DataError
 from jumok.training.corpus import contents
 from jumok.training.run import _names
 
@@ -152,3 +154,10 @@ def test_a_language_model_and_features_are_kept_too(tmp_path):
         jumok.train(pairs, output=tmp_path / name, settings={**settings, "data.cache": cache})
     assert weights(tmp_path / "three") == weights(tmp_path / "four") == weights(tmp_path / "five")
     assert read_bundle(tmp_path / "five").source_tokenizer.features is not None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_pipe_is_not_used_up_for_its_name_in_the_cache(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="pipe or a device, which can be read only once"):
+        contents(str(tmp_path / "pipe"))

@@ -552,6 +552,15 @@ def test_a_dry_run_counts_measures_and_writes_nothing(tmp_path):
     assert int(memory.split()[1]) == pytest.approx(numbers / 1e6, abs=1)
 
 
+def test_a_dry_run_that_runs_away_advises_and_names_no_folder_of_its_own(tmp_path):
+    write_pairs(tmp_path / "pairs.tsv", backwards(letters(40, 2, 5)))
+    wild = as_options({**SIZES, "train.learning_rate": 1e6, "train.clip_norm": 1e30})
+    result = run_cli("train", tmp_path / "pairs.tsv", *wild, "--dry-run")
+    assert result.code == 10
+    assert "--set train.learning_rate=100000" in result.err
+    assert "stopped" not in result.err and "Traceback" not in result.err
+
+
 def test_a_dry_run_measures_updates_in_which_as_few_tokens_are_given_as_at_the_end(
     tmp_path, monkeypatch
 ):

@@ -194,7 +194,8 @@ class Decoder(nn.Module):
 
         Equals the loop over `step`. Where no step waits for another, the fast road is to run the
         RNN over the whole target in one call; attention is then two batched products. Where steps
-        wait, a loop that learns shares its products (`jumok.nn.shared`).
+        wait, a loop that learns shares its products (`jumok.nn.shared`), on a CPU (elsewhere it
+        was never measured).
         """
         embedded = self.embedding(target_in)
         state = self.init_state(memory)
@@ -218,7 +219,7 @@ class Decoder(nn.Module):
 
     def _share(
         self, embedded: Float[Tensor, "batch tgt_len embedding"], memory: Memory, known: bool
-    ) -> _Shared:
+    ) -> _LoopShares:
         """What a loop over all steps shares; ``known`` says whether all its tokens are given."""
         by_step = embedded.transpose(0, 1)
         shape = by_step.shape[0], by_step.shape[1]
@@ -233,7 +234,7 @@ class Decoder(nn.Module):
             if memory.features is not None:
                 features = self.feature_attention.share(memory.features, shape[0])
         rnn = self.rnn.share(by_step if known else None, shape)
-        return _Shared(known, rnn, second, combine, attention, features)
+        return _LoopShares(known, rnn, second, combine, attention, features)
 
     def _own_where_not_given(
         self,
@@ -309,7 +310,7 @@ class Decoder(nn.Module):
         embedded: Float[Tensor, "batch embedding"],
         state: DecoderState,
         memory: Memory,
-        shared: _Shared | None = None,
+        shared: _LoopShares | None = None,
     ) -> _Advance:
         shared = shared or _NOTHING_SHARED
         timing = self.config.attention.timing if self.attention else None
@@ -385,7 +386,7 @@ class Decoder(nn.Module):
         memory: Memory,
         position: Int[Tensor, "#batch tgt_len"] | None = None,
         past: Float[Tensor, "batch src_len kinds"] | None = None,
-        shared: _Shared | None = None,
+        shared: _LoopShares | None = None,
     ) -> _Looked:
         """Attend to the text and, where they are read apart, to the features."""
         assert self.attention is not None
@@ -403,7 +404,7 @@ class Decoder(nn.Module):
         query: Float[Tensor, "batch hidden"],
         state: DecoderState,
         memory: Memory,
-        shared: _Shared,
+        shared: _LoopShares,
     ) -> _Looked:
         """`_look` of one step."""
         position = None if state.position is None else state.position[:, None]
@@ -459,7 +460,7 @@ class Decoder(nn.Module):
         return torch.cat(parts, dim=-1)
 
 
-class _Shared(NamedTuple):
+class _LoopShares(NamedTuple):
     """What the steps of a loop share. ``known``: the tokens' vectors are in the RNN's products."""
 
     known: bool
@@ -470,7 +471,7 @@ class _Shared(NamedTuple):
     features: SharedMemory | None
 
 
-_NOTHING_SHARED = _Shared(False, None, None, None, None, None)
+_NOTHING_SHARED = _LoopShares(False, None, None, None, None, None)
 
 
 class _Looked(NamedTuple):

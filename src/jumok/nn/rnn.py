@@ -117,7 +117,8 @@ class RNN(nn.Module):
     ) -> tuple[Float[Tensor, "batch size"], RNNState]:
         """One step of a one-directional stack: the top layer's output and the new state.
 
-        With ``shared``, of `share`, the step that comes next, ``inputs`` without what is known.
+        ``shared`` is that of `share`: called for one step after the other, and with ``inputs`` but
+        for their known part.
         """
         below = inputs
         states = []

@@ -1,14 +1,14 @@
 """Products of every step of a loop with one matrix, whose gradient is made once.
 
-    y[t] = x[t] M + g[t]                                          of a batch of matrices, each
+    y[t] = x[t] M + g[t]          or, with a batch of matrices, this for each of them
 
-Autograd would make a gradient of M's size at every step, and add it to the last one. For a weight
-that is a thin product and twice M through memory; for the keys and values of a long source it was
-most of an update. What a step has to leave behind is x[t] and dy[t]:
+Autograd would make a gradient of M's size at every step, and add it to the last one: for a weight
+a thin product and M through memory, for keys and values more than all products of a step where the
+source is long. What a step has to leave behind is x[t] and dy[t]:
 
     dx[t] = dy[t] M^T        dg[t] = dy[t]        dM = sum_t x[t]^T dy[t] = [x[0]; x[1]; ..]^T dy
 
-First derivatives only.
+First derivatives only. Memory: x and dy of all steps, and keys and values once more.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from jumok.nn.arithmetic import type_of_products
 class Shared:
     """The matrix M. Called with x[0], x[1], .. in turn, it gives y[0], y[1], ..
 
-    ``added`` is g, and says how many steps there are. Under autocast, products are in its type.
+    ``added`` is g, for as many steps as there may be. Under autocast, products are in its type.
     """
 
     def __init__(
@@ -35,7 +35,8 @@ class Shared:
         added: Float[Tensor, "steps *batch rows columns"],
     ) -> None:
         dtype = type_of_products(matrix)
-        self._read: list[Tensor] = []
+        self._read: dict[int, Tensor] = {}
+        self._step = 0
         self._matrix = matrix.detach().to(dtype)
         self._turned = self._matrix.transpose(-1, -2)
         if matrix.dim() > 2:  # a thin product with a turned matrix takes twice the time
@@ -47,37 +48,53 @@ class Shared:
     ) -> Float[Tensor, "*batch rows columns"]:
         """The next step's product."""
         x = x.to(self._matrix.dtype)
-        y: Tensor = _Step.apply(x, self._matrix, self._turned, self._added[len(self._read)])  # type: ignore[no-untyped-call]
-        self._read.append(x.detach())
+        added = self._added[self._step]
+        y: Tensor = _Step.apply(x, self._matrix, self._turned, added, self._read, self._step)  # type: ignore[no-untyped-call]
+        self._step += 1
         return y
 
 
 class _AtOnce(torch.autograd.Function):
-    """Hands g on. Its gradient is that of y, and comes when the last step's is there."""
+    """Hands g on. Its gradient is dy of all steps, and comes when all of them have left their x in
+    ``read``; a step that the result does not depend on leaves none, and its dy is zeros."""
 
     @staticmethod
-    def forward(ctx: Any, added: Tensor, matrix: Tensor, read: list[Tensor]) -> Tensor:
+    def forward(ctx: Any, added: Tensor, matrix: Tensor, read: dict[int, Tensor]) -> Tensor:
         ctx.read, ctx.dtype = read, matrix.dtype
         return added.view_as(added)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        if not ctx.needs_input_grad[1]:
-            return dy, None, None
-        rows = dy.movedim(0, -3).flatten(-3, -2)
-        d_matrix = torch.cat(ctx.read, dim=-2).transpose(-1, -2) @ rows
-        return dy, d_matrix.to(ctx.dtype), None
+        steps, d_matrix = sorted(ctx.read), None
+        if ctx.needs_input_grad[1]:
+            left = dy if len(steps) == len(dy) else dy[steps]
+            rows = left.movedim(0, -3).flatten(-3, -2)
+            read = torch.cat([ctx.read[step] for step in steps], dim=-2)
+            d_matrix = (read.transpose(-1, -2) @ rows).to(ctx.dtype)
+        ctx.read.clear()
+        return dy, d_matrix, None
 
 
 class _Step(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, matrix: Tensor, turned: Tensor, added: Tensor) -> Tensor:
-        ctx.save_for_backward(turned)
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        matrix: Tensor,
+        turned: Tensor,
+        added: Tensor,
+        read: dict[int, Tensor],
+        step: int,
+    ) -> Tensor:
+        ctx.save_for_backward(x, turned)
+        ctx.read, ctx.step = read, step
         return x @ matrix + added
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        (turned,) = ctx.saved_tensors
-        return dy @ turned, None, None, dy
+        x, turned = ctx.saved_tensors
+        ctx.read[ctx.step] = x.detach()
+        d_x = dy @ turned if ctx.needs_input_grad[0] else None
+        return d_x, None, None, dy, None, None

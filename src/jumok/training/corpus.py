@@ -322,6 +322,11 @@ def contents(name: str, form: str = "auto") -> list[str]:
     """SHA-256 of each file of ``name``, and the ending, which says how it is read."""
     found = []
     for path in files_of(name, form):
+        if not path.is_file():
+            raise DataError(
+                f"{path} is a pipe or a device, which can be read only once; jumok tune and "
+                "data.cache read it again. Write it into a file first"
+            )
         ending = Path(path.name.lower().removesuffix(".gz")).suffix
         found.append(sha256(path) + ending)
     return found

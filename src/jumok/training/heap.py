@@ -1,11 +1,12 @@
-"""What training frees stays with the process, for the next update to use.
+"""What an update frees stays with the process, for the next one to use.
 
 glibc asks the system for each large piece of memory and gives it back when it is freed, so every
-update would have its pages made, zeroed and taken away again: 4 to 12 % of an update of a small
-model (7 million parameters, batches of 64, one core). Within `kept_heap` pieces of up to 32 MiB,
-which is as large as glibc lets them be, come from the heap, and the heap does not shrink.
+update would have its pages made, zeroed and taken away again (benchmarks/fast_roads.py measures
+what that costs). Within `kept_heap` pieces of up to 32 MiB, which is as large as glibc lets them
+be, come from the heap, and the heap does not shrink.
 
-Elsewhere (musl, macOS, Windows) nothing is changed.
+For the process as a whole the bound of 32 MiB stays, and what the environment said of malloc
+(mallopt(3)) is not put back. Elsewhere (musl, macOS, Windows) nothing is changed.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from contextlib import contextmanager
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 """M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD of malloc.h."""
-_DURING = {_MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: (2 << 30) - 1, _TOP_PAD: 64 << 20}
+_NEVER = -1
+_DURING = {_MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: _NEVER, _TOP_PAD: 64 << 20}
 _AFTER = {_TRIM_THRESHOLD: 64 << 20, _TOP_PAD: 128 << 10}
 """Where glibc ends by itself (mallopt(3)) once a piece of 32 MiB was freed."""
 
 
 @contextmanager
 def kept_heap() -> Iterator[None]:
-    """For a while; then the system gets back what is free."""
+    """For a while; then the system gets back what is free. It goes around whole functions, so that
+    what they made is free by then."""
     libc = _glibc()
     if libc is None:
         yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol, runtime_checkable
@@ -29,7 +29,7 @@ from jumok.engine.torch_engine import (
     load_torch_engine,
     make_model,
 )
-from jumok.errors import BundleError, ConfigError, Interrupted, TooLarge
+from jumok.errors import BundleError, ConfigError, Diverged, Interrupted, TooLarge
 from jumok.evaluation import Validation, validate
 from jumok.metrics import metric_value
 from jumok.nn import Seq2Seq, initialise
@@ -119,6 +119,7 @@ def train(
     return _train(_of_pairs(data, dev, preset, config_file, settings), Path(output))
 
 
+@kept_heap()
 def forecast_training(
     data: str | Path | Sequence[str | Path] = (),
     *,
@@ -143,12 +144,19 @@ def forecast_training(
     check_sinks(config)
     corpus = make_corpus(config, of_target=tokenizer)
     model = _new_model(corpus.config, corpus.tokenizers)
-    with TemporaryDirectory() as folder, _on_the_cpu(config), _memory_errors():
+    with TemporaryDirectory() as folder, _arithmetic(config), _memory_errors():
         slowest = corpus._replace(config=_as_at_the_end(corpus))
         trainer = _trainer(
             model, slowest, Path(folder), SilentReporter(), StopRequest(lambda: None), Ranks()
         )
-        return corpus.report, forecast(trainer, corpus.config)
+        try:
+            return corpus.report, forecast(trainer, corpus.config)
+        except Diverged:
+            raise Diverged(
+                "In the updates that were tried, the loss or its gradient shot up or was no finite "
+                "number: so it would in the run. Lower it: --set train.learning_rate="
+                f"{config.train.learning_rate / 10:g}"
+            ) from None
 
 
 def _as_at_the_end(corpus: Corpus) -> Config:
@@ -258,6 +266,7 @@ def _train(config: Config, folder: Path, tokenizer: Tokenizer | None = None) -> 
         return load(folder, config.train.device)
 
 
+@kept_heap()
 def begin(
     config: Config,
     folder: Path,
@@ -311,6 +320,7 @@ def resume(directory: str | Path, settings: Settings = ()) -> Predictor:
         return load(folder, config.train.device)
 
 
+@kept_heap()
 def go_on(config: Config, folder: Path, ranks: Ranks, watch: Watch | None = None) -> None:
     """Go on with the run in ``folder``, from its last checkpoint."""
     find_device(device_of_rank(config.train.device))
@@ -427,18 +437,14 @@ def _trainer(
     )
 
 
-@contextmanager
-def _on_the_cpu(config: Config) -> Iterator[None]:
-    """The fast roads are for CPUs; on a GPU the same switch of arithmetic would mean TF32."""
+def _arithmetic(config: Config) -> AbstractContextManager[object]:
+    """The fast road is for CPUs; on a GPU the same switch would mean TF32."""
     settings = config.train
-    if settings.device != "cpu":
-        yield
-        return
-    with (
-        cpu_arithmetic(settings.threads, settings.fast),
-        kept_heap() if settings.fast else nullcontext(),
-    ):
-        yield
+    return (
+        cpu_arithmetic(settings.threads, settings.fast)
+        if settings.device == "cpu"
+        else nullcontext()
+    )
 
 
 @contextmanager
@@ -485,7 +491,7 @@ def _fit(
     with (
         listen(answer) as stop,
         reporter,
-        _on_the_cpu(config),
+        _arithmetic(config),
         _memory_errors(),
         Sinks(told, folder, reporter) as sinks,
     ):

@@ -159,7 +159,6 @@ class Trainer:
                 # DistributedDataParallel takes the mean over the ranks
                 (found * self.ranks.world).backward()  # type: ignore[no-untyped-call]
             loss += float(found.detach())
-            del found  # and with it what its graph keeps, before the next part has as much
         [loss] = self.ranks.sums([loss], self.device)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
         self._check_update(loss, float(norm), tokens, batches)
