@@ -6,7 +6,7 @@ STAMP := .venv/installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: demo test test-slow check bench results clean help
+.PHONY: demo test test-slow test-shapes check bench results clean help
 
 demo: $(STAMP) ## Train on English pronunciation and show the attention (under ten minutes)
 	$(BIN)/python examples/demo.py
@@ -16,6 +16,9 @@ test: $(STAMP) ## Run the tests
 
 test-slow: $(STAMP) ## Run the tests that take minutes each: five million pairs
 	$(BIN)/pytest -m slow -s
+
+test-shapes: $(STAMP) ## Run the tests with shapes checked at every call, not at each test's first ones
+	SHAPE_CHECKS=inf $(BIN)/pytest -n $(WORKERS)
 
 check: $(STAMP) ## Lint, formatting, types, and the floors of the code
 	$(BIN)/ruff check

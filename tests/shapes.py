@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 from beartype import beartype
 from jaxtyping import config, install_import_hook
 
-CHECKS = 6000
+CHECKS = float(os.environ.get("SHAPE_CHECKS", 6000))
 """Of arguments and of results, at the beginning of each test: all paths of a search or an update
-several times over. Without an end, checks of what comes round again take most of the time."""
+several times over. Without an end (`make test-shapes`), checks of what comes round again take most
+of the time."""
 
 _left = CHECKS
 
