@@ -15,6 +15,8 @@ from typing import Any
 
 from environment import ROOT, environment
 
+from jumok.storage import find_directory
+
 DATA = ROOT.parent / "shared" / "data"
 RESULTS = ROOT / "benchmarks" / "results"
 RUNS = ROOT / "runs"
@@ -48,7 +50,7 @@ def train(
             return done
     begun = output.with_name(f"{output.name}.begun.json")
     same = {"command": shown, "source": source}
-    now = _broken_off(begun, same) if (output / "last").exists() else None
+    now = _broken_off(begun, same) if find_directory(output / "last").exists() else None
     if now is None:
         shutil.rmtree(output, ignore_errors=True)
         environs = environment()  # as the run begins: the commit may be another when it ends
