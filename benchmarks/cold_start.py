@@ -26,8 +26,9 @@ from typing import Any
 
 from cli_runs import store
 from decoding import TIMED, Row, all_rows, decode, write_sources
-from rivals import REQUIREMENTS, ROOT, WORK, Spent, complete, in_turns, set_up, write_data
+from rivals import REQUIREMENTS, ROOT, WORK, Spent, complete, set_up, write_data
 from trained import trained
+from turns import in_turns
 
 ENVIRONMENT = WORK / "venv-jumok"
 NAMES = [name for timed in TIMED.values() for name in timed if not name.endswith("bahdanau")]

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import sacrebleu
-from cli_runs import source_hash, store
+from cli_runs import store
 from plain_greedy import MOST
 from rivals import (
     ENTRIES,
@@ -41,12 +41,12 @@ from rivals import (
     Spent,
     command,
     complete,
-    one_turn,
     set_up,
     write_data,
     yoyodyne_config,
 )
 from trained import EPOCH, trained
+from turns import keep_turns, kept_turns, one_turn
 
 EPOCHS = {("multi30k", "yoyodyne"): 1, ("multi30k", ""): 4, ("kor", ""): 20}
 """By data and toolkit, "" for all others. Four epochs would take Yoyodyne most of an hour, and its
@@ -121,7 +121,7 @@ def main() -> None:
         folders[row.entry] = trained(row.entry, options.updates or row.updates)
     most = options.sentences or max(row.sentences for row in rows)
     part = bool(options.only or options.updates or options.sentences)
-    turns = [] if part else _kept(rows)
+    turns = [] if part else kept_turns(_TURNS, (row.name for row in rows))
     while len(turns) < options.repeats:
         turn = _turn(
             rows, len(turns), lambda row: measure(row, folders[row.entry], min(most, row.sentences))
@@ -130,7 +130,7 @@ def main() -> None:
         found = summary(rows, turns)
         print_table(found)
         if not part:
-            _keep(turns)
+            keep_turns(_TURNS, turns)
             store("decoding", found)
 
 
@@ -149,21 +149,6 @@ def _turn(
         turn[row.name] = speed, quality(row.entry.data, outputs)
         print(f"turn {before + 1}: {row.name} {speed:,.1f}/s {turn[row.name][1]}", flush=True)
     return turn
-
-
-def _kept(rows: Sequence[Row]) -> list[Turn]:
-    """Whole turns that were measured before with the same code: nobody need wait two hours at once,
-    as ratios are taken within a turn."""
-    if not _TURNS.exists():
-        return []
-    kept = json.loads(_TURNS.read_text(encoding="utf-8"))
-    same = kept["source"] == source_hash()
-    return [t for t in kept["turns"] if same and t.keys() == {row.name for row in rows}]
-
-
-def _keep(turns: Sequence[Turn]) -> None:
-    kept = {"source": source_hash(), "turns": turns}
-    _TURNS.write_text(json.dumps(kept), encoding="utf-8")
 
 
 def all_rows(names: Iterable[str]) -> list[Row]:

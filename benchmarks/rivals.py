@@ -32,19 +32,19 @@ import sysconfig
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from cli_runs import DATA, RESULTS, RUNS
 from environment import ROOT, environment
+from turns import keep_turns, kept_turns, one_turn
 
 from jumok.nn.arithmetic import cpu_arithmetic
 
-T = TypeVar("T")
 WORK = RUNS / "rivals"
 WINDOW = {"multi30k": (30, 2, 2), "kor": (57, 4, 4)}
 """Updates between two reports, reports before the measurement, and reports in it. The 57 are one
@@ -138,12 +138,30 @@ def main() -> None:
         write_data(name)
     for toolkit in dict.fromkeys(entry.toolkit for entry in entries):
         set_up(toolkit)
-    speeds: dict[str, list[float]] = {entry.name: [] for entry in entries}
-    limits: dict[str, list[float]] = {entry.name: [] for entry in entries}
-    for turn, entry in in_turns(entries, options.repeats):
-        speeds[entry.name].append(MEASURE[entry.toolkit](entry))
-        limits[entry.name].append(limit(entry))
-        print(f"turn {turn}: {entry.name} {speeds[entry.name][-1]:,.0f} tokens/s", flush=True)
+    turns = [] if options.only else kept_turns(_TURNS, (entry.name for entry in entries))
+    while len(turns) < options.repeats:
+        turn: Turn = {}
+        for entry in one_turn(entries, len(turns)):
+            turn[entry.name] = MEASURE[entry.toolkit](entry), limit(entry)
+            speed, _ = turn[entry.name]
+            print(f"turn {len(turns) + 1}: {entry.name} {speed:,.0f} tokens/s", flush=True)
+        turns.append(turn)
+        if not options.only:
+            keep_turns(_TURNS, turns)
+        write(options.output or RESULTS / "rivals.json", entries, turns)
+
+
+Turn = dict[str, tuple[float, float]]
+"""Speed and limit of every entry, by its name."""
+_TURNS = WORK / "training-turns.json"
+
+
+def write(path: Path, entries: Sequence[Entry], turns: Sequence[Turn]) -> None:
+    """The table of these turns, printed and stored."""
+    speeds, limits = (
+        {entry.name: [turn[entry.name][kind] for turn in turns] for entry in entries}
+        for kind in (0, 1)
+    )
     rows = summary(entries, speeds, limits)
     print_table(rows)
     report = {
@@ -151,25 +169,12 @@ def main() -> None:
         "measure": "real target tokens per second of processor time, one core",
         "batch": BATCH,
         "window": WINDOW,
-        "repeats": options.repeats,
+        "repeats": len(turns),
         "rivals": {name: found[0] for name, found in REQUIREMENTS.items()},
         "rows": rows,
     }
     text = json.dumps(report, ensure_ascii=False, indent=1) + "\n"
-    (options.output or RESULTS / "rivals.json").write_text(text, encoding="utf-8")
-
-
-def in_turns(items: Sequence[T], turns: int) -> Iterator[tuple[int, T]]:
-    """Every item in every turn, which are counted from 1."""
-    for turn in range(turns):
-        for item in one_turn(items, turn):
-            yield turn + 1, item
-
-
-def one_turn(items: Sequence[T], before: int) -> list[T]:
-    """All items, in the order of the turn with so many ``before``: nobody always comes first."""
-    start = before % len(items)
-    return [*items[start:], *items[:start]]
+    path.write_text(text, encoding="utf-8")
 
 
 # --- the data -------------------------------------------------------------------------------

@@ -205,9 +205,9 @@ def test_turns_of_decoders_that_were_measured_are_kept(
         "measure": measured,
         "quality": lambda data, outputs: {"wer": 1.0, "judged": 1},
         "store": lambda name, found: stored.append(found),
-        "source_hash": lambda: source,
     }.items():
         monkeypatch.setattr(decoding, name, fake)
+    monkeypatch.setattr("turns.source_hash", lambda: source)
     stored: list[Any] = []
     source = "one"
     with pytest.raises(KeyboardInterrupt):
@@ -220,6 +220,44 @@ def test_turns_of_decoders_that_were_measured_are_kept(
     source = "another"
     run([])
     assert measurements == 6 * len(rows) + 1
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
+def test_turns_of_trainings_that_were_measured_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rivals = importlib.import_module("rivals")
+    entries = [entry for entry in rivals.ENTRIES if entry.name in ("opennmt-kor", "jumok-kor")]
+    speeds = iter([1.0, 2.0, 3.0])
+
+    def measured(entry: Any) -> float:
+        try:
+            return next(speeds)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    for name, fake in {
+        "_TURNS": tmp_path / "turns.json",
+        "ENTRIES": entries,
+        "RESULTS": tmp_path,
+        "MEASURE": {entry.toolkit: measured for entry in entries},
+        "limit": lambda entry: 4.0,
+        "write_data": lambda name: None,
+        "set_up": lambda toolkit: None,
+    }.items():
+        monkeypatch.setattr(rivals, name, fake)
+    monkeypatch.setattr(sys, "argv", ["rivals.py", "--repeats", "2"])
+
+    def stored() -> list[list[float]]:
+        report = json.loads((tmp_path / "rivals.json").read_text(encoding="utf-8"))
+        return [row["turns"] for row in report["rows"]]
+
+    with pytest.raises(KeyboardInterrupt):
+        rivals.main()
+    assert stored() == [[1.0], [2.0]]  # the turn that was broken off is not in it
+    speeds = iter([5.0, 6.0])
+    rivals.main()
+    assert stored() == [[1.0, 6.0], [2.0, 5.0]]  # the second begins with another
 
 
 @pytest.mark.usefixtures("beside_benchmarks")
