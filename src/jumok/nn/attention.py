@@ -202,9 +202,9 @@ class Attention(nn.Module):
             near, gaussian = self.scope(query, mask[:, 0], position)
             mask = mask & near
         if self.config.heads > 1:
-            mask, values = mask[:, None], self._cut(values)
+            mask, values = mask[:, None], values if shared else self._cut(values)
             gaussian = None if gaussian is None else gaussian[:, None]
-        read = values if shared is None else shared.values
+        read = shared.values if shared else values
         context, weights = attend(scores, read, mask, self.config.normaliser, gaussian)
         if self.config.heads > 1:
             context = context.transpose(1, 2).flatten(2)
