@@ -315,5 +315,37 @@ def test_all_but_training_goes_without_torch(tmp_path: Path) -> None:
     assert done.returncode == 7
 
 
+THREADS_OF_A_GRAPH = """
+import os
+import sys
+from pathlib import Path
+from jumok.predictor import load
+
+os.sched_setaffinity(0, set(list(os.sched_getaffinity(0))[:1]))
+threads = Path("/proc/self/task")
+predictor = load(sys.argv[1], engine="onnx")
+before = len(list(threads.iterdir()))
+predictor.predict("abc", beam=1)
+print(len(list(threads.iterdir())) - before)
+"""
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/task").exists() or (os.cpu_count() or 1) < 2,
+    reason="counts threads as Linux shows them, on more than one core",
+)
+def test_a_graph_has_no_more_threads_than_the_process_has_cores(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "model", "lecture")
+    export(path, int8=False)
+    environ = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS_OF_A_GRAPH, str(path)],
+        capture_output=True,
+        encoding="utf-8",
+        env=environ,
+    )
+    assert (done.stdout.strip(), done.stderr) == ("0", "")
+
+
 def load_texts(path: Path, sources: list[str]) -> list[str]:
     return [prediction.text for prediction in load(path).predict(sources)]
