@@ -293,13 +293,16 @@ def rivals(stored: Stored) -> str:
 
 def equal_updates(stored: Stored) -> str:
     """Quality beside OpenNMT-py."""
-    lines = [[r["name"], *(f"{score:.2f}" for score in r["bleu"].values())] for r in stored["rows"]]
-    beams = [f"BLEU, beam {beam}" for beam in stored["rows"][0]["bleu"]]
+    beams, lines = list(stored["rows"][0]["bleu"]), []
+    for name in dict.fromkeys(row["name"] for row in stored["rows"]):
+        own = [row["bleu"] for row in stored["rows"] if row["name"] == name]
+        lines.append([name, str(len(own)), *(_spread([b[beam] for b in own]) for beam in beams)])
     return (
         f"Multi30k English to German, words, after {stored['rows'][0]['updates']:,} updates of "
         f"{stored['rows'][0]['batch']} pairs; models and settings of `benchmarks/rivals.py`, the "
-        "last checkpoint, test_2016_flickr, sacrebleu with tokenize none.\n\n"
-        + _table(["model", *beams], lines)
+        "last checkpoint, test_2016_flickr, sacrebleu with tokenize none; mean and deviation "
+        "of the seeds.\n\n"
+        + _table(["model", "seeds", *(f"BLEU, beam {beam}" for beam in beams)], lines)
     )
 
 

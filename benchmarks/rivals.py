@@ -82,6 +82,7 @@ class Entry:
     feeds: bool = True
     precision: str = "fp32"
     attention: str = "general"
+    seed: int = 1
 
     @property
     def report(self) -> int:
@@ -413,7 +414,7 @@ def prepare_opennmt(entry: Entry, folder: Path, updates: int) -> None:
         "world_size": 1,
         "gpu_ranks": [],
         "num_workers": 0,
-        "seed": 1,
+        "seed": entry.seed,
     }
     (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
     build = command("opennmt", "onmt_build_vocab", "-config", "config.yaml", "-n_sample", "-1")
@@ -456,7 +457,7 @@ def prepare_joeynmt(entry: Entry, folder: Path, updates: int, validate_every: in
         "model_dir": str(folder / "model"),
         "use_cuda": False,
         "fp16": False,
-        "random_seed": 1,
+        "random_seed": entry.seed,
         "data": {
             "train": str(data / "train"),
             "dev": str(data / "dev"),
@@ -572,7 +573,7 @@ def yoyodyne_config(entry: Entry, folder: Path, updates: int) -> dict[str, Any]:
         "limit_val_batches": 0,
         "logger": False,
     }
-    return {"seed_everything": 1, "trainer": trainer, "model": model, "data": data}
+    return {"seed_everything": entry.seed, "trainer": trainer, "model": model, "data": data}
 
 
 def plain(entry: Entry) -> float:
@@ -592,7 +593,7 @@ def train_plain(entry: Entry, updates: int) -> list[str]:
         str(ROOT / "benchmarks" / "plain_loop.py"),
         str(WORK / entry.data / "train.tsv"),
         *("--hidden", str(entry.hidden), "--min-count", str(MIN_COUNT[entry.data])),
-        *("--updates", str(updates), "--report", str(entry.report)),
+        *("--updates", str(updates), "--report", str(entry.report), "--seed", str(entry.seed)),
     ]
 
 
@@ -635,6 +636,7 @@ def train_jumok(entry: Entry, validate_every: int) -> list[str]:
         "train.learning_rate=0.001",
         "train.clip_norm=5",
         "train.threads=1",
+        f"train.seed={entry.seed}",
         f"train.validate_every={validate_every}",
         "train.validate_pairs=8",
         "train.patience=1000",

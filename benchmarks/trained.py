@@ -33,7 +33,7 @@ EPOCH = {"multi30k": 453, "kor": 57}
 
 def trained(entry: Entry, updates: int) -> Path:
     """The model's folder. What the same version of the toolkit left there is not trained again."""
-    folder = WORK / f"{entry.name}-updates-{updates}"
+    folder = WORK / f"{entry.name}-seed-{entry.seed}-updates-{updates}"
     by = REQUIREMENTS[entry.toolkit][0] if entry.toolkit in REQUIREMENTS else entry.toolkit
     made = {**asdict(entry), "updates": updates, "by": by}
     if entry.toolkit == "jumok":
@@ -43,7 +43,7 @@ def trained(entry: Entry, updates: int) -> Path:
         return folder
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    print(f"{entry.name}: {updates} updates", flush=True)
+    print(f"{entry.name}, seed {entry.seed}: {updates} updates", flush=True)
     TRAIN[entry.toolkit](entry, folder, updates)
     record.write_text(json.dumps(made), encoding="utf-8")
     return folder
