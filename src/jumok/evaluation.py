@@ -7,6 +7,7 @@ separators, if it knows no others), because no output could ever equal another f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from jumok.config import SearchConfig
@@ -18,7 +19,7 @@ from jumok.metrics import (
     score_outputs,
     token_error_rate,
 )
-from jumok.predictor import OF_THE_MODEL, Predictor
+from jumok.predictor import OF_THE_MODEL, Predictor, Tell, TellOf
 from jumok.text import unknown_rate
 
 Pairs = Sequence[tuple[str, str]]
@@ -54,16 +55,22 @@ class Report(NamedTuple):
 
 
 def evaluate_report(
-    predictor: Predictor, pairs: Pairs, bleu_tokenize: str | None = None, **search: Any
+    predictor: Predictor,
+    pairs: Pairs,
+    bleu_tokenize: str | None = None,
+    tell: TellOf | None = None,
+    **search: Any,
 ) -> Report:
-    """Scores and circumstances; ``bleu_tokenize`` stands in for the model's own setting."""
+    """Scores and circumstances; ``bleu_tokenize`` stands in for the model's own setting;
+    ``tell`` is told how far the outputs have come, and then perplexity."""
     tokenize = bleu_tokenize or predictor.config.evaluation.bleu_tokenize
     sources, references = _items(predictor, pairs)
-    outputs = [p.text for p in predictor.predict(sources, **search)]
+    searched, scored = (tell and partial(tell, what) for what in ("outputs", "perplexity"))
+    outputs = [p.text for p in predictor.predict(sources, tell=searched, **search)]
     scores = score_outputs(outputs, references, bleu_tokenize=tokenize)
     if predictor.judge is None:
         reading = {key: search[key] for key in ("batch_size", "max_source_length") if key in search}
-        scores["perplexity"] = _perplexity(predictor, pairs, **reading)
+        scores["perplexity"] = _perplexity(predictor, pairs, scored, **reading)
     return Report(
         scores,
         len(pairs),
@@ -119,9 +126,11 @@ def _items(predictor: Predictor, pairs: Pairs) -> tuple[list[str], list[list[str
     return group_references((source, written(target)) for source, target in pairs)
 
 
-def _perplexity(predictor: Predictor, pairs: Pairs, **search: Any) -> float:
+def _perplexity(
+    predictor: Predictor, pairs: Pairs, tell: Tell | None = None, **search: Any
+) -> float:
     """exp of the mean negative log-probability of a target token."""
-    forced = predictor.score(pairs, **OF_THE_MODEL, **search)
+    forced = predictor.score(pairs, tell=tell, **OF_THE_MODEL, **search)
     return perplexity(
         sum(sum(p.token_log_probs) for p in forced), sum(len(p.tokens) for p in forced)
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -44,6 +44,13 @@ from jumok.search import (
     sample_search,
 )
 from jumok.text import BOS, EOS, PAD, SPACE, SPECIALS, UNK, Encoding, Speller, Tokenizer
+
+Tell = Callable[[int, int], None]
+"""Told how many texts are done, and of how many."""
+TellOf = Callable[[str, int, int], None]
+"""Told of what, besides."""
+
+_T = TypeVar("_T", bound=Sized)
 
 OF_THE_MODEL = {"lm_weight": 0.0, "coverage_penalty": 0.0}
 """Search settings under which `Predictor.score` gives the model's own probabilities."""
@@ -186,6 +193,7 @@ class Predictor:
         prefix: str | Sequence[str] | None = None,
         choices: Sequence[str] | None = None,
         dictionary: Mapping[str, str] | None = None,
+        tell: Tell | None = None,
         **search: Any,
     ) -> list[Prediction]: ...
     def predict(
@@ -195,6 +203,7 @@ class Predictor:
         prefix: str | Sequence[str] | None = None,
         choices: Sequence[str] | None = None,
         dictionary: Mapping[str, str] | None = None,
+        tell: Tell | None = None,
         **search: Any,
     ) -> Prediction | list[Prediction]:
         """Output for one text, or a list of outputs for a list of texts.
@@ -208,6 +217,7 @@ class Predictor:
             prefix: what outputs begin with, one for all or one for each text.
             choices: the only outputs there are.
             dictionary: with ``replace_unknown``, what to write for a source token, if not itself.
+            tell: told how many of the texts are done, and of how many.
             search: fields of `SearchConfig`.
 
         Raises `InputError`, with the text's ``index``, for one of more tokens than
@@ -244,7 +254,7 @@ class Predictor:
         self._check_readable(source)
         encodings = self._encode(list(source), settings)
         found: list[list[Hypothesis]] = [[] for _ in source]
-        for batch in self._batches(encodings, settings.batch_size):
+        for batch in _told(self._batches(encodings, settings.batch_size), tell):
             for index, hypotheses in zip(
                 batch, self._search(batch, encodings, settings, constraints), strict=True
             ):
@@ -254,7 +264,9 @@ class Predictor:
             for text, encoding, hypotheses in zip(source, encodings, found, strict=True)
         ]
 
-    def score(self, pairs: Sequence[tuple[str, str]], **search: Any) -> list[Prediction]:
+    def score(
+        self, pairs: Sequence[tuple[str, str]], tell: Tell | None = None, **search: Any
+    ) -> list[Prediction]:
         """Given outputs, forced: their token log-probabilities, score and attention.
 
         A token that the target vocabulary lacks, and that cannot be copied, is scored as ``<unk>``.
@@ -270,7 +282,7 @@ class Predictor:
         ]
         found: list[Hypothesis | None] = [None] * len(pairs)
         lengths = np.array([len(e.ids) + 1 for e in encodings], dtype=np.int64)
-        for batch in sorted_batches(lengths, settings.batch_size):
+        for batch in _told(sorted_batches(lengths, settings.batch_size), tell):
             engine = self._judged(settings)
             source, source_lengths, copies = self._sources([encodings[i] for i in batch])
             hypotheses = forced_search(
@@ -536,7 +548,7 @@ class Predictor:
         if replaced is not None:  # what differed before may say the same now
             first = {one.text: one for one in reversed([best, *others])}
             others = [one for one in others if first[one.text] is one]
-        return replace(best, alternatives=others)
+        return replace(best, alternatives=others) if others else best
 
     def _replacement(self, token: str, replaced: Mapping[str, str]) -> str:
         """What stands for an unknown token: a source token as the target spells it."""
@@ -600,6 +612,19 @@ def _of_the_vocabulary(
     return [[one._replace(tokens=listed.tokens[one.tokens]) for one in some] for some in found]
 
 
+def _told(batches: Iterable[_T], tell: Tell | None) -> Iterator[_T]:
+    """The batches; how many texts they had so far is told before the first and after each."""
+    waiting = list(batches)
+    done, total = 0, sum(map(len, waiting))
+    for batch in waiting:
+        if tell is not None:
+            tell(done, total)
+        yield batch
+        done += len(batch)
+    if tell is not None:
+        tell(done, total)
+
+
 def _words(ids: Sequence[int], tokens: Sequence[str]) -> list[str]:
     """Tokens without specials."""
     return [token for i, token in zip(ids, tokens, strict=True) if i not in (PAD, BOS, EOS)]
@@ -641,11 +666,11 @@ class LanguageModel(Predictor):
         [found] = self._search([0], [nothing], settings, constraints, told if watch else None)
         return [self._prediction(prompt, nothing, [one]) for one in found]
 
-    def perplexity(self, texts: Sequence[str]) -> Perplexities:
-        """How surprised the model is by texts."""
+    def perplexity(self, texts: Sequence[str], tell: Tell | None = None) -> Perplexities:
+        """How surprised the model is by texts; ``tell`` is told how far it has come."""
         if not texts:
             raise InputError("There must be a text to be surprised by, but none came")
-        forced = self.score([("", text) for text in texts], **OF_THE_MODEL)
+        forced = self.score([("", text) for text in texts], tell=tell, **OF_THE_MODEL)
         total = sum(sum(one.token_log_probs) for one in forced)
         # every text has an end, which is written too
         characters = sum(len(unicodedata.normalize("NFC", text)) + 1 for text in texts)

@@ -413,6 +413,27 @@ def test_off_a_terminal_a_line_now_and_then(run, texts, tmp_path, monkeypatch):
     assert "left" not in piped.err  # nobody knows how much will come
 
 
+def test_judging_says_how_far_it_has_come(run, texts, tmp_path, monkeypatch):
+    lines = texts.read_text(encoding="utf-8").splitlines()[:600]
+    pairs = tmp_path / "pairs.tsv"
+    content = "".join(f"{line}{number}\tx\n" for number, line in enumerate(lines))
+    pairs.write_text(content, encoding="utf-8")
+    quiet = run_cli("evaluate", run, pairs, "--format", "json")
+    assert (quiet.code, quiet.err) == (0, "")
+    monkeypatch.setattr("jumok.progress._SILENCE", 0)
+    result = run_cli("evaluate", run, pairs, "--format", "json")
+    assert result.out == quiet.out
+    told = result.err.splitlines()
+    for what in ("outputs", "perplexity"):
+        own = [line for line in told if line.startswith(f"{what}  ")]
+        assert own[0] == f"{what}  0 of 600 texts"
+        assert own[1].endswith(" left") and " a second" in own[1]
+        assert own[-1].startswith(f"{what}  600 of 600 texts, ")
+    compared = run_cli("compare", run, run, pairs, "--resamples", "100")
+    assert compared.code == 0
+    assert f"{run}: outputs  600 of 600 texts, " in compared.err
+
+
 @pytest.mark.parametrize("stdout", ["pipe", "terminal"])
 def test_on_a_terminal_a_bar_unless_the_answers_are_there(run, texts, stdout, answers):
     leader, follower = pty.openpty()

@@ -38,6 +38,20 @@ def test_figures_are_those_of_evaluate(models):
     assert (compared.pairs, compared.sources) == (5, 4)
 
 
+def test_it_is_told_how_far_each_model_has_come(models):
+    told, settings = [], {"resamples": 100, "tell": lambda *now: told.append(now)}
+    compare(*models, PAIRS, names=("one", "two"), batch_size=8, **settings)
+    assert told == [
+        (f"{name}: {what}", done, total)
+        for what, total in (("perplexity", 5), ("outputs", 4))
+        for name in ("one", "two")
+        for done in (0, total)
+    ]
+    told.clear()
+    compare(GOLD, GOLD, PAIRS, **settings)
+    assert told == []
+
+
 def test_outputs_count_like_the_model_that_wrote_them(models):
     one, other = models
     written = [p.text for p in one.predict(["abc", "de", "가", "힣각"])]

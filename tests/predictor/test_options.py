@@ -314,6 +314,24 @@ def test_perplexity_is_the_models_own_whatever_its_search_settings() -> None:
     assert validate(other, pairs).metric == pytest.approx(plain)
 
 
+def test_it_is_told_how_many_texts_are_done() -> None:
+    model, texts = predictor("char", 0), ["the cat", "", "a cat ate", "각 힣", "hat"]
+    told: list[tuple[int, int]] = []
+
+    def tell(done: int, total: int) -> None:
+        told.append((done, total))
+
+    found = model.predict(texts, batch_size=2, tell=tell)
+    assert [one.text for one in found] == [one.text for one in model.predict(texts)]
+    assert told == [(0, 4), (2, 4), (4, 4)]  # the empty text is no work
+    told.clear()
+    model.score([(text, "a cat") for text in texts], batch_size=2, tell=tell)
+    assert told == [(0, 5), (2, 5), (4, 5), (5, 5)]
+    told.clear()
+    assert model.predict([""], tell=tell)[0].text == ""
+    assert told == [(0, 0)]
+
+
 def test_a_draw_that_finds_no_end_is_said() -> None:
     """Three letters that may each come once, and eight that must come."""
     only = [letter for letter in "ceousnmt 주목의각힣가지않았어" if letter not in "tha"]

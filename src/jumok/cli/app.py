@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -410,6 +411,7 @@ def evaluate(
     """Judge a model's outputs on pairs, with every metric; a language model on texts."""
     from jumok.cli.output import render_perplexities, render_scores
     from jumok.cli.streams import say_skipped, split_settings
+    from jumok.cli.told import telling
     from jumok.config import resolve
     from jumok.data import read_pairs, read_texts
     from jumok.errors import ConfigError
@@ -432,10 +434,13 @@ def evaluate(
                 "A language model is judged by the probability of texts, without any search: leave "
                 f"search.{next(iter(search))} out"
             )
-        found = predictor.perplexity([pair.target for pair in read.pairs])
+        with telling() as tell:
+            told = partial(tell, "perplexity")
+            found = predictor.perplexity([pair.target for pair in read.pairs], told)
         print(render_perplexities(found, len(read.pairs), format_.value))
         return
-    report = evaluate_report(predictor, read.pairs, tokenize, **search)
+    with telling() as tell:
+        report = evaluate_report(predictor, read.pairs, tokenize, tell, **search)
     print(render_scores(report, format_.value))
 
 
@@ -534,6 +539,7 @@ def compare(
     """Judge two models on the same pairs, and tell what is no chance (paired bootstrap)."""
     from jumok.cli.compared import render_comparison
     from jumok.cli.streams import pairs_of, say_skipped, split_settings
+    from jumok.cli.told import telling
     from jumok.comparison import check_plot, check_systems, write_plot
     from jumok.comparison import compare as compare_systems
     from jumok.config import resolve
@@ -573,19 +579,21 @@ def compare(
             else:
                 skipped.append(item)
 
-    compared = compare_systems(
-        a,
-        b,
-        read.pairs,
-        names=names,
-        train=trained_on(train_files) if train_files else None,
-        metric=judge.metric if "evaluation.metric" in reading else None,
-        bleu_tokenize=judge.bleu_tokenize if "evaluation.bleu_tokenize" in reading else None,
-        resamples=resamples,
-        seed=seed,
-        examples=examples,
-        **search,
-    )
+    with telling() as tell:
+        compared = compare_systems(
+            a,
+            b,
+            read.pairs,
+            names=names,
+            train=trained_on(train_files) if train_files else None,
+            metric=judge.metric if "evaluation.metric" in reading else None,
+            bleu_tokenize=judge.bleu_tokenize if "evaluation.bleu_tokenize" in reading else None,
+            resamples=resamples,
+            seed=seed,
+            examples=examples,
+            tell=tell,
+            **search,
+        )
     say_skipped(skipped)
     print(render_comparison(compared, format_.value))
     if plot is not None:

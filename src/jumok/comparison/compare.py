@@ -22,6 +22,7 @@ from jumok.comparison.systems import (
 from jumok.config import EvaluationConfig
 from jumok.errors import ConfigError, InputError
 from jumok.metrics import METRICS, Summed, bleu_signature, summed
+from jumok.predictor import TellOf
 
 
 def compare(
@@ -36,6 +37,7 @@ def compare(
     resamples: int = 1000,
     seed: int = 12345,
     examples: int = 3,
+    tell: TellOf | None = None,
     **search: Any,
 ) -> Comparison:
     """Judge two systems on ``pairs``; those with one source are one item with several references.
@@ -55,6 +57,7 @@ def compare(
         resamples: draws of the bootstrap, 100 or more.
         seed: of the draws; the default is sacrebleu's.
         examples: items to show, at most, on which A is better, and on which B is.
+        tell: told how far each model has come with its outputs, and with perplexity.
         search: fields of `SearchConfig`, for the models.
 
     Raises `ConfigError` for systems that cannot be compared, and `InputError` for outputs that do
@@ -84,14 +87,14 @@ def compare(
     groupings = [by_length(read.sources)]
     if train is not None:
         groupings.append(by_frequency(read.sources, train))
-    forced = perplexities(models, pairs, search) if surprised else []
+    forced = perplexities(models, names, pairs, search, tell) if surprised else []
     infinite = [name for name, one in zip("ab", forced, strict=False) if isinf(one.whole)]
     if infinite and metric == "perplexity":
         raise ConfigError(
             f"The perplexity of {names['ab'.index(infinite[0])]} is infinite, as it takes one of "
             "the targets to be impossible. Go by another metric: set evaluation.metric"
         )
-    written = write_all((a, b), read, search)
+    written = write_all((a, b), names, read, search, tell)
     judged = _judge(written, tokenize)
     if forced and not infinite:
         for side, perplexity in zip(judged, forced, strict=True):

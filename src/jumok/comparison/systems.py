@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from jumok.errors import ConfigError, InputError
 from jumok.metrics import Summed, group_references, summed_perplexity
-from jumok.predictor import OF_THE_MODEL, LanguageModel, Predictor
+from jumok.predictor import OF_THE_MODEL, LanguageModel, Predictor, TellOf
 
 System = Predictor | Sequence[str]
 """A model; or outputs, one for each different source in order, or one for each pair."""
@@ -60,12 +61,19 @@ def read_all(systems: Sequence[System], names: Sequence[str], pairs: Pairs) -> W
     return Written(*items, outputs)
 
 
-def write_all(systems: Sequence[System], read: Written, search: Mapping[str, Any]) -> Written:
+def write_all(
+    systems: Sequence[System],
+    names: Sequence[str],
+    read: Written,
+    search: Mapping[str, Any],
+    tell: TellOf | None = None,
+) -> Written:
     """Have the models write too."""
     formed, outputs = _form(systems), list(read.outputs)
-    for number, system in enumerate(systems):
+    for number, (system, name) in enumerate(zip(systems, names, strict=True)):
         if isinstance(system, Predictor):
-            found = system.predict(read.sources, **search)
+            told = tell and partial(tell, f"{name}: outputs")
+            found = system.predict(read.sources, tell=told, **search)
             outputs[number] = [formed(one.text) for one in found]
     return read._replace(outputs=outputs)
 
@@ -84,15 +92,20 @@ def have_perplexities(models: Sequence[Predictor]) -> bool:
 
 
 def perplexities(
-    models: Sequence[Predictor], pairs: Pairs, search: Mapping[str, Any]
+    models: Sequence[Predictor],
+    names: Sequence[str],
+    pairs: Pairs,
+    search: Mapping[str, Any],
+    tell: TellOf | None = None,
 ) -> list[Summed]:
     """The perplexity of each model."""
     reading = {key: search[key] for key in ("batch_size", "max_source_length") if key in search}
     numbers = {source: number for number, source in enumerate(dict(pairs))}
     found = []
-    for model in models:
+    for model, name in zip(models, names, strict=True):
         log_probs, tokens = [0.0] * len(numbers), [0] * len(numbers)
-        for forced in model.score(pairs, **OF_THE_MODEL, **reading):
+        told = tell and partial(tell, f"{name}: perplexity")
+        for forced in model.score(pairs, tell=told, **OF_THE_MODEL, **reading):
             number = numbers[forced.source]
             log_probs[number] += sum(forced.token_log_probs)
             tokens[number] += len(forced.tokens)

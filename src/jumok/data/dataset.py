@@ -318,5 +318,7 @@ def source_order(length: int, reverse: bool) -> Int[np.ndarray, "src_len"]:
 
     ``length`` is the number of source tokens without eos; eos stays the last column.
     """
-    tokens = np.arange(length, dtype=np.int64)
-    return np.append(tokens[::-1] if reverse else tokens, length)
+    order = np.arange(length + 1, dtype=np.int64)
+    if reverse:
+        order[:-1] = order[:-1][::-1].copy()
+    return order

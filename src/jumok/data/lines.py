@@ -12,6 +12,7 @@ import difflib
 import gzip
 import io
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ OR_SKIP = "or set data.skip_bad_lines=true"
 
 _ENDLESS = 100
 """A line longer than this many times `MAX_LINE` is not even skipped: it may have no end."""
+_UNDECODED = re.compile("[\ud800-\udfff]")
+"""What `surrogateescape` leaves of bytes that are no text."""
 _GZIP = b"\x1f\x8b"
 _OTHER_ENCODINGS = "(such as cp949, shift_jis or latin-1)"
 
@@ -260,7 +263,7 @@ def _problem(line: str, path: Path, number: int, encoding: str) -> BadLine | Non
             "there is a carriage return inside the line. Save the file with LF or CRLF line ends, "
             f"remove it, {OR_SKIP}"
         )
-    elif not line.isascii() and any("\ud800" <= char <= "\udfff" for char in line):
+    elif not line.isascii() and _UNDECODED.search(line):
         kind = "encoding"
         reason = f"the line is not valid {encoding}. {guess_encoding(line, encoding)}, {OR_SKIP}"
     else:

@@ -130,7 +130,7 @@ class Tokenizer:
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """The token of each id, specials by name. Raises `IndexError` outside the vocabulary."""
-        if any(i < 0 for i in ids):
+        if min(ids, default=0) < 0:
             raise IndexError(f"token ids start at 0, but {min(ids)} came")
         return [self._pieces[i] for i in ids]
 
