@@ -382,7 +382,7 @@ def shortlist(stored: Stored) -> str:
     ]
     head = ["engine", "search", "ms", "ms with it", "times as fast", "BLEU", "BLEU with it"]
     return (
-        "The tokenised Multi30k model above, processor milliseconds a sentence of "
+        "A model of the tokenised Multi30k, processor milliseconds a sentence of "
         "test_2016_flickr on one core, median of turns, with all "
         f"{first['vocabulary']:,} target tokens and with a [shortlist](search.md#a-shortlist) of "
         f"{first['listed']:,} a sentence, made with the defaults of `jumok shortlist`.\n\n"
