@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 
 import torch
 from jaxtyping import Float
@@ -17,11 +16,6 @@ from torch import Tensor
 
 _TOLERANCE = 1e-5
 """Relative error that float32 sums of 512 terms stay well below and bfloat16 (4e-3) does not."""
-
-_WIDE = 1 << 16
-"""A single product of oneDNN's pays where it makes so many numbers: torch's own takes 1.6 times as
-long for rows that are no multiple of 16 numbers, as vocabularies are. Smaller ones are faster by
-torch's own."""
 
 
 def at_least_float32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -43,45 +37,19 @@ def cpu_arithmetic(threads: int | None, fast: bool = True) -> Iterator[bool]:
     Both are settings of the whole process, so they are put back afterwards. Says whether the fast
     road is taken.
     """
-    before = torch.get_num_threads()
+    before = torch.get_float32_matmul_precision(), torch.get_num_threads()
     if threads is not None:
         torch.set_num_threads(threads)
-    fast = fast and _fast_is_exact()
+    if fast:
+        torch.set_float32_matmul_precision("medium")
+        fast = _product_error() < _TOLERANCE
+    if not fast:
+        torch.set_float32_matmul_precision("highest")
     try:
-        with _precision("medium" if fast else "highest"):
-            yield fast
+        yield fast
     finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def wide_product(
-    x: Float[Tensor, "*rows size"], weight: Float[Tensor, "numbers size"]
-) -> Iterator[None]:
-    """For the product of these two: oneDNN's on the CPU, if it pays and is as exact."""
-    made = x.numel() // max(1, x.shape[-1]) * len(weight)
-    default = torch.get_float32_matmul_precision() == "highest"  # else somebody has chosen
-    if made < _WIDE or x.device.type != "cpu" or not default or not _fast_is_exact():
-        yield
-        return
-    with _precision("medium"):
-        yield
-
-
-@cache
-def _fast_is_exact() -> bool:
-    with _precision("medium"):
-        return _product_error() < _TOLERANCE
-
-
-@contextmanager
-def _precision(name: str) -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(name)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_float32_matmul_precision(before[0])
+        torch.set_num_threads(before[1])
 
 
 def _product_error() -> float:

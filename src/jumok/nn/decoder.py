@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -38,7 +37,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from jumok.config import ModelConfig
-from jumok.nn.arithmetic import at_least_float32, wide_product
+from jumok.nn.arithmetic import at_least_float32
 from jumok.nn.attention import Attention, SharedMemory, mean_of_heads
 from jumok.nn.bridge import Bridge
 from jumok.nn.cells import SharedCell
@@ -281,9 +280,7 @@ class Decoder(nn.Module):
         x, weight, bias = self.last_map(features)
         if columns is not None:
             weight, bias = columns.weight, columns.bias
-        alone = self.fast and not torch.is_grad_enabled()  # training has chosen for all products
-        with wide_product(x, weight) if alone else nullcontext():
-            return nn.functional.linear(x, weight, bias)
+        return nn.functional.linear(x, weight, bias)
 
     def last_map(self, features: Float[Tensor, "*rows features"]) -> LastMap:
         """The product that makes the logits, for a loss that needs them a few at a time."""
