@@ -301,7 +301,7 @@ def equal_updates(stored: Stored) -> str:
         f"Multi30k English to German, words, after {stored['rows'][0]['updates']:,} updates of "
         f"{stored['rows'][0]['batch']} pairs; models and settings of `benchmarks/rivals.py`, the "
         "last checkpoint, test_2016_flickr, sacrebleu with tokenize none; mean and deviation "
-        "of the seeds.\n\n"
+        "of the seeds, where there are several.\n\n"
         + _table(["model", "seeds", *(f"BLEU, beam {beam}" for beam in beams)], lines)
     )
 

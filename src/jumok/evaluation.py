@@ -7,7 +7,6 @@ separators, if it knows no others), because no output could ever equal another f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 from jumok.config import SearchConfig
@@ -19,7 +18,8 @@ from jumok.metrics import (
     score_outputs,
     token_error_rate,
 )
-from jumok.predictor import OF_THE_MODEL, Predictor, Tell, TellOf
+from jumok.predictor import OF_THE_MODEL, Counted, Predictor
+from jumok.progress import Tell, counted
 from jumok.text import unknown_rate
 
 Pairs = Sequence[tuple[str, str]]
@@ -58,19 +58,19 @@ def evaluate_report(
     predictor: Predictor,
     pairs: Pairs,
     bleu_tokenize: str | None = None,
-    tell: TellOf | None = None,
+    tell: Tell | None = None,
     **search: Any,
 ) -> Report:
     """Scores and circumstances; ``bleu_tokenize`` stands in for the model's own setting;
     ``tell`` is told how far the outputs have come, and then perplexity."""
     tokenize = bleu_tokenize or predictor.config.evaluation.bleu_tokenize
     sources, references = _items(predictor, pairs)
-    searched, scored = (tell and partial(tell, what) for what in ("outputs", "perplexity"))
-    outputs = [p.text for p in predictor.predict(sources, tell=searched, **search)]
+    found = predictor.predict(sources, tell=counted(tell, "outputs"), **search)
+    outputs = [p.text for p in found]
     scores = score_outputs(outputs, references, bleu_tokenize=tokenize)
     if predictor.judge is None:
         reading = {key: search[key] for key in ("batch_size", "max_source_length") if key in search}
-        scores["perplexity"] = _perplexity(predictor, pairs, scored, **reading)
+        scores["perplexity"] = _perplexity(predictor, pairs, counted(tell, "perplexity"), **reading)
     return Report(
         scores,
         len(pairs),
@@ -127,7 +127,7 @@ def _items(predictor: Predictor, pairs: Pairs) -> tuple[list[str], list[list[str
 
 
 def _perplexity(
-    predictor: Predictor, pairs: Pairs, tell: Tell | None = None, **search: Any
+    predictor: Predictor, pairs: Pairs, tell: Counted | None = None, **search: Any
 ) -> float:
     """exp of the mean negative log-probability of a target token."""
     forced = predictor.score(pairs, tell=tell, **OF_THE_MODEL, **search)

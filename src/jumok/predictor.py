@@ -45,10 +45,8 @@ from jumok.search import (
 )
 from jumok.text import BOS, EOS, PAD, SPACE, SPECIALS, UNK, Encoding, Speller, Tokenizer
 
-Tell = Callable[[int, int], None]
+Counted = Callable[[int, int], None]
 """Told how many texts are done, and of how many."""
-TellOf = Callable[[str, int, int], None]
-"""Told of what, besides."""
 
 _T = TypeVar("_T", bound=Sized)
 
@@ -183,6 +181,7 @@ class Predictor:
         prefix: str | None = None,
         choices: Sequence[str] | None = None,
         dictionary: Mapping[str, str] | None = None,
+        tell: Counted | None = None,
         **search: Any,
     ) -> Prediction: ...
     @overload
@@ -193,7 +192,7 @@ class Predictor:
         prefix: str | Sequence[str] | None = None,
         choices: Sequence[str] | None = None,
         dictionary: Mapping[str, str] | None = None,
-        tell: Tell | None = None,
+        tell: Counted | None = None,
         **search: Any,
     ) -> list[Prediction]: ...
     def predict(
@@ -203,7 +202,7 @@ class Predictor:
         prefix: str | Sequence[str] | None = None,
         choices: Sequence[str] | None = None,
         dictionary: Mapping[str, str] | None = None,
-        tell: Tell | None = None,
+        tell: Counted | None = None,
         **search: Any,
     ) -> Prediction | list[Prediction]:
         """Output for one text, or a list of outputs for a list of texts.
@@ -217,7 +216,7 @@ class Predictor:
             prefix: what outputs begin with, one for all or one for each text.
             choices: the only outputs there are.
             dictionary: with ``replace_unknown``, what to write for a source token, if not itself.
-            tell: told how many of the texts are done, and of how many.
+            tell: told how many texts are done, and of how many that are not empty.
             search: fields of `SearchConfig`.
 
         Raises `InputError`, with the text's ``index``, for one of more tokens than
@@ -226,7 +225,7 @@ class Predictor:
         if isinstance(source, str):
             one = prefix if prefix is None or isinstance(prefix, str) else list(prefix)
             return self.predict(
-                [source], prefix=one, choices=choices, dictionary=dictionary, **search
+                [source], prefix=one, choices=choices, dictionary=dictionary, tell=tell, **search
             )[0]
         settings = self.settings(search)
         if settings.shortlist:
@@ -265,7 +264,7 @@ class Predictor:
         ]
 
     def score(
-        self, pairs: Sequence[tuple[str, str]], tell: Tell | None = None, **search: Any
+        self, pairs: Sequence[tuple[str, str]], tell: Counted | None = None, **search: Any
     ) -> list[Prediction]:
         """Given outputs, forced: their token log-probabilities, score and attention.
 
@@ -612,7 +611,7 @@ def _of_the_vocabulary(
     return [[one._replace(tokens=listed.tokens[one.tokens]) for one in some] for some in found]
 
 
-def _told(batches: Iterable[_T], tell: Tell | None) -> Iterator[_T]:
+def _told(batches: Iterable[_T], tell: Counted | None) -> Iterator[_T]:
     """The batches; how many texts they had so far is told before the first and after each."""
     waiting = list(batches)
     done, total = 0, sum(map(len, waiting))
@@ -666,7 +665,7 @@ class LanguageModel(Predictor):
         [found] = self._search([0], [nothing], settings, constraints, told if watch else None)
         return [self._prediction(prompt, nothing, [one]) for one in found]
 
-    def perplexity(self, texts: Sequence[str], tell: Tell | None = None) -> Perplexities:
+    def perplexity(self, texts: Sequence[str], tell: Counted | None = None) -> Perplexities:
         """How surprised the model is by texts; ``tell`` is told how far it has come."""
         if not texts:
             raise InputError("There must be a text to be surprised by, but none came")

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 _SILENCE = 30.0
 """Seconds between two lines where there is no terminal."""
+
+Tell = Callable[[str, int, float | None], None]
+"""Told of what so many are done, and what share of all that is, where it is known."""
 
 
 class Bar:
@@ -20,10 +25,11 @@ class Bar:
 
         self.console = Console(file=sys.stderr, highlight=False, emoji=False, quiet=quiet)
         self.progress = Progress(
-            TextColumn("{task.fields[head]}"),
+            TextColumn("{task.fields[head]}", markup=False),
             BarColumn(bar_width=None),
             TaskProgressColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[tail]}  [dim]{task.fields[left]}"),
+            TextColumn("{task.fields[tail]} ", markup=False),
+            TextColumn("{task.fields[left]}", style="dim", markup=False),
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
@@ -47,6 +53,10 @@ class Bar:
     def restart(self) -> None:
         """Other work begins, whose pace is not that of the work before."""
         self.started, self.first = time.monotonic(), None
+
+    def rate(self, done: int) -> str:
+        """So many since the beginning, a second."""
+        return f"{done / max(time.monotonic() - self.started, 1e-9):,.0f}"
 
     def show(
         self, done: float | None, head: str, tail: str, left: str = "{} left", line: str = ""
@@ -76,3 +86,24 @@ class Bar:
         minutes, seconds = divmod(int(max(0.0, gone * (1.0 - done) / (done - self.first))), 60)
         hours, minutes = divmod(minutes, 60)
         return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+@contextmanager
+def telling(unit: str) -> Iterator[Tell]:
+    """A bar for work that tells of pieces, each from its beginning, in which nothing is done."""
+    with Bar() as bar:
+
+        def tell(what: str, done: int, share: float | None) -> None:
+            if not done:
+                bar.restart()
+            pace = f", {bar.rate(done)} a second" if done else ""
+            bar.show(share, what, f"{done:,} {unit}{pace}")
+
+        yield tell
+
+
+def counted(tell: Tell | None, what: str) -> Callable[[int, int], None] | None:
+    """The same for work that tells how many are done, and of how many."""
+    if tell is None:
+        return None
+    return lambda done, total: tell(what, done, done / total if total else 1.0)

@@ -16,13 +16,14 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
-from io import FileIO
+from io import FileIO, StringIO
 from itertools import chain
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from runs import letters, run_cli, train_small
 
 from jumok.cli.bulk import Job
@@ -30,6 +31,7 @@ from jumok.cli.ray_data import _check_address
 from jumok.cli.resumable import ResumableOutput
 from jumok.cli.streams import full_windows, windows
 from jumok.errors import BundleError, ConfigError, DataError, InputError, Interrupted
+from jumok.progress import Bar
 
 JUMOK = [sys.executable, "-m", "jumok"]
 FORMS = [(), ("--format", "tsv"), ("--format", "jsonl", "--n-best", "2")]
@@ -413,6 +415,15 @@ def test_off_a_terminal_a_line_now_and_then(run, texts, tmp_path, monkeypatch):
     assert "left" not in piped.err  # nobody knows how much will come
 
 
+def test_a_bar_shows_what_it_is_told_as_it_is():
+    console = Console(file=StringIO(), width=100)
+    with Bar() as bar:
+        bar.show(0.5, "runs/[seed=1]/x[/old]", "3 of a[b]")
+        console.print(bar.progress)
+    shown = console.file.getvalue()
+    assert "runs/[seed=1]/x[/old]" in shown and " 50% 3 of a[b]" in shown
+
+
 def test_judging_says_how_far_it_has_come(run, texts, tmp_path, monkeypatch):
     lines = texts.read_text(encoding="utf-8").splitlines()[:600]
     pairs = tmp_path / "pairs.tsv"
@@ -426,12 +437,12 @@ def test_judging_says_how_far_it_has_come(run, texts, tmp_path, monkeypatch):
     told = result.err.splitlines()
     for what in ("outputs", "perplexity"):
         own = [line for line in told if line.startswith(f"{what}  ")]
-        assert own[0] == f"{what}  0 of 600 texts"
+        assert own[0] == f"{what}  0 texts"
         assert own[1].endswith(" left") and " a second" in own[1]
-        assert own[-1].startswith(f"{what}  600 of 600 texts, ")
+        assert own[-1].startswith(f"{what}  600 texts, ")
     compared = run_cli("compare", run, run, pairs, "--resamples", "100")
     assert compared.code == 0
-    assert f"{run}: outputs  600 of 600 texts, " in compared.err
+    assert f"{run}: outputs  600 texts, " in compared.err
 
 
 @pytest.mark.parametrize("stdout", ["pipe", "terminal"])

@@ -42,7 +42,7 @@ def test_it_is_told_how_far_each_model_has_come(models):
     told, settings = [], {"resamples": 100, "tell": lambda *now: told.append(now)}
     compare(*models, PAIRS, names=("one", "two"), batch_size=8, **settings)
     assert told == [
-        (f"{name}: {what}", done, total)
+        (f"{name}: {what}", done, done / total)
         for what, total in (("perplexity", 5), ("outputs", 4))
         for name in ("one", "two")
         for done in (0, total)

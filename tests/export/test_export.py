@@ -26,6 +26,7 @@ from jumok.bundle import (
 )
 from jumok.config import preset_names
 from jumok.engine import WholeSearch
+from jumok.engine.onnx_engine import own_cores
 from jumok.errors import BundleError, ConfigError
 from jumok.export.graphs import Graphs, make_graphs
 from jumok.prediction import Prediction
@@ -345,6 +346,24 @@ def test_a_graph_has_no_more_threads_than_the_process_has_cores(tmp_path: Path) 
         env=environ,
     )
     assert (done.stdout.strip(), done.stderr) == ("0", "")
+
+
+def test_threads_are_physical_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of eight logical cores, two of which are one physical core each."""
+    for core in range(8):
+        topology = tmp_path / f"cpu{core}" / "topology"
+        topology.mkdir(parents=True)
+        (topology / "thread_siblings_list").write_text(f"{core % 4},{core % 4 + 4}\n")
+    monkeypatch.setattr("jumok.engine.onnx_engine._CPUS", tmp_path)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    for own, cores in (({0, 1, 4}, 2), ({2}, 1), (set(range(7)), 4), (set(range(8)), 0)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, own=own: own, raising=False)
+        assert own_cores() == cores
+    monkeypatch.setattr("jumok.engine.onnx_engine._CPUS", tmp_path / "nowhere")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 4}, raising=False)
+    assert own_cores() == 2
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert own_cores() == 0
 
 
 def load_texts(path: Path, sources: list[str]) -> list[str]:

@@ -328,6 +328,9 @@ def test_it_is_told_how_many_texts_are_done() -> None:
     model.score([(text, "a cat") for text in texts], batch_size=2, tell=tell)
     assert told == [(0, 5), (2, 5), (4, 5), (5, 5)]
     told.clear()
+    model.predict("hat", tell=tell)
+    assert told == [(0, 1), (1, 1)]
+    told.clear()
     assert model.predict([""], tell=tell)[0].text == ""
     assert told == [(0, 0)]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -411,12 +410,12 @@ def evaluate(
     """Judge a model's outputs on pairs, with every metric; a language model on texts."""
     from jumok.cli.output import render_perplexities, render_scores
     from jumok.cli.streams import say_skipped, split_settings
-    from jumok.cli.told import telling
     from jumok.config import resolve
     from jumok.data import read_pairs, read_texts
     from jumok.errors import ConfigError
     from jumok.evaluation import evaluate_report
     from jumok.predictor import LanguageModel, load
+    from jumok.progress import counted, telling
 
     predictor = load([model, *(ensemble or ())], device, language_model, engine.value)
     reading, settings = split_settings(set_, {"evaluation.bleu_tokenize"})
@@ -434,12 +433,12 @@ def evaluate(
                 "A language model is judged by the probability of texts, without any search: leave "
                 f"search.{next(iter(search))} out"
             )
-        with telling() as tell:
-            told = partial(tell, "perplexity")
+        with telling("texts") as tell:
+            told = counted(tell, "perplexity")
             found = predictor.perplexity([pair.target for pair in read.pairs], told)
         print(render_perplexities(found, len(read.pairs), format_.value))
         return
-    with telling() as tell:
+    with telling("texts") as tell:
         report = evaluate_report(predictor, read.pairs, tokenize, tell, **search)
     print(render_scores(report, format_.value))
 
@@ -539,13 +538,13 @@ def compare(
     """Judge two models on the same pairs, and tell what is no chance (paired bootstrap)."""
     from jumok.cli.compared import render_comparison
     from jumok.cli.streams import pairs_of, say_skipped, split_settings
-    from jumok.cli.told import telling
     from jumok.comparison import check_plot, check_systems, write_plot
     from jumok.comparison import compare as compare_systems
     from jumok.config import resolve
     from jumok.data import Pair, read_pairs, read_sources
     from jumok.errors import BundleError
     from jumok.predictor import Predictor, load
+    from jumok.progress import telling
     from jumok.storage import find_directory
 
     if plot is not None:
@@ -579,7 +578,7 @@ def compare(
             else:
                 skipped.append(item)
 
-    with telling() as tell:
+    with telling("texts") as tell:
         compared = compare_systems(
             a,
             b,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -141,7 +140,7 @@ def run(
                 progress.message(so_far.format(kept.lines, output))
                 raise
             kept.finish()
-            progress.message(f"{kept.lines:,} lines are answered in {output}, {progress.rate()}")
+            progress.message(f"{kept.lines:,} lines are answered in {output}, {progress.pace()}")
 
 
 def _answers(
@@ -196,13 +195,12 @@ class _Progress(Bar):
             self.lines += len(answered.lines)
             self._tell(answered.share)
 
-    def rate(self) -> str:
+    def pace(self) -> str:
         """Since the beginning."""
-        gone = time.monotonic() - self.started
-        return f"{(self.lines - self.before) / max(gone, 1e-9):,.0f} lines/s"
+        return f"{self.rate(self.lines - self.before)} lines/s"
 
     def _tell(self, share: float | None) -> None:
-        self.show(share, f"{self.lines:,} lines", self.rate())
+        self.show(share, f"{self.lines:,} lines", self.pace())
 
 
 def _hash(plain: Sequence[str] | Mapping[str, str] | None) -> str | None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from jumok.progress import telling
+
 if TYPE_CHECKING:
     from jumok.config import Config
-    from jumok.doctor.scan import File, Tell
+    from jumok.doctor.scan import File
 
 FOUND = 9
 """Exit code where there are findings that are more than notes."""
@@ -63,7 +65,7 @@ def check_(
     from jumok.doctor import check
 
     config = _resolve(set_, ("text.source.", "text.target."))
-    with ExitStack() as kept, _progress() as tell:
+    with ExitStack() as kept, telling("lines") as tell:
         train, others = _files(data, test or (), kept)
         report = check(train, others, config.data, config.text, tell)
     if format_ is ReportFormat.json:
@@ -106,7 +108,7 @@ def clean_(
 
     config = _resolve(set_, ("text.source.lowercase", "text.target.lowercase"))
     chosen = _chosen(drop or (), keep or ())
-    with ExitStack() as kept, _progress() as tell:
+    with ExitStack() as kept, telling("lines") as tell:
         files, others = _files(data, test or (), kept)
         cleaned = clean(
             files,
@@ -173,18 +175,3 @@ def _files(
         return kept.enter_context(Spool(stdin())) if name == "-" else name
 
     return list(map(opened, names)), list(map(opened, test))
-
-
-@contextmanager
-def _progress() -> Iterator[Tell]:
-    """A bar on stderr."""
-    from jumok.progress import Bar
-
-    with Bar() as bar:
-
-        def tell(what: str, lines: int, share: float | None) -> None:
-            if not lines:
-                bar.restart()
-            bar.show(share, what, f"{lines:,} lines")
-
-        yield tell

@@ -22,7 +22,7 @@ from jumok.comparison.systems import (
 from jumok.config import EvaluationConfig
 from jumok.errors import ConfigError, InputError
 from jumok.metrics import METRICS, Summed, bleu_signature, summed
-from jumok.predictor import TellOf
+from jumok.progress import Tell
 
 
 def compare(
@@ -37,7 +37,7 @@ def compare(
     resamples: int = 1000,
     seed: int = 12345,
     examples: int = 3,
-    tell: TellOf | None = None,
+    tell: Tell | None = None,
     **search: Any,
 ) -> Comparison:
     """Judge two systems on ``pairs``; those with one source are one item with several references.

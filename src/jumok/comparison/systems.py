@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 from jumok.errors import ConfigError, InputError
 from jumok.metrics import Summed, group_references, summed_perplexity
-from jumok.predictor import OF_THE_MODEL, LanguageModel, Predictor, TellOf
+from jumok.predictor import OF_THE_MODEL, LanguageModel, Predictor
+from jumok.progress import Tell, counted
 
 System = Predictor | Sequence[str]
 """A model; or outputs, one for each different source in order, or one for each pair."""
@@ -66,13 +66,13 @@ def write_all(
     names: Sequence[str],
     read: Written,
     search: Mapping[str, Any],
-    tell: TellOf | None = None,
+    tell: Tell | None = None,
 ) -> Written:
     """Have the models write too."""
     formed, outputs = _form(systems), list(read.outputs)
     for number, (system, name) in enumerate(zip(systems, names, strict=True)):
         if isinstance(system, Predictor):
-            told = tell and partial(tell, f"{name}: outputs")
+            told = counted(tell, f"{name}: outputs")
             found = system.predict(read.sources, tell=told, **search)
             outputs[number] = [formed(one.text) for one in found]
     return read._replace(outputs=outputs)
@@ -96,7 +96,7 @@ def perplexities(
     names: Sequence[str],
     pairs: Pairs,
     search: Mapping[str, Any],
-    tell: TellOf | None = None,
+    tell: Tell | None = None,
 ) -> list[Summed]:
     """The perplexity of each model."""
     reading = {key: search[key] for key in ("batch_size", "max_source_length") if key in search}
@@ -104,7 +104,7 @@ def perplexities(
     found = []
     for model, name in zip(models, names, strict=True):
         log_probs, tokens = [0.0] * len(numbers), [0] * len(numbers)
-        told = tell and partial(tell, f"{name}: perplexity")
+        told = counted(tell, f"{name}: perplexity")
         for forced in model.score(pairs, tell=told, **OF_THE_MODEL, **reading):
             number = numbers[forced.source]
             log_probs[number] += sum(forced.token_log_probs)

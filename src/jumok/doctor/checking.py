@@ -16,7 +16,8 @@ from jumok.doctor.kinds import BITS, KINDS
 from jumok.doctor.outliers import find_outliers, limits
 from jumok.doctor.repeats import find_duplicates, find_overlap
 from jumok.doctor.report import Example, Finding, Part, Place, Report
-from jumok.doctor.scan import Files, Scan, Tell
+from jumok.doctor.scan import Files, Scan
+from jumok.progress import Tell
 from jumok.text import split_features
 
 _EXAMPLES = 3

@@ -16,8 +16,9 @@ from jumok.data import BadLine, Row
 from jumok.doctor.kinds import BITS, DROPPED, IMPOSSIBLE, bits_of, names_in
 from jumok.doctor.outliers import OUTLIERS, find_outliers
 from jumok.doctor.repeats import find_duplicates, find_overlap
-from jumok.doctor.scan import Columns, Files, Scan, Tell
+from jumok.doctor.scan import Columns, Files, Scan
 from jumok.errors import ConfigError, DataError
+from jumok.progress import Tell
 from jumok.storage import open_atomic
 
 

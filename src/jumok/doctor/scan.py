@@ -8,7 +8,7 @@ import tempfile
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -23,11 +23,9 @@ from jumok.data.split import text_hash
 from jumok.doctor.characters import look, script_group
 from jumok.doctor.kinds import BITS, UNREADABLE
 from jumok.errors import DataError
+from jumok.progress import Tell
 from jumok.storage import storage_errors
 from jumok.text.normal import normalise
-
-Tell = Callable[[str, int, float | None], None]
-"""Is told what is being read, how many lines of it, and how much of 1, if that is known."""
 
 _OFTEN = 4096
 """Lines between two words of progress."""

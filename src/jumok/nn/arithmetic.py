@@ -12,10 +12,14 @@ from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 _TOLERANCE = 1e-5
 """Relative error that float32 sums of 512 terms stay well below and bfloat16 (4e-3) does not."""
+
+_IN_ROW = 16
+"""Numbers in a row of which torch's own product is fast; for rows of 7,859 it takes 1.6 times as
+long as for 7,872."""
 
 
 def at_least_float32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -28,6 +32,20 @@ def type_of_products(weight: Float[Tensor, "*shape"]) -> torch.dtype:
     if torch.is_autocast_enabled("cpu") and weight.dtype == torch.float32:
         return torch.get_autocast_dtype("cpu")
     return weight.dtype
+
+
+def linear_alone(
+    x: Float[Tensor, "*rows size"],
+    weight: Float[Tensor, "numbers size"],
+    bias: Float[Tensor, "numbers"],
+) -> Float[Tensor, "*rows numbers"]:
+    """`linear` where nothing learns: on the CPU, with room at the end of each row (`_IN_ROW`)."""
+    if x.device.type != "cpu" or not x.dtype == weight.dtype == type_of_products(weight):
+        return nn.functional.linear(x, weight, bias)
+    flat, numbers = x.reshape(-1, x.shape[-1]), len(weight)
+    made = x.new_empty(len(flat), numbers + -numbers % _IN_ROW)[:, :numbers]
+    torch.addmm(bias, flat, weight.t(), out=made)
+    return made.view(*x.shape[:-1], numbers)
 
 
 @contextmanager

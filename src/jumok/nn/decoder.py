@@ -37,7 +37,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from jumok.config import ModelConfig
-from jumok.nn.arithmetic import at_least_float32
+from jumok.nn.arithmetic import at_least_float32, linear_alone
 from jumok.nn.attention import Attention, SharedMemory, mean_of_heads
 from jumok.nn.bridge import Bridge
 from jumok.nn.cells import SharedCell
@@ -280,7 +280,8 @@ class Decoder(nn.Module):
         x, weight, bias = self.last_map(features)
         if columns is not None:
             weight, bias = columns.weight, columns.bias
-        return nn.functional.linear(x, weight, bias)
+        alone = self.fast and not torch.is_grad_enabled()
+        return (linear_alone if alone else nn.functional.linear)(x, weight, bias)
 
     def last_map(self, features: Float[Tensor, "*rows features"]) -> LastMap:
         """The product that makes the logits, for a loss that needs them a few at a time."""

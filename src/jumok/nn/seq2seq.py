@@ -44,8 +44,9 @@ class Seq2Seq(nn.Module):
         """Whether what is computed may be computed in another order than its definition's.
 
         They are on at first. Off, padding is packed away, the decoder is a loop over `step` whose
-        steps share nothing, the inner tensor of the additive score and all logits exist at once:
-        the same values and gradients, to rounding. On, some have first derivatives alone.
+        steps share nothing, the inner tensor of the additive score and all logits exist at once,
+        without room between their rows: the same values and gradients, to rounding. On, some have
+        first derivatives alone.
         """
         for module in self.modules():
             if isinstance(module, Attention | Decoder | RNN):
