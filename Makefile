@@ -26,7 +26,7 @@ check: $(STAMP) ## Lint, formatting, types, and the floors of the code
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP) ## Measure training and decoding beside other toolkits, which it installs (four hours; needs the data)
+bench: $(STAMP) ## Measure training and decoding beside other toolkits, which it installs (five hours; needs the data)
 	$(BIN)/python benchmarks/rivals.py
 	$(BIN)/python benchmarks/equal_updates.py
 	$(BIN)/python benchmarks/decoding.py
