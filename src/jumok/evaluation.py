@@ -18,8 +18,8 @@ from jumok.metrics import (
     score_outputs,
     token_error_rate,
 )
-from jumok.predictor import OF_THE_MODEL, Counted, Predictor
-from jumok.progress import Tell, counted
+from jumok.predictor import OF_THE_MODEL, Predictor
+from jumok.progress import Counted, Tell, counted
 from jumok.text import unknown_rate
 
 Pairs = Sequence[tuple[str, str]]

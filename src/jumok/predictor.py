@@ -29,6 +29,7 @@ from jumok.engine import (
 from jumok.errors import ConfigError, InputError
 from jumok.metrics import perplexity
 from jumok.prediction import Prediction
+from jumok.progress import Counted
 from jumok.search import (
     CoveragePenalty,
     Hypothesis,
@@ -44,9 +45,6 @@ from jumok.search import (
     sample_search,
 )
 from jumok.text import BOS, EOS, PAD, SPACE, SPECIALS, UNK, Encoding, Speller, Tokenizer
-
-Counted = Callable[[int, int], None]
-"""Told how many texts are done, and of how many."""
 
 _T = TypeVar("_T", bound=Sized)
 

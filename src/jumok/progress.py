@@ -13,6 +13,8 @@ _SILENCE = 30.0
 
 Tell = Callable[[str, int, float | None], None]
 """Told of what so many are done, and what share of all that is, where it is known."""
+Counted = Callable[[int, int], None]
+"""Told how many are done, and of how many."""
 
 
 class Bar:
@@ -102,8 +104,8 @@ def telling(unit: str) -> Iterator[Tell]:
         yield tell
 
 
-def counted(tell: Tell | None, what: str) -> Callable[[int, int], None] | None:
-    """The same for work that tells how many are done, and of how many."""
+def counted(tell: Tell | None, what: str) -> Counted | None:
+    """The same for work that knows how many there are in all."""
     if tell is None:
         return None
     return lambda done, total: tell(what, done, done / total if total else 1.0)
