@@ -25,7 +25,7 @@ from jumok.bundle import (
     write_shortlist,
 )
 from jumok.config import preset_names
-from jumok.engine import WholeSearch
+from jumok.engine import EngineName, WholeSearch
 from jumok.engine.onnx_engine import own_cores
 from jumok.errors import BundleError, ConfigError
 from jumok.export.graphs import Graphs, make_graphs
@@ -36,6 +36,7 @@ MODELS = [*(name for name in preset_names() if name != "language-model"), *MECHA
 texts = st.text(alphabet=ALPHABET, min_size=1, max_size=9)
 OUTPUTS = ["x", "x y z y", "u v w x y z u v"]
 # float32 in two orders of summation: where two outputs tie, chance must not choose when tests fail
+TIED = [name for name in MECHANISMS if "tied" in name]
 quick = settings(max_examples=10, deadline=None, derandomize=True)
 
 
@@ -173,8 +174,12 @@ def test_the_graphs_compute_what_the_model_does(name: str, exported: Callable[[s
         check_shortlists(path)
 
 
-def test_a_list_of_the_whole_vocabulary_changes_nothing(exported: Callable[[str], Path]) -> None:
-    predictor = load(exported("luong2015"), engine="onnx")
+@pytest.mark.parametrize("engine", ["onnx", "onnx-int8"])
+@pytest.mark.parametrize("name", ["luong2015", "bahdanau2015", *TIED])
+def test_a_list_of_the_whole_vocabulary_changes_nothing(
+    name: str, engine: EngineName, exported: Callable[[str], Path]
+) -> None:
+    predictor = load(exported(name), engine=engine)
     vocab = predictor.target_tokenizer.vocab_size
     vars(predictor)["_shortlist"] = tiny_shortlist(predictor, 1, most=0, frequent=vocab)
     for beam in (1, 4):

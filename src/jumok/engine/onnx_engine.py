@@ -83,9 +83,10 @@ class OnnxEngine:
         found = OnnxState(state, memory, np.arange(len(source)), int(tokens))
         if candidates is None:
             return found
-        memory["memory.allowed"] = candidates.allowed
         graph = self._graph("columns")
-        columns = graph.run(graph.feeds({"candidates": candidates.tokens}))
+        listed = {"candidates": candidates.tokens, "allowed": candidates.allowed}
+        columns = graph.run(graph.feeds(listed))
+        memory["memory.bias"] = columns.pop("memory.bias")
         return found._replace(candidates=candidates.tokens, columns=columns)
 
     def reads(
@@ -217,6 +218,7 @@ _DTYPES = {
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
     "tensor(bool)": np.bool_,
+    "tensor(int8)": np.int8,
 }
 
 

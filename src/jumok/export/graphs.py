@@ -14,12 +14,14 @@ searches alone. Batch and source length are free.
 
 Where nothing can be copied, two more for searches by a shortlist:
 
-    columns      candidates                                           -> weight, bias
-    step.short   tokens, weight, bias, memory.*, allowed, state.*     -> the same as of `step`
+    columns      candidates, allowed                      -> weight, scale*, memory.bias
+    step.short   tokens, weight, scale*, memory.*, state.*  -> the same as of `step`
 
-``candidates`` are ids of the vocabulary, ``weight`` and ``bias`` the readout's of these alone, made
-once for a batch, ``memory.allowed (rows, candidates)`` which of them each row may write, and
-``log_probs`` those of the candidates. ``tokens`` are ids all the same.
+``candidates`` are ids of the vocabulary, and ``allowed (rows, candidates)`` says which of them each
+row may write. Made once for a batch are ``weight (size, candidates)``, the readout's of these
+alone, and ``memory.bias (rows, candidates)``, -inf where a row may not; ``log_probs`` are those of
+the candidates. ``tokens`` are ids all the same. In 8 bits each candidate's weights have a
+``scale``.
 
 The graphs are traced from the modules, so that they compute what the modules say; a recurrent layer
 of the encoder becomes ONNX's own (`jumok.nn.layer_node`).
@@ -107,12 +109,14 @@ def _shorten(
     model: Seq2Seq, graphs: Graphs, stepping: Mapping[str, Tensor], outputs: list[str]
 ) -> Graphs:
     """The graphs of a shortlist."""
-    candidates = {"candidates": torch.tensor([0, 1, 2, 3])}
-    allowed = torch.ones(3, 4, dtype=torch.bool)
-    weight, bias, _ = model.decoder.columns(candidates["candidates"], allowed)
-    stepping = {**stepping, "weight": weight, "bias": bias, "memory.allowed": allowed}
+    listed = {
+        "candidates": torch.tensor([0, 1, 2, 3]),
+        "allowed": torch.ones(3, 4, dtype=torch.bool),
+    }
+    weight, bias = model.decoder.columns(*listed.values())
+    stepping = {**stepping, "weight": weight, "memory.bias": bias}
     step = _trace(_Step(model, list(stepping)), stepping, [o for o in outputs if o != "scores"])
-    columns = _trace(_Columns(model), candidates, ["weight", "bias"])
+    columns = _trace(_Columns(model), listed, ["weight", "memory.bias"])
     return Graphs(graphs.start, step, columns)
 
 
@@ -124,10 +128,9 @@ class _Columns(nn.Module):
         self.model = model
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        [candidates] = inputs
-        none = candidates.new_zeros(1, candidates.shape[0], dtype=torch.bool)
-        made = self.model.decoder.columns(candidates, none)
-        return made.weight, made.bias
+        candidates, allowed = inputs
+        weight, bias = self.model.decoder.columns(candidates, allowed)
+        return weight, bias
 
 
 class _Start(nn.Module):
@@ -160,7 +163,7 @@ class _Step(nn.Module):
         decoder = self.model.decoder
         columns, size = None, None
         if "weight" in given:
-            columns = Columns(given["weight"], given["bias"], given["memory.allowed"])
+            columns = Columns(given["weight"], given["memory.bias"])
         if "slots" in given:
             size = given["slots"].shape[0]
         made = decoder.step(given["tokens"], state, memory, columns)
@@ -261,9 +264,11 @@ def without(model: onnx.ModelProto, *outputs: str) -> onnx.ModelProto:
 def _free_axes(name: str) -> dict[int, Any]:
     if name == "slots":
         return {0: Dim("slots", min=1)}
-    if name in ("candidates", "weight", "bias"):
+    if name == "candidates":
         return {0: _SOME}
-    if name == "memory.allowed":
+    if name == "weight":
+        return {1: _SOME}
+    if name in ("allowed", "memory.bias"):
         return {0: _ROWS, 1: _SOME}
     along = name == "source" or name.rpartition(".")[2] in _ALONG_THE_SOURCE
     return {0: _ROWS, 1: _SOURCE} if along else {0: _ROWS}

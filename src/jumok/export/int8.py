@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -32,7 +32,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.onnx_model import ONNXModel
 
 from jumok.export.graphs import Graphs, without
-from jumok.export.nodes import Nodes
+from jumok.export.nodes import Nodes, value
 
 Feeds = dict[str, np.ndarray]
 
@@ -45,12 +45,56 @@ class Examples(NamedTuple):
 
 
 def in_eight_bits(graphs: Graphs, examples: Examples) -> Graphs:
-    """The graphs with products in 8 bits, rounded as their ``examples`` need it."""
-    return Graphs(
-        _quantised(graphs.start, examples.start),
-        _quantised(graphs.step, examples.step),
-        None if graphs.columns is None else _rounded_tables(graphs.columns),
+    """The graphs with products in 8 bits, rounded as their ``examples`` need it.
+
+    Examples of a shortlist's step are of all tokens.
+    """
+    start = _quantised(graphs.start, examples.start)
+    if graphs.columns is None:
+        return Graphs(start, _quantised(graphs.step, examples.step))
+    return Graphs(start, *_of_candidates(graphs.step, graphs.columns, examples.step))
+
+
+def _of_candidates(
+    step: onnx.ModelProto, columns: onnx.ModelProto, examples: Sequence[Feeds]
+) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """The step of a shortlist, and its columns: ``weight (size, some)``, and the ``scale`` of each.
+
+    The step is rounded with the weights of all tokens in it, as the one without a list is, so that
+    it has the same numbers; then they are an input again.
+    """
+    fixed, columns = without(step), without(columns, "weight")
+    [weight] = [one for one in fixed.graph.input if one.name == "weight"]
+    fixed.graph.input.remove(weight)
+    fixed.graph.initializer.append(numpy_helper.from_array(examples[0]["weight"], "every"))
+    for node in fixed.graph.node:
+        node.input[:] = ["every" if name == "weight" else name for name in node.input]
+    rounded = _quantised(
+        fixed, [{k: v for k, v in one.items() if k != "weight"} for one in examples]
     )
+
+    stored = {one.name: one for one in rounded.graph.initializer}
+    [product] = [
+        node
+        for node in rounded.graph.node
+        if node.op_type == _PRODUCT and node.input[1].startswith("every")
+    ]
+    weights, scales = stored[product.input[1]], stored[product.input[3]]
+    product.input[1], product.input[3], product.input[5] = "weight", "scale", ""  # none but 0
+    nodes, given = Nodes("rounded"), "candidates"
+    # rows are quickly taken; the runtime makes them when it loads the graph
+    rows = nodes("Gather", nodes("Transpose", weights.name, perm=[1, 0]), given)
+    nodes("Transpose", rows, perm=[1, 0], made="weight")
+    nodes("Gather", scales.name, given, made="scale")
+    made = [
+        value("weight", weights.data_type, weights.dims[0], "some"),
+        value("scale", scales.data_type, "some"),
+    ]
+    columns.graph.node.extend(nodes.nodes)
+    columns.graph.initializer.extend([weights, scales])
+    columns.graph.output.extend(made)
+    rounded.graph.input.extend(made)
+    return without(rounded), columns
 
 
 def _quantised(model: onnx.ModelProto, examples: Sequence[Feeds]) -> onnx.ModelProto:
@@ -76,27 +120,28 @@ def _quantised(model: onnx.ModelProto, examples: Sequence[Feeds]) -> onnx.ModelP
             nodes_to_exclude=others,
             extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
         )
-        return _with_bias(onnx.load(result))
+        return _in_one_node(onnx.load(result))
 
 
-def _with_bias(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Products in 8 bits, each with the bias that is added to it, as one node."""
+def _in_one_node(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Each product in 8 bits as one node, with the bias that is added to it."""
     graph, constants = model.graph, {one.name: one for one in model.graph.initializer}
     made = {name: node for node in graph.node for name in node.output}
     uses = Counter(name for node in graph.node for name in node.input)
     uses.update(output.name for output in graph.output)
-    for node in graph.node:
-        product = made.get(node.input[0]) if node.op_type == "Add" else None
-        if product is None or product.op_type != "MatMul" or uses[product.output[0]] > 1:
+    for node in reversed(graph.node):  # of a sum before that of its product alone
+        product, bias = node, ""
+        if node.op_type == "Add" and uses[node.input[0]] == 1:
+            [product, bias] = made.get(node.input[0], node), node.input[1]
+        if product.op_type != "MatMul" or (bias and not _is_vector(constants.get(bias))):
             continue
         factors = [made.get(name) for name in product.input]
-        bias = constants.get(node.input[1])
-        if bias is None or len(bias.dims) != 1 or not all(map(_is_rounded, factors)):
+        if not all(map(_is_rounded, factors)):
             continue
         rounded, scales, zeros = zip(*(factor.input for factor in factors if factor), strict=True)
         fused = helper.make_node(
-            "MatMulIntegerToFloat",
-            [*rounded, *scales, *zeros, bias.name],
+            _PRODUCT,
+            [*rounded, *scales, *zeros, bias],
             [node.output[0]],
             name=node.name,
             domain=_OF_ONNXRUNTIME,
@@ -111,34 +156,11 @@ def _is_rounded(factor: onnx.NodeProto | None) -> bool:
     return factor is not None and factor.op_type == "DequantizeLinear"
 
 
-_OF_ONNXRUNTIME = "com.microsoft"
+def _is_vector(tensor: onnx.TensorProto | None) -> bool:
+    return tensor is not None and len(tensor.dims) == 1
 
 
-def _rounded_tables(model: onnx.ModelProto) -> onnx.ModelProto:
-    """With matrices that rows are taken from in 8 bits, a scale for each row. What is taken is in
-    float32 again, and so is its product: it changes with every batch, so that the runtime could
-    not lay it out beforehand."""
-    found = onnx.ModelProto()
-    found.CopyFrom(model)
-    graph, nodes = found.graph, Nodes("rounded")
-    tables = {one.name: one for one in graph.initializer if len(one.dims) == 2}
-    for node in graph.node:
-        if node.op_type != "Gather" or node.input[0] not in tables:
-            nodes.nodes.append(node)
-            continue
-        table = numpy_helper.to_array(tables.pop(node.input[0]))
-        scale = np.abs(table).max(axis=1, keepdims=True) / 127
-        rounded = np.rint(table / np.where(scale > 0, scale, 1.0))
-        rows, index = nodes.constant(rounded, np.int8), node.input[1]
-        taken = nodes("Cast", nodes("Gather", rows, index), to=TensorProto.FLOAT)
-        scales = nodes("Gather", nodes.constant(scale, np.float32), index)
-        nodes("Mul", taken, scales, made=node.output[0])
-    kept = [one for one in graph.initializer if len(one.dims) != 2 or one.name in tables]
-    made = helper.make_graph(
-        nodes.nodes, graph.name, graph.input, graph.output, [*kept, *nodes.constants]
-    )
-    found.graph.CopyFrom(made)
-    return found
+_PRODUCT, _OF_ONNXRUNTIME = "MatMulIntegerToFloat", "com.microsoft"
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]

@@ -45,7 +45,8 @@ from jumok.text import BOS, EOS, PAD, UNK
 _FLOAT, _DOUBLE = TensorProto.FLOAT, TensorProto.DOUBLE
 _INT, _BOOL = TensorProto.INT64, TensorProto.BOOL
 
-_OF_ALL_ROWS = frozenset({"candidates", "weight", "bias"})
+
+_OF_ALL_ROWS = frozenset({"weight", "scale"})
 """What is known before the loop and the same in every pass and for every row."""
 
 
@@ -311,9 +312,12 @@ def _start(outer: Nodes, graphs: Graphs) -> dict[str, str]:
     found["candidates"] = outer("Concat", "candidates", nothing, axis=0)
     cells = outer("Concat", outer("Shape", "lengths"), more, axis=0)
     never = outer("ConstantOfShape", cells, value=numpy_helper.from_array(np.array([False])))
-    found["memory.allowed"] = outer("Concat", "allowed", never, axis=1)
-    outer.insert(graphs.columns.graph, {"candidates": found["candidates"]}, "columns")
-    return {**found, "weight": "columns/weight", "bias": "columns/bias"}
+    given = {
+        "candidates": found["candidates"],
+        "allowed": outer("Concat", "allowed", never, axis=1),
+    }
+    outer.insert(graphs.columns.graph, given, "columns")
+    return found | {made.name: f"columns/{made.name}" for made in graphs.columns.graph.output}
 
 
 def _step(loop: _Loop, graphs: Graphs, tokens: str, start: Mapping[str, str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 import numpy as np
 import onnx
 from jaxtyping import Float
-from onnx import TensorProto, external_data_helper
+from onnx import TensorProto, external_data_helper, numpy_helper
 
 from jumok.bundle import Bundle, Precision, read_bundle
 from jumok.bundle.exported import EXPORT_VERSION, MANIFEST, graph_file, weights_file
@@ -22,7 +22,7 @@ from jumok.engine import Candidates, Engine, WholeSearch
 from jumok.engine.onnx_engine import OnnxEngine, OnnxState
 from jumok.engine.torch_engine import load_torch_engine
 from jumok.errors import BundleError
-from jumok.export.graphs import Graphs, make_graphs, without
+from jumok.export.graphs import CHUNK, Graphs, make_graphs, without
 from jumok.export.int8 import Examples, in_eight_bits
 from jumok.export.whole import Defaults, beam_graph, can_be_whole, greedy_graph
 from jumok.search import (
@@ -127,6 +127,9 @@ def _write(folder: Path, models: Mapping[str, onnx.ModelProto], precision: Preci
     with (folder / weights).open("wb") as file:
         for name, model in models.items():
             for tensor in _tensors(model.graph):
+                if not tensor.raw_data:  # of the quantiser
+                    plain = numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name)
+                    tensor.CopyFrom(plain)
                 raw = tensor.raw_data
                 if len(raw) < _INLINE:
                     continue
@@ -196,16 +199,15 @@ def _examples(bundle: Bundle, graphs: Graphs) -> Examples:
         engine = OnnxEngine(lambda name: Path(folder) / f"{name}.onnx", vocab, attends, threads=1)
         for _ in range(_EXAMPLES):
             source, lengths, copies = _random_source(generator, bundle, 32, 24)
-            candidates = _random_candidates(generator, bundle, len(source)) if short else None
-            most = vocab if candidates is None else len(candidates.tokens)
+            candidates = _all_tokens(vocab, len(source)) if short else None
             state = engine.start(source, lengths, copies, candidates)
             found.start.append(engine.reads(source, lengths, copies))
             tokens = np.full(len(source), BOS)
             for _ in range(_STEPS):
                 found.step.append(engine.steps_from(tokens, state))
                 made = engine.step(tokens, state)
-                best = np.minimum(made.log_probs.argmax(axis=1), most - 1)
-                other = generator.integers(EOS, most, len(tokens))
+                best = np.minimum(made.log_probs.argmax(axis=1), vocab - 1)
+                other = generator.integers(EOS, vocab, len(tokens))
                 tokens = np.where(np.arange(len(tokens)) % 2, best, other)
                 state = cast(OnnxState, made.state)
     return found
@@ -234,6 +236,12 @@ def _random_candidates(generator: np.random.Generator, bundle: Bundle, rows: int
     allowed[:, : len(SPECIALS)] = True
     tokens = np.flatnonzero(allowed.any(axis=0))
     return Candidates(tokens, allowed[:, tokens])
+
+
+def _all_tokens(vocab: int, rows: int) -> Candidates:
+    """Candidates that are as many as the readout of the graphs has columns."""
+    tokens = np.arange(-(-vocab // CHUNK) * CHUNK)
+    return Candidates(tokens, np.tile(tokens < vocab, (rows, 1)))
 
 
 def _difference(one: Step, other: Step) -> float:

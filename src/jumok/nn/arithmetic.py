@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 _TOLERANCE = 1e-5
 """Relative error that float32 sums of 512 terms stay well below and bfloat16 (4e-3) does not."""
@@ -37,14 +37,15 @@ def type_of_products(weight: Float[Tensor, "*shape"]) -> torch.dtype:
 def linear_alone(
     x: Float[Tensor, "*rows size"],
     weight: Float[Tensor, "numbers size"],
-    bias: Float[Tensor, "numbers"],
+    bias: Float[Tensor, "numbers"] | Float[Tensor, "rows numbers"],
 ) -> Float[Tensor, "*rows numbers"]:
     """`linear` where nothing learns: on the CPU, with room at the end of each row (`_IN_ROW`)."""
-    if x.device.type != "cpu" or not x.dtype == weight.dtype == type_of_products(weight):
-        return nn.functional.linear(x, weight, bias)
     flat, numbers = x.reshape(-1, x.shape[-1]), len(weight)
-    made = x.new_empty(len(flat), numbers + -numbers % _IN_ROW)[:, :numbers]
-    torch.addmm(bias, flat, weight.t(), out=made)
+    if x.device.type != "cpu" or not x.dtype == weight.dtype == type_of_products(weight):
+        made = torch.addmm(bias, flat, weight.t())
+    else:
+        made = x.new_empty(len(flat), numbers + -numbers % _IN_ROW)[:, :numbers]
+        torch.addmm(bias, flat, weight.t(), out=made)
     return made.view(*x.shape[:-1], numbers)
 
 

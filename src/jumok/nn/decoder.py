@@ -177,8 +177,6 @@ class Decoder(nn.Module):
         """
         made = self._advance(self.embedding(tokens), state, memory)
         logits = self.logits(made.features, columns)
-        if columns is not None:
-            logits = impossible_elsewhere(logits, columns.allowed)
         weights, feature_weights = made.looked.weights, made.looked.feature_weights
         return StepOutput(
             logits, made.state, weights, made.looked.context, made.switch, feature_weights
@@ -270,7 +268,8 @@ class Decoder(nn.Module):
         """What `step` needs to look at these ``tokens`` alone."""
         last = self.readout.last
         weight = self.embedding.table.weight if last.tied else last.weight
-        return Columns(weight.index_select(0, tokens), last.bias.index_select(0, tokens), allowed)
+        bias = impossible_elsewhere(last.bias.index_select(0, tokens), allowed)
+        return Columns(weight.index_select(0, tokens).t(), bias)
 
     def logits(
         self, features: Float[Tensor, "*rows features"], columns: Columns | None = None
@@ -279,9 +278,12 @@ class Decoder(nn.Module):
         needed."""
         x, weight, bias = self.last_map(features)
         if columns is not None:
-            weight, bias = columns.weight, columns.bias
-        alone = self.fast and not torch.is_grad_enabled()
-        return (linear_alone if alone else nn.functional.linear)(x, weight, bias)
+            weight, bias = columns.weight.t(), columns.bias
+        if self.fast and not torch.is_grad_enabled():
+            return linear_alone(x, weight, bias)
+        if columns is not None:
+            return torch.addmm(bias, x, columns.weight)
+        return nn.functional.linear(x, weight, bias)
 
     def last_map(self, features: Float[Tensor, "*rows features"]) -> LastMap:
         """The product that makes the logits, for a loss that needs them a few at a time."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
@@ -20,19 +20,19 @@ class LastMap(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """The last map of some tokens alone, and which of them each row may write: a shortlist.
+    """The last map of some tokens alone, of which each row may write its own: a shortlist.
 
     Jean et al. 2015, section 3.3: with candidates for each source, the softmax of a step is over
     these alone.
     """
 
-    weight: Float[Tensor, "some size"]
-    bias: Float[Tensor, "some"]
-    allowed: Bool[Tensor, "batch some"]
+    weight: Float[Tensor, "size some"]
+    bias: Float[Tensor, "batch some"]
+    """-inf where a row may not write a token."""
 
     def select(self, index: Int[Tensor, "rows"]) -> Columns:
         """The given rows of the batch."""
-        return self._replace(allowed=self.allowed[index])
+        return self._replace(bias=self.bias[index])
 
 
 class LinearReadout(nn.Linear):
