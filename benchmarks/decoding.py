@@ -4,11 +4,12 @@
     python benchmarks/decoding.py --only plain-256 jumok-256 --repeats 1       nothing is stored
 
 Models are those of `rivals.py` after some epochs (`trained.py`), and each toolkit decodes by its
-own command: greedily and with a beam of 5, 64 sentences at a time and one. Everywhere an output has
-at most 50 tokens, hypotheses are ranked by their log-probability as it is, without a penalty of
-length, and no output has an unknown word, which Yoyodyne alone cannot be told. OpenNMT-py's
-`-precision int8` has no row: version 3.5.1 compares the word with a type of torch, and so never
-quantises anything. The tutorial has no beam.
+own command: greedily and with a beam of 5, 64 sentences at a time and one; jumok, where there are
+thousands of target words, also with a shortlist of them, made from the training pairs. Everywhere
+an output has at most 50 tokens, hypotheses are ranked by their log-probability as it is, without a
+penalty of length, and no output has an unknown word, which Yoyodyne alone cannot be told.
+OpenNMT-py's `-precision int8` has no row: version 3.5.1 compares the word with a type of torch, and
+so never quantises anything. The tutorial has no beam.
 
 Counted is processor time (user and system) of a whole run, less that of a run on one sentence, so
 that start-up and the reading of the model do not come into it. The first sentences are the test
@@ -71,6 +72,8 @@ TIMED = {
     ),
 }
 ENGINES = {"jumok": ("torch", "onnx", "onnx-int8")}
+SHORT = {("multi30k", "jumok"): ("onnx", "onnx-int8")}
+"""Engines that are also timed with a shortlist, by data and toolkit."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,14 @@ class Row:
     engine: str
     beam: int
     batch: int
+    short: bool = False
+    """With a shortlist."""
 
     @property
     def name(self) -> str:
         """A name that no other row has."""
         engine = f"-{self.engine}" if self.engine else ""
+        engine += "-short" * self.short
         return f"{self.entry.name}{engine}-beam{self.beam}-batch{self.batch}"
 
     @property
@@ -155,9 +161,11 @@ def all_rows(names: Iterable[str]) -> list[Row]:
     """Of the entries with these names."""
     entries = [entry for name in names for entry in ENTRIES if entry.name == name]
     return [
-        Row(entry, engine, beam, batch)
+        Row(entry, engine, beam, batch, short)
         for entry in entries
         for engine in ENGINES.get(entry.toolkit, ("",))
+        for short in (False, True)
+        if not short or engine in SHORT.get((entry.data, entry.toolkit), ())
         for beam, batch in SEARCHES
         if beam == 1 or entry.toolkit != "plain"
     ]
@@ -261,6 +269,8 @@ def _plain(row: Row, folder: Path, source: Path, output: Path) -> Command:
 
 def _jumok(row: Row, folder: Path, source: Path, output: Path) -> Command:
     settings = {"batch_size": row.batch, "max_length_ratio": 0, "max_length_offset": MOST}
+    if row.short:
+        settings["shortlist"] = True
     search = [part for k, v in settings.items() for part in ("--set", f"search.{k}={v}")]
     search += ["--beam", str(row.beam), "--engine", row.engine]
     predict = [sys.executable, "-m", "jumok", "predict", "run/last", str(source), *search]
@@ -315,6 +325,7 @@ def summary(rows: Sequence[Row], turns: Sequence[Turn]) -> list[dict[str, Any]]:
             {
                 **row.entry.__dict__,
                 "engine": row.engine,
+                "shortlist": row.short,
                 "beam": row.beam,
                 "batch": row.batch,
                 "updates": row.updates,
@@ -335,6 +346,7 @@ def print_table(found: Sequence[dict[str, Any]]) -> None:
         judged = f"BLEU {row['bleu']:.2f}" if "bleu" in row else f"WER {row['wer']:.2f}"
         print(
             f"beam {row['beam']} batch {row['batch']:<3}{row['name']:<20}{row['engine']:<10}"
+            f"{'shortlist ' * row['shortlist']:<10}"
             f"{row['sentences_per_second']:>10,.1f}/s  {judged} of {row['judged']}  {times}"
         )
 

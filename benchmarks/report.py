@@ -314,7 +314,8 @@ def decoding(stored: Stored) -> str:
         "the model of `benchmarks/rivals.py` that it trained itself for the same updates "
         "(Yoyodyne on Multi30k for a quarter of them). An output has at most 50 tokens, "
         "without a penalty of length, and no unknown word but Yoyodyne's. Ratios are between "
-        "equal models."
+        "equal models; a [shortlist](search.md#a-shortlist) has the words that attention links to "
+        "those of a source in the training pairs."
     )
     for data, title in (("multi30k", "Multi30k English to German"), ("kor", "Korean G2P")):
         rows = [row for row in stored["rows"] if row["data"] == data]
@@ -324,7 +325,9 @@ def decoding(stored: Stored) -> str:
         lines = [
             [
                 f"{'beam ' + str(beam) if beam > 1 else 'greedy'}, batch {batch}",
-                row["name"] + (f", {row['engine']}" if row["engine"] else ""),
+                row["name"]
+                + (f", {row['engine']}" if row["engine"] else "")
+                + ", shortlist" * row["shortlist"],
                 f"{row['sentences_per_second']:,.0f}"
                 if row["sentences_per_second"] >= 10
                 else f"{row['sentences_per_second']:.1f}",

@@ -81,7 +81,11 @@ def _plain(entry: Entry, folder: Path, updates: int) -> None:
 def _jumok(entry: Entry, folder: Path, updates: int) -> None:
     train = train_jumok(entry, validate_every=updates)
     complete([*train, "--set", f"train.max_steps={updates}"], folder)
-    complete([sys.executable, "-m", "jumok", "export", "run/last"], folder)
+    jumok = [sys.executable, "-m", "jumok"]
+    complete([*jumok, "export", "run/last"], folder)
+    if entry.data == "multi30k":  # thousands of target words
+        pairs = WORK / entry.data / "train.tsv"
+        complete([*jumok, "shortlist", "run/last", str(pairs)], folder)
 
 
 TRAIN: dict[str, Callable[[Entry, Path, int], None]] = {

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,17 @@ class Shortlist:
     def of(self, source: Sequence[int]) -> Int[np.ndarray, "found"]:
         """What a text of these source tokens may become, in no order and with repetitions: the
         special tokens, the frequent ones, and those of each token and of the text's end."""
-        entries = (self.tokens[slice(*self.indptr[s : s + 2])] for s in {*source, EOS})
-        return np.concatenate([np.arange(len(SPECIALS)), self.frequent, *entries])
+        bounds = self._bounds
+        entries = (self.tokens[bounds[s] : bounds[s + 1]] for s in {*source, EOS})
+        return np.concatenate([self._always, *entries])
+
+    @cached_property
+    def _bounds(self) -> list[int]:
+        return self.indptr.tolist()  # numbers of Python are taken faster one by one
+
+    @cached_property
+    def _always(self) -> Int[np.ndarray, "always"]:
+        return np.concatenate([np.arange(len(SPECIALS)), self.frequent])
 
 
 _FIELDS = tuple(field.name for field in fields(Shortlist))
