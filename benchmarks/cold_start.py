@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, help="of every model; nothing is stored then")
     options = parser.parse_args()
     rows = [row for row in all_rows(options.only or NAMES) if (row.beam, row.batch) == (1, 1)]
-    rows = [row for row in rows if row.engine in ("", "onnx")]
+    rows = [row for row in rows if row.engine in ("", "onnx") and not row.short]
     for data in dict.fromkeys(row.entry.data for row in rows):
         write_data(data)
     for toolkit in dict.fromkeys(row.entry.toolkit for row in rows):
