@@ -9,6 +9,7 @@ from jumok.config import resolve
 from jumok.nn import Seq2Seq, arithmetic, initialise
 from jumok.nn.arithmetic import cpu_arithmetic, linear_alone
 
+OF_THE_CPU = arithmetic._OF_THE_CPU
 SHAPES = [(3, 5), (1, 5), (0, 5), (5,), (2, 3, 5)]
 
 
@@ -56,14 +57,41 @@ def test_a_road_that_rounds_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> Non
     try:
         monkeypatch.setattr(arithmetic, "_product_error", lambda: 4e-3)  # that of bfloat16
         with cpu_arithmetic(threads=None) as fast:
-            assert (fast, torch.get_float32_matmul_precision()) == (False, "highest")
+            assert (fast, OF_THE_CPU.fp32_precision) == (False, "ieee")
         assert torch.get_float32_matmul_precision() == "medium"
         monkeypatch.setattr(arithmetic, "_product_error", lambda: 0.0)
         threads = torch.get_num_threads()
         with pytest.raises(KeyError), cpu_arithmetic(threads=threads + 1) as fast:
-            assert (fast, torch.get_float32_matmul_precision()) == (True, "medium")
+            assert (fast, OF_THE_CPU.fp32_precision) == (True, "bf16")
             assert torch.get_num_threads() == threads + 1
             raise KeyError
         assert torch.get_num_threads() == threads
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("theirs", ["none", "ieee", "tf32", "bf16"])
+def test_settings_of_the_caller_are_put_back(theirs: str) -> None:
+    """Those of torch's newer kind, beside which the older may not even be read."""
+    before, of_a_gpu = OF_THE_CPU.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+    OF_THE_CPU.fp32_precision = theirs
+    try:
+        with cpu_arithmetic(threads=None) as fast:
+            assert OF_THE_CPU.fp32_precision == ("bf16" if fast else "ieee")
+            assert torch.backends.cuda.matmul.fp32_precision == of_a_gpu
+        assert OF_THE_CPU.fp32_precision == theirs
+    finally:
+        OF_THE_CPU.fp32_precision = before
+
+
+def test_with_torch_before_its_newer_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arithmetic, "_OF_THE_CPU", None)
+    monkeypatch.setattr(arithmetic, "_BF16", "medium")
+    monkeypatch.setattr(arithmetic, "_FP32", "highest")
+    before = torch.get_float32_matmul_precision()
+    try:
+        with cpu_arithmetic(threads=None) as fast:
+            assert torch.get_float32_matmul_precision() == ("medium" if fast else "highest")
+        assert torch.get_float32_matmul_precision() == before
     finally:
         torch.set_float32_matmul_precision("highest")

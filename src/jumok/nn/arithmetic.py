@@ -1,14 +1,15 @@
 """How exactly numbers are multiplied and added.
 
 On some CPUs without Intel's fast path, torch's default float32 product runs at half the speed of
-oneDNN's. `torch.set_float32_matmul_precision("medium")` takes oneDNN's; its name promises less
-precision, but without AMX units the arithmetic stays float32. So it is tried and measured.
+oneDNN's. Allowed bfloat16, torch takes oneDNN's; the name promises less precision, but without AMX
+units the arithmetic stays float32. So it is tried and measured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -56,19 +57,38 @@ def cpu_arithmetic(threads: int | None, fast: bool = True) -> Iterator[bool]:
     Both are settings of the whole process, so they are put back afterwards. Says whether the fast
     road is taken.
     """
-    before = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    before = _precision(), torch.get_num_threads()
     if threads is not None:
         torch.set_num_threads(threads)
     if fast:
-        torch.set_float32_matmul_precision("medium")
+        _set_precision(_BF16)
         fast = _product_error() < _TOLERANCE
     if not fast:
-        torch.set_float32_matmul_precision("highest")
+        _set_precision(_FP32)
     try:
         yield fast
     finally:
-        torch.set_float32_matmul_precision(before[0])
+        _set_precision(before[0])
         torch.set_num_threads(before[1])
+
+
+_OF_THE_CPU: Any = getattr(torch.backends.mkldnn, "matmul", None)
+"""The setting of the CPU's products alone, since torch 2.9. The older one is a GPU's too, and fails
+in a process that uses the newer kind."""
+_BF16, _FP32 = ("bf16", "ieee") if _OF_THE_CPU else ("medium", "highest")
+
+
+def _precision() -> str:
+    if _OF_THE_CPU:
+        return str(_OF_THE_CPU.fp32_precision)
+    return torch.get_float32_matmul_precision()
+
+
+def _set_precision(to: str) -> None:
+    if _OF_THE_CPU:
+        _OF_THE_CPU.fp32_precision = to
+    else:
+        torch.set_float32_matmul_precision(to)
 
 
 def _product_error() -> float:
