@@ -132,7 +132,7 @@ def _in_one_node(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in reversed(graph.node):  # of a sum before that of its product alone
         product, bias = node, ""
         if node.op_type == "Add" and uses[node.input[0]] == 1:
-            [product, bias] = made.get(node.input[0], node), node.input[1]
+            product, bias = made.get(node.input[0], node), node.input[1]
         if product.op_type != "MatMul" or (bias and not _is_vector(constants.get(bias))):
             continue
         factors = [made.get(name) for name in product.input]
