@@ -21,7 +21,7 @@ from jumok.storage import find_directory
 
 Precision = Literal["fp32", "int8"]
 
-EXPORT_VERSION = 1
+EXPORT_VERSION = 2
 MANIFEST = "manifest.json"
 
 
