@@ -44,9 +44,9 @@ def padding_flag(
 
 
 def impossible_elsewhere(
-    logits: Float[Tensor, "batch tokens"], allowed: Bool[Tensor, "batch tokens"]
-) -> Float[Tensor, "batch tokens"]:
-    """The logits where ``allowed`` is True, and those of no probability at all."""
+    logits: Float[Tensor, "*#batch tokens"], allowed: Bool[Tensor, "*batch tokens"]
+) -> Float[Tensor, "*batch tokens"]:
+    """The logits where ``allowed`` is True, and those of no probability elsewhere."""
     return logits.masked_fill(~allowed, -torch.inf)
 
 
