@@ -25,18 +25,20 @@ from jumok.bundle import (
     write_shortlist,
 )
 from jumok.config import preset_names
-from jumok.engine import EngineName, WholeSearch
+from jumok.engine import Candidates, EngineName, WholeSearch
 from jumok.engine.onnx_engine import own_cores
 from jumok.errors import BundleError, ConfigError
 from jumok.export.graphs import Graphs, make_graphs
 from jumok.prediction import Prediction
 from jumok.predictor import Predictor, load
+from jumok.text import EOS
 
 MODELS = [*(name for name in preset_names() if name != "language-model"), *MECHANISMS]
 texts = st.text(alphabet=ALPHABET, min_size=1, max_size=9)
 OUTPUTS = ["x", "x y z y", "u v w x y z u v"]
+READOUTS = ["luong2015", "bahdanau2015", "deep over a bidirectional bottom, tied"]
+"""Linear, maxout, and the table of the embeddings."""
 # float32 in two orders of summation: where two outputs tie, chance must not choose when tests fail
-TIED = [name for name in MECHANISMS if "tied" in name]
 quick = settings(max_examples=10, deadline=None, derandomize=True)
 
 
@@ -175,7 +177,7 @@ def test_the_graphs_compute_what_the_model_does(name: str, exported: Callable[[s
 
 
 @pytest.mark.parametrize("engine", ["onnx", "onnx-int8"])
-@pytest.mark.parametrize("name", ["luong2015", "bahdanau2015", *TIED])
+@pytest.mark.parametrize("name", READOUTS)
 def test_a_list_of_the_whole_vocabulary_changes_nothing(
     name: str, engine: EngineName, exported: Callable[[str], Path]
 ) -> None:
@@ -187,6 +189,33 @@ def test_a_list_of_the_whole_vocabulary_changes_nothing(
         other = predictor.predict(["abc", "가각 d", "e"], beam=beam, shortlist=True)
         for pair in zip(one, other, strict=True):
             assert_equal(*pair)
+
+
+@pytest.mark.parametrize("engine", ["onnx", "onnx-int8"])
+@pytest.mark.parametrize("name", READOUTS)
+def test_a_step_over_a_list_is_that_over_all_tokens(
+    name: str, engine: EngineName, exported: Callable[[str], Path]
+) -> None:
+    """Its log-probabilities are those of the listed tokens, to add up to 1 again."""
+    predictor = load(exported(name), engine=engine)
+    vocab, generator = predictor.engine.target_vocab, np.random.default_rng(0)
+    source = generator.integers(4, predictor.source_tokenizer.vocab_size, (5, 3))
+    source[:, -1], lengths = EOS, np.full(5, 3)
+    allowed = generator.random((5, vocab)) < 0.4
+    allowed[:, :4], allowed[:, 5] = True, False
+    listed = np.flatnonzero(allowed.any(axis=0))
+    allowed = allowed[:, listed]
+    every = predictor.engine.start(source, lengths)
+    short = predictor.engine.start(source, lengths, candidates=Candidates(listed, allowed))
+    assert 4 < len(listed) < vocab
+    for _ in range(3):
+        place = generator.integers(0, len(listed), 5)
+        one = predictor.engine.step(listed[place], every)
+        other = predictor.engine.step(place, short)
+        probabilities = np.exp(one.log_probs[:, listed]) * allowed
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(np.exp(other.log_probs), probabilities, atol=1e-5)
+        every, short = one.state, other.state
 
 
 def test_eight_bits_are_near_and_small(tmp_path: Path) -> None:

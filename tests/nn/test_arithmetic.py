@@ -9,7 +9,6 @@ from jumok.config import resolve
 from jumok.nn import Seq2Seq, arithmetic, initialise
 from jumok.nn.arithmetic import cpu_arithmetic, linear_alone
 
-OF_THE_CPU = arithmetic._OF_THE_CPU
 SHAPES = [(3, 5), (1, 5), (0, 5), (5,), (2, 3, 5)]
 
 
@@ -57,12 +56,12 @@ def test_a_road_that_rounds_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> Non
     try:
         monkeypatch.setattr(arithmetic, "_product_error", lambda: 4e-3)  # that of bfloat16
         with cpu_arithmetic(threads=None) as fast:
-            assert (fast, OF_THE_CPU.fp32_precision) == (False, "ieee")
+            assert (fast, torch.get_float32_matmul_precision()) == (False, "highest")
         assert torch.get_float32_matmul_precision() == "medium"
         monkeypatch.setattr(arithmetic, "_product_error", lambda: 0.0)
         threads = torch.get_num_threads()
         with pytest.raises(KeyError), cpu_arithmetic(threads=threads + 1) as fast:
-            assert (fast, OF_THE_CPU.fp32_precision) == (True, "bf16")
+            assert (fast, torch.get_float32_matmul_precision()) == (True, "medium")
             assert torch.get_num_threads() == threads + 1
             raise KeyError
         assert torch.get_num_threads() == threads
@@ -70,28 +69,23 @@ def test_a_road_that_rounds_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> Non
         torch.set_float32_matmul_precision("highest")
 
 
-@pytest.mark.parametrize("theirs", ["none", "ieee", "tf32", "bf16"])
-def test_settings_of_the_caller_are_put_back(theirs: str) -> None:
-    """Those of torch's newer kind, beside which the older may not even be read."""
-    before, of_a_gpu = OF_THE_CPU.fp32_precision, torch.backends.cuda.matmul.fp32_precision
-    OF_THE_CPU.fp32_precision = theirs
+@pytest.mark.skipif(not hasattr(torch.backends.mkldnn, "matmul"), reason="torch before 2.9")
+@pytest.mark.parametrize("of_all", ["none", "ieee", "bf16"])
+@pytest.mark.parametrize("own", ["none", "ieee", "tf32", "bf16"])
+def test_settings_of_the_newer_kind_are_put_back(of_all: str, own: str) -> None:
+    """Beside them the older one may not even be read."""
+    products, gpu = vars(torch.backends)["mkldnn"].matmul, torch.backends.cuda.matmul
+    every = torch.backends
+    gpu.fp32_precision = "none"
     try:
+        every.fp32_precision, products.fp32_precision = of_all, own  # type: ignore[attr-defined]
+        before = products.fp32_precision, gpu.fp32_precision
         with cpu_arithmetic(threads=None) as fast:
-            assert OF_THE_CPU.fp32_precision == ("bf16" if fast else "ieee")
-            assert torch.backends.cuda.matmul.fp32_precision == of_a_gpu
-        assert OF_THE_CPU.fp32_precision == theirs
+            assert products.fp32_precision == ("bf16" if fast else "ieee")
+        assert (products.fp32_precision, gpu.fp32_precision) == before
+        for later in ("tf32", "ieee"):  # what the caller says of all later holds for those unset
+            every.fp32_precision = later  # type: ignore[attr-defined]
+            assert gpu.fp32_precision == later
+            assert own != "none" or products.fp32_precision == later
     finally:
-        OF_THE_CPU.fp32_precision = before
-
-
-def test_with_torch_before_its_newer_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arithmetic, "_OF_THE_CPU", None)
-    monkeypatch.setattr(arithmetic, "_BF16", "medium")
-    monkeypatch.setattr(arithmetic, "_FP32", "highest")
-    before = torch.get_float32_matmul_precision()
-    try:
-        with cpu_arithmetic(threads=None) as fast:
-            assert torch.get_float32_matmul_precision() == ("medium" if fast else "highest")
-        assert torch.get_float32_matmul_precision() == before
-    finally:
-        torch.set_float32_matmul_precision("highest")
+        every.fp32_precision = products.fp32_precision = "none"  # type: ignore[attr-defined]

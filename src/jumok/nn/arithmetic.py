@@ -1,15 +1,14 @@
 """How exactly numbers are multiplied and added.
 
 On some CPUs without Intel's fast path, torch's default float32 product runs at half the speed of
-oneDNN's. Allowed bfloat16, torch takes oneDNN's; the name promises less precision, but without AMX
-units the arithmetic stays float32. So it is tried and measured.
+oneDNN's. Let round to bfloat16, torch takes oneDNN's, whose arithmetic stays float32 all the same
+without AMX units. So it is tried and measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -40,7 +39,10 @@ def linear_alone(
     weight: Float[Tensor, "numbers size"],
     bias: Float[Tensor, "numbers"] | Float[Tensor, "rows numbers"],
 ) -> Float[Tensor, "*rows numbers"]:
-    """`linear` where nothing learns: on the CPU, with room at the end of each row (`_IN_ROW`)."""
+    """`linear` where nothing learns: on the CPU, with room at the end of each row (`_IN_ROW`).
+
+    Where each row has a bias of its own, ``x`` has one axis before the last.
+    """
     flat, numbers = x.reshape(-1, x.shape[-1]), len(weight)
     if x.device.type != "cpu" or not x.dtype == weight.dtype == type_of_products(weight):
         made = torch.addmm(bias, flat, weight.t())
@@ -57,38 +59,54 @@ def cpu_arithmetic(threads: int | None, fast: bool = True) -> Iterator[bool]:
     Both are settings of the whole process, so they are put back afterwards. Says whether the fast
     road is taken.
     """
-    before = _precision(), torch.get_num_threads()
+    (let, put_back), before = _rounding(), torch.get_num_threads()
     if threads is not None:
         torch.set_num_threads(threads)
     if fast:
-        _set_precision(_BF16)
+        let(True)
         fast = _product_error() < _TOLERANCE
     if not fast:
-        _set_precision(_FP32)
+        let(False)
     try:
         yield fast
     finally:
-        _set_precision(before[0])
-        torch.set_num_threads(before[1])
+        put_back()
+        torch.set_num_threads(before)
 
 
-_OF_THE_CPU: Any = getattr(torch.backends.mkldnn, "matmul", None)
-"""The setting of the CPU's products alone, since torch 2.9. The older one is a GPU's too, and fails
-in a process that uses the newer kind."""
-_BF16, _FP32 = ("bf16", "ieee") if _OF_THE_CPU else ("medium", "highest")
+def _rounding() -> tuple[Callable[[bool], None], Callable[[], None]]:
+    """What lets products be rounded to bfloat16 or forbids it, and what puts the caller's settings
+    back.
+
+    Since torch 2.9 each backend has a setting; where these are used the older one may not even be
+    read, and elsewhere it is to stay readable.
+    """
+    backends = [vars(torch.backends)[name] for name in ("mkldnn", "cuda")]
+    newer = [each.matmul for each in backends if hasattr(getattr(each, "matmul", 0), _NEWER)]
+    found = [getattr(each, _NEWER) for each in newer]
+    try:
+        older = torch.get_float32_matmul_precision()
+    except RuntimeError:
+        older = None
+
+    def let(rounded: bool) -> None:
+        if older is None:
+            setattr(newer[0], _NEWER, "bf16" if rounded else "ieee")
+        else:
+            torch.set_float32_matmul_precision("medium" if rounded else "highest")
+
+    def put_back() -> None:
+        if older is not None:
+            torch.set_float32_matmul_precision(older)
+        for each, before in zip(newer, found, strict=True):
+            setattr(each, _NEWER, "none")  # that of all backends is read then
+            if getattr(each, _NEWER) != before:
+                setattr(each, _NEWER, before)
+
+    return let, put_back
 
 
-def _precision() -> str:
-    if _OF_THE_CPU:
-        return str(_OF_THE_CPU.fp32_precision)
-    return torch.get_float32_matmul_precision()
-
-
-def _set_precision(to: str) -> None:
-    if _OF_THE_CPU:
-        _OF_THE_CPU.fp32_precision = to
-    else:
-        torch.set_float32_matmul_precision(to)
+_NEWER = "fp32_precision"
 
 
 def _product_error() -> float:

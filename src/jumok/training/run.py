@@ -438,7 +438,7 @@ def _trainer(
 
 
 def _arithmetic(config: Config) -> AbstractContextManager[object]:
-    """The fast road is for CPUs; on a GPU the same switch would mean TF32."""
+    """The fast road is for CPUs; on a GPU its switch may mean TF32."""
     settings = config.train
     return (
         cpu_arithmetic(settings.threads, settings.fast)
