@@ -46,7 +46,7 @@ from rivals import (
     write_data,
     yoyodyne_config,
 )
-from trained import EPOCH, trained
+from trained import EPOCH, LISTED, trained
 from turns import keep_turns, kept_turns, one_turn
 
 EPOCHS = {("multi30k", "yoyodyne"): 1, ("multi30k", ""): 4, ("kor", ""): 20}
@@ -72,8 +72,8 @@ TIMED = {
     ),
 }
 ENGINES = {"jumok": ("torch", "onnx", "onnx-int8")}
-SHORT = {("multi30k", "jumok"): ("onnx", "onnx-int8")}
-"""Engines that are also timed with a shortlist, by data and toolkit."""
+SHORT = ("onnx", "onnx-int8")
+"""Engines that are also timed with a shortlist."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def all_rows(names: Iterable[str]) -> list[Row]:
         for entry in entries
         for engine in ENGINES.get(entry.toolkit, ("",))
         for short in (False, True)
-        if not short or engine in SHORT.get((entry.data, entry.toolkit), ())
+        if not short or (entry.data in LISTED and engine in SHORT)
         for beam, batch in SEARCHES
         if beam == 1 or entry.toolkit != "plain"
     ]

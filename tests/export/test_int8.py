@@ -28,8 +28,8 @@ def test_small_inputs_beside_large_ones_are_not_lost() -> None:
     opsets = [helper.make_opsetid("", OPSET)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     examples = [{"x": part} for part in np.split(x, 4)]
-    rounded = in_eight_bits(Graphs(model, model), Examples(examples, examples)).step
-    session = onnxruntime.InferenceSession(rounded.SerializeToString())
+    rounded, _ = in_eight_bits(Graphs(model, model), None, Examples(examples, examples))
+    session = onnxruntime.InferenceSession(rounded.step.SerializeToString())
     [found] = session.run(None, {"x": x})
     assert 0 < np.abs(found - x @ weight).max() < 0.15
 

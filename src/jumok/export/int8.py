@@ -46,15 +46,18 @@ class Examples(NamedTuple):
     step: list[Feeds]
 
 
-def in_eight_bits(graphs: Graphs, examples: Examples) -> Graphs:
-    """The graphs with products in 8 bits, rounded as their ``examples`` need it.
+def in_eight_bits(
+    whole: Graphs, short: Graphs | None, examples: Examples
+) -> tuple[Graphs, Graphs | None]:
+    """The graphs with products in 8 bits, rounded as the ``examples`` need it.
 
-    Examples of a shortlist's step are of all tokens.
+    Where there are those of a shortlist, the examples are theirs, and of all tokens.
     """
-    start = _quantised(graphs.start, examples.start)
-    if graphs.columns is None:
-        return Graphs(start, _quantised(graphs.step, examples.step))
-    return Graphs(start, *_of_candidates(graphs.step, graphs.columns, examples.step))
+    start = _quantised(whole.start, examples.start)
+    rounded = Graphs(start, _quantised(whole.step, examples.step))
+    if short is None or short.columns is None:
+        return rounded, None
+    return rounded, Graphs(start, *_of_candidates(short.step, short.columns, examples.step))
 
 
 def _of_candidates(
@@ -71,9 +74,7 @@ def _of_candidates(
     fixed.graph.initializer.append(numpy_helper.from_array(examples[0]["weight"], "every"))
     for node in fixed.graph.node:
         node.input[:] = ["every" if name == "weight" else name for name in node.input]
-    rounded = _quantised(
-        fixed, [{k: v for k, v in one.items() if k != "weight"} for one in examples]
-    )
+    rounded = _quantised(fixed, examples)
 
     stored = {one.name: one for one in rounded.graph.initializer}
     [product] = [
@@ -100,7 +101,10 @@ def _of_candidates(
 
 
 def _quantised(model: onnx.ModelProto, examples: Sequence[Feeds]) -> onnx.ModelProto:
+    """The model in 8 bits; examples may have more than it reads."""
     ready = ONNXModel(without(model))
+    read = {given.name for given in ready.model.graph.input}
+    examples = [{name: part for name, part in one.items() if name in read} for one in examples]
     ready.replace_gemm_with_matmul()  # whose sums stay in float32
     products = [node for node in ready.model.graph.node if node.op_type == "MatMul"]
     matrices = {one.name for one in ready.model.graph.initializer if len(one.dims) == 2}

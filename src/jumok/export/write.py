@@ -74,11 +74,7 @@ def export(path: str | Path, int8: bool = True) -> Exports:
     whole, short = make_graphs(engine.model)
     graphs: dict[Precision, tuple[Graphs, Graphs | None]] = {"fp32": (whole, short)}
     if int8:
-        eight = in_eight_bits(whole, _examples(bundle, whole))
-        graphs["int8"] = eight, None
-        if short is not None:
-            listed = in_eight_bits(short, _examples(bundle, short))
-            graphs["int8"] = eight, listed._replace(start=eight.start)
+        graphs["int8"] = in_eight_bits(whole, short, _examples(bundle, short or whole))
     vocab, differences = bundle.target_tokenizer.vocab_size, {}
     with replace_directory(bundle.path / "onnx") as folder:
         for precision, made in graphs.items():
