@@ -7,8 +7,10 @@ on the clock, for that is what a person waits. jumok is `pip install jumok` alon
 of its own without torch, `echo TEXT | jumok predict MODEL -` with an exported model. The toolkits
 take turns, and a turn's ratios are taken within it. A further run of each says which packages its
 imports spend their time in (`python -X importtime`), and what is on the disk is measured without
-pip. Of the toolkits' packages it is those they have for themselves, and torch; what else pip found
-in jumok's environment, as numpy, is left out in their favour.
+pip and setuptools. Of the toolkits' packages it is those they have for themselves, and torch; what
+else pip found in jumok's environment, as numpy, is left out in their favour. The smallest run-time,
+`constraints-small.txt`, is measured as it was installed and after an answer, for Python then keeps
+the bytecode of what it imported; the answer must be the same.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ from trained import trained
 from turns import in_turns
 
 ENVIRONMENT = WORK / "venv-jumok"
+SMALL = WORK / "venv-jumok-small"
+TOOLS = ("pip", "setuptools", "pkg_resources", "_distutils_hack")  # with which venv begins
 NAMES = [name for timed in TIMED.values() for name in timed if not name.endswith("bahdanau")]
 
 
@@ -47,7 +51,7 @@ def main() -> None:
         write_data(data)
     for toolkit in dict.fromkeys(row.entry.toolkit for row in rows):
         set_up(toolkit)
-    install()
+    install(ENVIRONMENT, "-c", str(ROOT / "constraints.txt"))
     folders = {row.name: trained(row.entry, options.updates or row.updates) for row in rows}
     walls: dict[str, list[float]] = {row.name: [] for row in rows}
     for turn, row in in_turns(rows, options.repeats):
@@ -57,23 +61,27 @@ def main() -> None:
     for row, one in zip(rows, found, strict=True):
         one["imports"] = imports(row, folders[row.name])
         one["megabytes"] = round(megabytes(row.entry.toolkit), 1)
+        if row.entry.toolkit == "jumok":
+            one["megabytes_small"] = small(row, folders[row.name])
         print(one)
     if not (options.only or options.updates):
         store("cold-start", found)
 
 
-def install() -> None:
+def install(environment: Path, *options: str) -> None:
     """This jumok, and what it requires, in an environment without torch."""
-    pip = [str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "install", "-q"]
-    subprocess.run([sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)], check=True)
-    subprocess.run([*pip, "-c", str(ROOT / "constraints.txt"), str(ROOT)], check=True)
+    pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "-q"]
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(environment)], check=True)
+    subprocess.run([*pip, *options, str(ROOT)], check=True)
 
 
-def answer(row: Row, folder: Path, environ: dict[str, str] | None = None) -> Spent:
-    """One text by the toolkit's command."""
+def answer(
+    row: Row, folder: Path, environ: dict[str, str] | None = None, environment: Path = ENVIRONMENT
+) -> Spent:
+    """One text by the toolkit's command; jumok's is that of ``environment``."""
     if row.entry.toolkit != "jumok":
         return decode(row, folder, 1, environ)[0]
-    predict = [str(ENVIRONMENT / "bin" / "jumok"), "predict", "run/last", "-"]
+    predict = [str(environment / "bin" / "jumok"), "predict", "run/last", "-"]
     source = write_sources(row.entry.data, 1, unknown=False)
     only_this = {"PYTHONPATH": "", **(environ or {})}
     return complete(predict, folder, reads=source, writes=folder / "answer", environ=only_this)
@@ -98,11 +106,23 @@ def import_times(lines: Iterable[str]) -> dict[str, float]:
 
 
 def megabytes(toolkit: str) -> float:
-    """Millions of bytes in site-packages without pip; those of torch too, but for jumok."""
+    """Millions of bytes in site-packages; those of torch too, but for jumok."""
     if toolkit == "jumok":
         return size(_packages(ENVIRONMENT))
     torch = size(Path(sysconfig.get_paths()["purelib"]) / "torch")
     return torch + (size(_packages(WORK / f"venv-{toolkit}")) if toolkit in REQUIREMENTS else 0)
+
+
+def small(row: Row, folder: Path) -> list[float]:
+    """`megabytes` of the smallest run-time, installed and then used."""
+    answer(row, folder)
+    wanted = (folder / "answer").read_bytes()
+    install(SMALL, "--no-compile", "-c", str(ROOT / "constraints-small.txt"))
+    installed = size(_packages(SMALL))
+    answer(row, folder, {"PYTHONDONTWRITEBYTECODE": ""}, SMALL)
+    if (folder / "answer").read_bytes() != wanted:
+        raise RuntimeError(f"{row.entry.name} answers differently with constraints-small.txt")
+    return [round(installed, 1), round(size(_packages(SMALL)), 1)]
 
 
 def _packages(environment: Path) -> Path:
@@ -111,11 +131,11 @@ def _packages(environment: Path) -> Path:
 
 
 def size(folder: Path) -> float:
-    """Millions of bytes in the files under a folder, pip's left out."""
+    """Millions of bytes in the files under a folder, but for `TOOLS`."""
     total = 0
     for path in folder.rglob("*"):
         package = path.relative_to(folder).parts[0].partition("-")[0]
-        if package != "pip" and path.is_file() and not path.is_symlink():
+        if package not in TOOLS and path.is_file() and not path.is_symlink():
             total += path.stat().st_size
     return total / 1e6
 

@@ -355,16 +355,19 @@ def cold_start(stored: Stored) -> str:
             f"{sum(row['imports'].values()) / 1000:.2f}",
             ", ".join(f"{name} {ms:.0f}" for name, ms in list(row["imports"].items())[:6]),
             f"{row['megabytes']:,.0f}",
+            " / ".join(f"{size:,.0f}" for size in row.get("megabytes_small", [])),
         ]
         for row in stored["rows"]
     ]
-    head = ["data", "toolkit", "s", "as fast as", "imports, s", "of them, ms", "MB"]
+    head = ["data", "toolkit", "s", "as fast as", "imports, s", "of them, ms", "MB", "smallest MB"]
     return (
         "Seconds on the clock from the command to the answer for one sentence or word, one core, "
         f"median of {len(stored['rows'][0]['turns'])} turns; jumok is installed without torch and "
         "its model exported. Imports are of one run under `-X importtime`, which slows them. MB: "
-        "all of site-packages without pip; for the others what they have beside jumok's "
-        "environment, and torch.\n\n" + _table(head, lines)
+        "all of site-packages without pip and setuptools; for the others what they have beside "
+        "jumok's environment, and torch. The smallest is that of `constraints-small.txt`, as "
+        "installed, and with the bytecode that Python keeps once it is used.\n\n"
+        + _table(head, lines)
     )
 
 

@@ -33,7 +33,7 @@ def evaluate(predictor: Predictor, pairs: Pairs, **search: Any) -> dict[str, flo
 
     Keys: exact_match wer per cer bleu chrf ter (per cent) and perplexity (per target token, EOS
     counted, of every pair; not beside a language model, whose weighted sums are no probabilities).
-    ``search`` are fields of `SearchConfig`.
+    ``search`` are fields of `SearchConfig`. Raises `MissingExtra` without sacrebleu or rapidfuzz.
     """
     return evaluate_report(predictor, pairs, **search).scores
 
@@ -65,6 +65,7 @@ def evaluate_report(
     ``tell`` is told how far the outputs have come, and then perplexity."""
     tokenize = bleu_tokenize or predictor.config.evaluation.bleu_tokenize
     sources, references = _items(predictor, pairs)
+    signatures = bleu_signature(references, bleu_tokenize=tokenize)  # what is missing is said now
     found = predictor.predict(sources, tell=counted(tell, "outputs"), **search)
     outputs = [p.text for p in found]
     scores = score_outputs(outputs, references, bleu_tokenize=tokenize)
@@ -77,7 +78,7 @@ def evaluate_report(
         len(sources),
         100 * unknown_rate(predictor.source_tokenizer, sources),
         100 * unknown_rate(predictor.target_tokenizer, [target for _, target in pairs]),
-        bleu_signature(references, bleu_tokenize=tokenize),
+        signatures,
     )
 
 

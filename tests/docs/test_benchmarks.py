@@ -347,9 +347,10 @@ def test_import_times_are_added_up_by_package() -> None:
 
 
 @pytest.mark.usefixtures("beside_benchmarks")
-def test_size_is_without_pip(tmp_path: Path) -> None:
+def test_size_is_without_what_installs(tmp_path: Path) -> None:
     cold_start = importlib.import_module("cold_start")
-    for name in ("numpy/core.so", "pip/a.py", "pip-23.2.dist-info/METADATA", "pipes/b.py"):
+    tools = ("pip/a.py", "pip-23.2.dist-info/METADATA", "setuptools/b.py", "pkg_resources/c.py")
+    for name in (*tools, "numpy/core.so", "pipes/b.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(bytes(1500))
     assert cold_start.size(tmp_path) == 0.003

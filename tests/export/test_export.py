@@ -309,18 +309,22 @@ def test_damage_and_other_weights_are_noticed(tmp_path: Path) -> None:
         read_exported(read_bundle(path))
 
 
-WITHOUT_TORCH = """
+WITHOUT = """
 import sys
-for name in ("torch", "entmax", "onnx", "onnxscript"):
+for name in {names}:
     sys.modules[name] = None  # as if it were not installed
 from jumok.cli import main
 main()
 """
+TORCH = ("torch", "entmax", "onnx", "onnxscript")
+JUDGES = ("rapidfuzz", "sacrebleu", "lxml")
 
 
-def run_without_torch(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+def run_without_torch(
+    *arguments: str, text: str = "", missing: tuple[str, ...] = TORCH + JUDGES
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, *arguments],
+        [sys.executable, "-c", WITHOUT.format(names=missing), *arguments],
         input=text,
         capture_output=True,
         encoding="utf-8",
@@ -340,8 +344,13 @@ def test_all_but_training_goes_without_torch(tmp_path: Path) -> None:
     assert run_without_torch("explain", str(path), "abc").returncode == 0
     pairs = tmp_path / "pairs.tsv"
     pairs.write_text("abc\tx y z\n", encoding="utf-8")
-    done = run_without_torch("evaluate", str(path), str(pairs), "--format", "json")
+    judged = ("evaluate", str(path), str(pairs), "--format", "json")
+    done = run_without_torch(*judged, missing=TORCH)
     assert done.returncode == 0 and "perplexity" in json.loads(done.stdout)
+    for name in JUDGES:
+        done = run_without_torch(*judged, missing=(name,))
+        assert (done.returncode, done.stdout) == (7, ""), name
+        assert name in done.stderr and "pip install 'jumok[evaluate]'" in done.stderr
     done = run_without_torch("train", str(pairs), "--output", str(tmp_path / "run"))
     assert done.returncode == 7 and "pip install 'jumok[train]'" in done.stderr
     done = run_without_torch("export", str(path))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Hashable, Sequence
 
+from jumok.errors import MissingExtra
+
 Counts = list[tuple[int, int]]
 """For each output, what is counted and what it is a share of: edits, of reference tokens."""
 
@@ -43,8 +45,11 @@ def token_edits(
     hypotheses: Sequence[Sequence[Hashable]], references: Sequence[Sequence[Sequence[Hashable]]]
 ) -> Counts:
     """Edit distances. The reference taken is the one with the fewest edits; among equals the
-    longest, which gives the lower rate."""
-    from rapidfuzz.distance import Levenshtein
+    longest, which gives the lower rate. Raises `MissingExtra` without rapidfuzz."""
+    try:
+        from rapidfuzz.distance import Levenshtein
+    except ModuleNotFoundError as error:
+        raise MissingExtra("evaluate", error.name or "rapidfuzz") from None
 
     counts = []
     for output, refs in zip(hypotheses, references, strict=True):

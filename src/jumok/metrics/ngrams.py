@@ -70,9 +70,12 @@ def _value(name: str, score: Score) -> float:
 
 
 def _make(name: str, bleu_tokenize: str) -> Metric:
-    from sacrebleu.metrics.bleu import BLEU
-    from sacrebleu.metrics.chrf import CHRF
-    from sacrebleu.metrics.ter import TER
+    try:
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
+        from sacrebleu.metrics.ter import TER
+    except ModuleNotFoundError as error:
+        raise MissingExtra("evaluate", error.name or "sacrebleu") from None
 
     if name == "chrf":
         return CHRF()
