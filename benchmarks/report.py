@@ -355,7 +355,7 @@ def cold_start(stored: Stored) -> str:
             f"{sum(row['imports'].values()) / 1000:.2f}",
             ", ".join(f"{name} {ms:.0f}" for name, ms in list(row["imports"].items())[:6]),
             f"{row['megabytes']:,.0f}",
-            " / ".join(f"{size:,.0f}" for size in row.get("megabytes_small", [])),
+            " / ".join(f"{size:.1f}" for size in row.get("megabytes_small", [])),
         ]
         for row in stored["rows"]
     ]
