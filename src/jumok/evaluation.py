@@ -17,6 +17,7 @@ from jumok.metrics import (
     perplexity,
     score_outputs,
     token_error_rate,
+    try_metrics,
 )
 from jumok.predictor import OF_THE_MODEL, Predictor
 from jumok.progress import Counted, Tell, counted
@@ -65,7 +66,7 @@ def evaluate_report(
     ``tell`` is told how far the outputs have come, and then perplexity."""
     tokenize = bleu_tokenize or predictor.config.evaluation.bleu_tokenize
     sources, references = _items(predictor, pairs)
-    signatures = bleu_signature(references, bleu_tokenize=tokenize)  # what is missing is said now
+    try_metrics(bleu_tokenize=tokenize)
     found = predictor.predict(sources, tell=counted(tell, "outputs"), **search)
     outputs = [p.text for p in found]
     scores = score_outputs(outputs, references, bleu_tokenize=tokenize)
@@ -78,7 +79,7 @@ def evaluate_report(
         len(sources),
         100 * unknown_rate(predictor.source_tokenizer, sources),
         100 * unknown_rate(predictor.target_tokenizer, [target for _, target in pairs]),
-        signatures,
+        bleu_signature(references, bleu_tokenize=tokenize),
     )
 
 

@@ -201,6 +201,10 @@ def write_all(path, until):
     return calls
 
 
+def content(path):
+    return path.read_bytes() if path.exists() else b""
+
+
 def test_whatever_call_to_the_system_is_the_last_one(folders):
     """The job is killed at every one of its calls (half of what is written is written), and once
     more at every one of those with which it goes on."""
@@ -218,19 +222,36 @@ def test_whatever_call_to_the_system_is_the_last_one(folders):
             folder.mkdir()
             with pytest.raises(Killed):
                 write_all(folder / "out", first)
-            if not journal(folder / "out").exists() and (folder / "out").exists():
+            if not journal(folder / "out").exists() and content(folder / "out"):
                 # killed when all was done, but for telling so
                 assert (folder / "out").read_bytes() == whole
                 break
             try:
                 write_all(folder / "out", second)
             except Killed:
-                if journal(folder / "out").exists() or not (folder / "out").exists():
+                if journal(folder / "out").exists() or not content(folder / "out"):
                     write_all(folder / "out", None)
                 assert (folder / "out").read_bytes() == whole
             else:
                 assert (folder / "out").read_bytes() == whole
                 break
+
+
+def test_a_file_that_has_come_meanwhile_is_not_overwritten(tmp_path):
+    """A job writes nothing before its first window is answered, which may take long."""
+    path = tmp_path / "out"
+    for resume in (False, True):
+        with ResumableOutput(path, {}, resume) as kept:
+            path.write_text("my thesis", encoding="utf-8")
+            with pytest.raises(ConfigError, match="exists"):
+                kept.write(["a"], "x\n")
+        assert path.read_text(encoding="utf-8") == "my thesis" and not journal(path).exists()
+        path.unlink()
+    one, other = (ResumableOutput(path, {}, resume=False) for _ in range(2))  # begun together
+    with one, other, pytest.raises(ConfigError, match="exists"):
+        one.write(["a"], "x\n")
+        other.write(["b"], "y\n")
+    assert path.read_text(encoding="utf-8") == "x\n"
 
 
 @settings(max_examples=30, deadline=None)
@@ -311,6 +332,23 @@ def test_a_job_goes_on_only_with_the_same_shortlist(run, texts, tmp_path):
                     "--resume")  # fmt: skip
     check(again, ConfigError, "another shortlist")
     assert replace(job, search={}).identity() == unlisted
+
+
+@pytest.mark.parametrize("engine", ["auto", "onnx-int8", "torch"])
+def test_a_job_goes_on_only_with_the_same_graphs(run, texts, tmp_path, engine):
+    """Those of another export may be rounded otherwise; without any, torch answers."""
+    model, out = shutil.copytree(run / "best", tmp_path / "model"), tmp_path / "out.txt"
+    job = Job([str(model)], None, "cpu", {}, None, None, None, "text", engine)
+    with ResumableOutput(out, job.identity() | {"encoding": "utf-8"}, resume=False) as kept:
+        kept.write([], "")
+    (model / "onnx").mkdir()
+    (model / "onnx/manifest.json").write_text("{}", encoding="utf-8")
+    again = job.identity() | {"encoding": "utf-8"}
+    if engine == "torch":
+        ResumableOutput(out, again, resume=True)
+    else:
+        with pytest.raises(ConfigError, match="another export"):
+            ResumableOutput(out, again, resume=True)
 
 
 @pytest.mark.parametrize("damage", ["removed", "shorter", "changed"])

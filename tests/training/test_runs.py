@@ -34,6 +34,7 @@ import jumok
 from jumok.bundle import read_bundle
 from jumok.errors import Diverged, MissingExtra, TooLarge
 from jumok.evaluation import Validation, validate
+from jumok.predictor import Predictor
 from jumok.training.progress import ConsoleReporter
 from jumok.training.state import TrainingState, read_state
 from jumok.training.trainer import Trainer
@@ -468,10 +469,26 @@ def test_a_missing_tokenizer_of_the_metric_is_found_before_training(tmp_path, mo
     def missing(*_, **__):
         raise MissingExtra("ko", "mecab_ko")
 
-    monkeypatch.setattr("jumok.training.run.metric_value", missing)
+    monkeypatch.setattr("jumok.training.run.try_metrics", missing)
     with pytest.raises(MissingExtra):
         train_small(tmp_path, {"evaluation.metric": "bleu"})
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("package", ["rapidfuzz.distance", "sacrebleu.metrics.bleu"])
+def test_a_missing_package_is_told_of_before_anything_is_made(tmp_path, monkeypatch, package):
+    predictor = jumok.load(train_small(tmp_path, {"train.max_steps": 1}))
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    monkeypatch.setattr(Predictor, "predict", None)
+    for metric in ("exact_match", "bleu"):
+        if metric == "bleu" or package.startswith("rapidfuzz"):
+            with pytest.raises(MissingExtra, match=r"jumok\[evaluate\]"):
+                train_small(tmp_path / metric, {"evaluation.metric": metric})
+            assert not (tmp_path / metric / "run").exists()
+    with pytest.raises(MissingExtra, match=r"jumok\[evaluate\]"):
+        jumok.evaluate(predictor, [("ab", "ba")])
+    with pytest.raises(MissingExtra, match=r"jumok\[evaluate\]"):
+        jumok.compare(predictor, ["ba"], [("ab", "ba")])
 
 
 def test_long_gradients_are_shortened(tmp_path):

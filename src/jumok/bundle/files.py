@@ -178,13 +178,15 @@ def read_bundle(path: str | Path) -> Bundle:
     )
 
 
-def fingerprint(path: str | Path, file: str = "config.json") -> str:
+def fingerprint(path: str | Path, file: str = "config.json") -> str | None:
     """SHA-256 of a bundle's config.json, which has those of its weights, tokenizers and settings;
-    or of another ``file`` of it.
+    or of another ``file`` of it, None if there is none.
 
     Raises `BundleError` where there is no bundle; whether it is whole only `read_bundle` says.
     """
-    return sha256(_locate(Path(path)) / file)
+    found = _locate(Path(path)) / file
+    found = find_directory(found.parent) / found.name
+    return sha256(found) if found.exists() else None
 
 
 def _locate(path: Path) -> Path:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from jumok import __version__
 from jumok.bundle import SHORTLIST, fingerprint
+from jumok.bundle.exported import MANIFEST
 from jumok.cli.output import render
 from jumok.cli.resumable import ResumableOutput
 from jumok.cli.streams import Source, answer_window
@@ -42,12 +43,14 @@ class Job:
 
     def identity(self) -> dict[str, Any]:
         """All that the answers depend on, models and long lists by their hashes."""
-        judge = None if self.language_model is None else fingerprint(self.language_model)
+        judge = self.language_model
         listed = self.search.get("shortlist")
+        asked = () if self.engine == "torch" else (*self.models, *([judge] if judge else []))
         found = asdict(self) | {
             "version": __version__,
             "models": [fingerprint(model) for model in self.models],
-            "language_model": judge,
+            "language_model": fingerprint(judge) if judge else None,
+            "export": [fingerprint(model, f"onnx/{MANIFEST}") for model in asked],
             "shortlist": fingerprint(self.models[0], SHORTLIST) if listed else None,
             "choices": _hash(self.choices),
             "dictionary": _hash(self.dictionary),

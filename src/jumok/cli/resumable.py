@@ -56,13 +56,12 @@ class ResumableOutput:
         self._input, self._output = hashlib.sha256(), hashlib.sha256()
         self._input_before = self._input.hexdigest()
         self._file: FileIO | None = None
+        self._is_ours = False
+        """What is at the path, if anything, is of this job."""
         if resume:
             self._go_on()
         elif path.exists():
-            raise ConfigError(
-                f"The output {path} exists. Name another, remove it, or go on with the job that "
-                "is writing it: --resume"
-            )
+            raise self._exists()
 
     def __enter__(self) -> ResumableOutput:
         return self
@@ -109,13 +108,23 @@ class ResumableOutput:
         self.journal.unlink()
 
     def _opened(self) -> FileIO:
-        """The file, at the end of what is whole."""
-        if not self._bytes:
-            self._commit()  # so that a file that is there always has a journal
-        file = self._file = self.path.open("r+b" if self.path.exists() else "xb", buffering=0)
+        """The file, at the end of what is whole. Another's that has come meanwhile is refused."""
+        there = self._is_ours and self.path.exists()
+        try:
+            file = self._file = self.path.open("r+b" if there else "xb", buffering=0)
+        except FileExistsError:
+            raise self._exists() from None
         file.truncate(self._bytes)
         file.seek(self._bytes)
+        if not self._bytes:
+            self._commit()  # a kill before this leaves an empty file, which can be gone on with
         return file
+
+    def _exists(self) -> ConfigError:
+        return ConfigError(
+            f"The output {self.path} exists. Name another, remove it, or go on with the job that "
+            "is writing it: --resume"
+        )
 
     def _commit(self) -> None:
         state: _State = {
@@ -128,8 +137,9 @@ class ResumableOutput:
         write_atomic(self.journal, json.dumps(state, ensure_ascii=False, indent=2) + "\n")
 
     def _go_on(self) -> None:
+        self._is_ours = self.path.exists()
         if not self.journal.exists():
-            if self.path.exists():
+            if self._is_ours and self.path.stat().st_size:
                 raise ConfigError(
                     f"There is no {self.journal.name} beside {self.path}, which a job leaves that "
                     "was broken off: this one is done, or jumok predict did not write it. Name "

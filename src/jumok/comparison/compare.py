@@ -21,7 +21,7 @@ from jumok.comparison.systems import (
 )
 from jumok.config import EvaluationConfig
 from jumok.errors import ConfigError, InputError
-from jumok.metrics import METRICS, Summed, bleu_signature, summed
+from jumok.metrics import METRICS, Summed, bleu_signature, summed, try_metrics
 from jumok.progress import Tell
 
 
@@ -80,6 +80,7 @@ def compare(
             f"models with the same target tokens, but {metric} came. Set evaluation.metric"
         )
     # all that can be wrong with what is given is said before a model searches
+    try_metrics(bleu_tokenize=tokenize)
     read = read_all((a, b), names, pairs)
     signatures = bleu_signature(
         read.references, bleu_tokenize=tokenize, resamples=resamples, seed=seed

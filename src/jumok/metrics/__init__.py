@@ -16,6 +16,7 @@ from jumok.metrics.scores import (
     score_outputs,
     summed,
     summed_perplexity,
+    try_metrics,
 )
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "summed",
     "summed_perplexity",
     "token_error_rate",
+    "try_metrics",
 ]

@@ -6,7 +6,7 @@ Each is a sum over outputs, so that any selection of outputs is scored without i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from jumok.metrics import edits
@@ -74,6 +74,12 @@ def metric_value(
 ) -> float:
     """The score of all outputs by the metric ``name``. Raises as `summed` does."""
     return summed(name, hypotheses, references, bleu_tokenize=bleu_tokenize).whole
+
+
+def try_metrics(names: Iterable[str] = METRICS, *, bleu_tokenize: str = "13a") -> None:
+    """Raise `MissingExtra` or `ConfigError` now, not when all outputs are there to be measured."""
+    for name in names:
+        metric_value(name, ["a"], [["a"]], bleu_tokenize=bleu_tokenize)
 
 
 def score_outputs(

@@ -31,7 +31,7 @@ from jumok.engine.torch_engine import (
 )
 from jumok.errors import BundleError, ConfigError, Diverged, Interrupted, TooLarge
 from jumok.evaluation import Validation, validate
-from jumok.metrics import metric_value
+from jumok.metrics import try_metrics
 from jumok.nn import Seq2Seq, initialise
 from jumok.nn.arithmetic import cpu_arithmetic
 from jumok.predictor import Predictor, load
@@ -291,7 +291,9 @@ def check_possible(config: Config) -> None:
             "search.shortlist=true goes by a list that is made with a trained model (jumok "
             "shortlist). Train without it, and set it when you predict"
         )
-    _try_metric(config)
+    judged = config.evaluation
+    if judged.metric != "perplexity":  # beside it, errors of tokens are told, too
+        try_metrics((judged.metric, "per"), bleu_tokenize=judged.bleu_tokenize)
 
 
 def resume(directory: str | Path, settings: Settings = ()) -> Predictor:
@@ -363,13 +365,6 @@ def _put_back(last: Path) -> None:
     if last.exists():
         remove_directory(last)
     restore_directory(last)
-
-
-def _try_metric(config: Config) -> None:
-    """Raise now, not after an epoch, where the metric needs a package that is missing."""
-    if config.evaluation.metric != "perplexity":
-        tokenize = config.evaluation.bleu_tokenize
-        metric_value(config.evaluation.metric, ["a"], [["a"]], bleu_tokenize=tokenize)
 
 
 def _names(paths: str | Path | Sequence[str | Path], form: str) -> tuple[str, ...]:
