@@ -98,20 +98,26 @@ def test_the_same_korean_text_in_nfc_and_nfd_is_one_text(tmp_path):
     one, two = map(json.loads, result.out.splitlines())
     assert one["source"] == "가나다"
     assert two["source"] == nfd
-    assert {**one, "source": ""} == {**two, "source": ""}
+    for line in (one, two):  # places in the text as it came
+        assert line["source_offsets"][-1][1] == len(line["source"])
+    of_source = {"source": "", "source_offsets": []}
+    assert {**one, **of_source} == {**two, **of_source}
 
 
 def test_a_json_line_holds_the_evidence(run):
     result = run_cli("predict", run, "--format", "jsonl", "--n-best", "3", stdin=lines("abc", ""))
     full, empty = map(json.loads, result.out.splitlines())
     keys = {"source", "text", "score", "tokens", "token_log_probs", "source_tokens", "attention",
-            "attention_heads", "feature_attention", "copied", "alternatives"}  # fmt: skip
+            "attention_heads", "feature_attention", "copied", "alternatives", "offsets",
+            "source_offsets"}  # fmt: skip
     assert full.keys() == empty.keys() == keys
     assert len(full["alternatives"]) == 2
     for one in [full, *full["alternatives"]]:
         assert one.keys() == keys
         assert len(one["attention"]) == len(one["tokens"]) == len(one["token_log_probs"]) > 0
         assert one["source_tokens"] == ["a", "b", "c", "</s>"]
+        letters = [one["text"][start:end] for start, end in one["offsets"]]
+        assert letters == [token for token in one["tokens"] if token != "</s>"]
         for row in one["attention"]:
             assert len(row) == 4
             assert sum(row) == pytest.approx(1, abs=1e-5)
