@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,14 +16,21 @@ from jumok.export import export as export_model
 from jumok.predictor import Predictor
 
 
-def export(path: Path, int8: bool = True) -> Exports:
-    """`jumok.export.export`, where sizes are symbols while it traces, which are no numbers to those
-    who check annotations."""
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """No annotations are checked: while a model is traced, sizes are symbols and no numbers, and
+    onnxruntime's int64 is another type of numpy's than numpy's own."""
     config.update("jaxtyping_disable", True)
     try:
-        return export_model(path, int8)
+        yield
     finally:
         config.update("jaxtyping_disable", False)
+
+
+def export(path: Path, int8: bool = True) -> Exports:
+    """`jumok.export.export`."""
+    with unchecked():
+        return export_model(path, int8)
 
 
 def write_tiny(path: Path, name: str, seed: int = 3) -> Path:

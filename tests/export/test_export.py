@@ -8,16 +8,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from exports import export, write_tiny
+from exports import export, unchecked, write_tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import ALPHABET, MECHANISMS, tiny_predictor, tiny_shortlist
 
 import jumok.export.write
 from jumok.bundle import (
+    Precision,
     read_bundle,
     read_exported,
     read_shortlist,
@@ -25,12 +27,14 @@ from jumok.bundle import (
     write_shortlist,
 )
 from jumok.config import preset_names
-from jumok.engine import Candidates, EngineName, WholeSearch
-from jumok.engine.onnx_engine import own_cores
+from jumok.engine import Candidates, EngineName, WholeSearch, load_engine
+from jumok.engine.onnx_engine import OnnxEngine, own_cores
 from jumok.errors import BundleError, ConfigError
 from jumok.export.graphs import Graphs, make_graphs
+from jumok.export.write import _compare
 from jumok.prediction import Prediction
 from jumok.predictor import Predictor, load
+from jumok.search import Hypothesis, Step
 from jumok.text import EOS
 
 MODELS = [*(name for name in preset_names() if name != "language-model"), *MECHANISMS]
@@ -270,6 +274,60 @@ def test_what_does_not_agree_is_not_written(
         export(path, int8=False)
     assert {file.name: file.read_bytes() for file in (path / "onnx").iterdir()} == before
     assert [file.name for file in path.iterdir() if file.name.startswith(".")] == []
+
+
+def with_attention(made: Any, change: Callable[[np.ndarray], np.ndarray | None]) -> Any:
+    """A step or a hypothesis that says something else of attention."""
+    attention = change(made.evidence.attention)
+    return made._replace(evidence=made.evidence._replace(attention=attention))
+
+
+def with_other_tokens(one: Hypothesis) -> Hypothesis:
+    return one._replace(tokens=np.where(one.tokens == 5, 6, 5))
+
+
+STEPS_GONE_WRONG: dict[str, Callable[[Step], Step]] = {
+    "attention is no number": lambda made: with_attention(made, lambda a: a * np.nan),
+    "attention is nothing": lambda made: with_attention(made, lambda a: a * 0),
+    "attention is missing": lambda made: with_attention(made, lambda a: None),
+    "one probability is no number": lambda made: made._replace(
+        log_probs=np.where(made.log_probs == made.log_probs.max(), np.nan, made.log_probs)
+    ),
+}
+SEARCHES_GONE_WRONG: dict[str, Callable[[Hypothesis], Hypothesis]] = {
+    "other tokens": with_other_tokens,
+    "the score is no number": lambda one: one._replace(score=float("nan")),
+    "a better score than there is": lambda one: one._replace(score=one.score + 0.1),
+    "cut is not finished": lambda one: one._replace(finished=not one.finished),
+    "log-probabilities": lambda one: one._replace(token_log_probs=one.token_log_probs - 0.1),
+    "attention is missing": lambda one: with_attention(one, lambda a: None),
+    "attention of another source": lambda one: with_attention(one, lambda a: a[:, ::-1]),
+}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_every_fault_of_a_graph_is_noticed(
+    precision: Precision, exported: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = read_bundle(exported("luong2015"))
+    engine: EngineName = "onnx" if precision == "fp32" else "onnx-int8"
+    ours, theirs = load_engine(bundle, engine="torch"), load_engine(bundle, engine=engine)
+    assert isinstance(theirs, OnnxEngine)
+    step, search = theirs.step, theirs.whole_search
+    with unchecked():
+        assert _compare(bundle, ours, theirs, precision) < 0.05
+    for name, wrong in STEPS_GONE_WRONG.items():
+        monkeypatch.setattr(theirs, "step", lambda *given, wrong=wrong: wrong(step(*given)))
+        with unchecked(), pytest.raises(BundleError, match="do not compute what the model does"):
+            _compare(bundle, ours, theirs, precision)
+            pytest.fail(name)
+    monkeypatch.setattr(theirs, "step", step)
+    for name, change in SEARCHES_GONE_WRONG.items():
+        found = lambda *given, change=change: [[change(one)] for [one] in search(*given)]  # noqa: E731
+        monkeypatch.setattr(theirs, "whole_search", found)
+        with unchecked(), pytest.raises(BundleError, match="do not compute what the model does"):
+            _compare(bundle, ours, theirs, precision)
+            pytest.fail(name)
 
 
 def test_auto_takes_the_graphs_where_there_are_some(tmp_path: Path) -> None:
