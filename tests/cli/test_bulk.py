@@ -3,6 +3,7 @@
 import ast
 import gzip
 import json
+import logging
 import os
 import pty
 import random
@@ -641,7 +642,7 @@ def test_what_cannot_be_is_said_before_ray_is_asked_for(texts, monkeypatch):
 
 @needs_ray
 @pytest.mark.filterwarnings("ignore:::ray")  # it warns of itself
-def test_what_goes_wrong_in_ray_is_a_sentence(monkeypatch):
+def test_what_goes_wrong_in_ray_is_a_sentence(monkeypatch, capsys):
     import ray
     from ray.data.exceptions import ExecutionTimeoutError
     from ray.exceptions import ActorDiedError, NodeDiedError, RayTaskError
@@ -669,6 +670,7 @@ def test_what_goes_wrong_in_ray_is_a_sentence(monkeypatch):
         (NodeDiedError(""), "NodeDiedError('')"),
     ]:
         with pytest.raises(Interrupted) as said, _cluster("local", 1):
+            logging.getLogger("ray.data.exceptions").error("Full stack trace:")  # as Ray does
             raise error
         assert str(said.value).startswith(f"Ray broke off: {what}. Its logs tell more")
         assert "\n" not in str(said.value)
@@ -678,6 +680,7 @@ def test_what_goes_wrong_in_ray_is_a_sentence(monkeypatch):
             raise error
         assert said.value is error
     assert len(ended) == 7
+    assert capsys.readouterr() == ("", "")
 
 
 @needs_ray

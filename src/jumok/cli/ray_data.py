@@ -101,7 +101,11 @@ def _cluster(address: str, workers: int) -> Iterator[None]:
             "leave --ray out"
         ) from error
     try:
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        log = logging.getLogger("ray.data")
+        log.setLevel(logging.ERROR)
+        for handler in log.handlers:
+            if isinstance(handler, logging.StreamHandler):  # what ends a job is raised as well
+                handler.setLevel(logging.CRITICAL)
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.target_max_block_size = 1  # bytes: each window is a block, for any worker
