@@ -3,6 +3,7 @@
 import ast
 import gzip
 import json
+import logging
 import os
 import pty
 import random
@@ -26,11 +27,27 @@ from hypothesis import strategies as st
 from rich.console import Console
 from runs import letters, run_cli, train_small
 
-from jumok.cli.bulk import Job
-from jumok.cli.ray_data import _check_address
+from jumok import errors, load
+from jumok.cli.bulk import Answered, Answerer, Job
+from jumok.cli.ray_data import (
+    _answered,
+    _check_address,
+    _cluster,
+    _row,
+    _Worker,
+    answers_of_workers,
+)
 from jumok.cli.resumable import ResumableOutput
-from jumok.cli.streams import full_windows, windows
-from jumok.errors import BundleError, ConfigError, DataError, InputError, Interrupted
+from jumok.cli.streams import Source, full_windows, windows
+from jumok.errors import (
+    BundleError,
+    ConfigError,
+    DataError,
+    InputError,
+    Interrupted,
+    JumokError,
+    MissingExtra,
+)
 from jumok.progress import Bar
 
 JUMOK = [sys.executable, "-m", "jumok"]
@@ -605,3 +622,117 @@ def test_ray_refuses_what_it_cannot_do(run, texts, monkeypatch):
     result = run_cli("predict", run, texts, "--ray")
     assert (result.code, result.out) == (7, "")
     assert "pip install 'jumok[ray]'" in result.err
+
+
+NOWHERE = Job(["/no/such/model"], None, "cpu", {}, None, None, None, "text")
+
+RAISED = {
+    "DataError": DataError("bad bytes", path="in.txt", line=3),
+    "InputError": InputError("too long", index=2),
+    "MissingExtra": MissingExtra("train", "torch"),
+}
+KINDS = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, JumokError)
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_an_error_of_any_kind_comes_back_from_a_worker_as_it_was(kind):
+    error = RAISED.get(kind.__name__) or kind("what was expected, what came, what to do")
+    back = _answered(_row(0, [], "", error, None)).error
+    assert type(back) is kind
+    assert str(back) == str(error)
+    assert vars(back) == vars(error)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_a_worker_that_cannot_begin_answers_with_the_reason(monkeypatch, kind):
+    error = RAISED.get(kind.__name__) or kind("what was expected, what came, what to do")
+
+    def refuse(*args):
+        raise error
+
+    monkeypatch.setattr(Answerer, "__init__", refuse)
+    worker = _Worker(NOWHERE, "in.txt")
+    for _ in range(2):  # it answers to every row
+        found = _answered(worker(_row(5, ["a", "b"], "", None, 0.5)))
+        assert (type(found.error), str(found.error)) == (kind, str(error))
+        assert found._replace(error=None) == Answered([], "", None, 0.5)
+    unread = _row(5, [], "", DataError("bad bytes", path="in.txt", line=6), 0.5)
+    assert worker(unread) == unread
+
+
+def test_what_cannot_be_is_said_before_ray_is_asked_for(texts, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    for job, words in [
+        (replace(NOWHERE, device="cuda", engine="onnx"), "The engine onnx computes on the cpu"),
+        (replace(NOWHERE, device="cuda", engine="onnx-int8"), "The engine onnx-int8 computes"),
+        (replace(NOWHERE, device="cuda:1"), "--device is cpu or cuda, but cuda:1 came"),
+    ]:
+        with pytest.raises(ConfigError, match=words):
+            next(answers_of_workers(job, Source(str(texts), "utf-8"), 0, 1024, 1))
+    for job in (replace(NOWHERE, device="cuda"), replace(NOWHERE, engine="onnx")):
+        with pytest.raises(MissingExtra):
+            next(answers_of_workers(job, Source(str(texts), "utf-8"), 0, 1024, 1))
+
+
+@needs_ray
+@pytest.mark.filterwarnings("ignore:::ray")  # it warns of itself
+def test_what_goes_wrong_in_ray_is_a_sentence(monkeypatch, capsys):
+    import ray
+    from ray.data.exceptions import ExecutionTimeoutError
+    from ray.exceptions import ActorDiedError, NodeDiedError, RayTaskError
+
+    ended = []
+    monkeypatch.setattr(ray, "shutdown", lambda: ended.append(True))
+
+    def refuse(*args, **options):
+        raise RuntimeError("Version mismatch:\nThe cluster has Ray 2.0.\n")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(ConfigError) as said, _cluster("10.0.0.1:6379", 0):
+        pass
+    assert str(said.value) == (
+        "Ray could not begin at RAY_ADDRESS=10.0.0.1:6379: The cluster has Ray 2.0. Mend that, or "
+        "leave --ray out"
+    )
+    monkeypatch.setattr(ray, "init", lambda *args, **options: None)
+    task = RayTaskError("load", "Traceback (most recent call last):\nKeyError: 'x'", KeyError("x"))
+    for error, what in [
+        (ActorDiedError(), "The actor died unexpectedly before finishing this task"),
+        (ActorDiedError(task), "KeyError: 'x'"),
+        (NodeDiedError(" \nThe machine is gone.\n \n"), "The machine is gone"),
+        (ExecutionTimeoutError("No progress"), "No progress"),
+        (NodeDiedError(""), "NodeDiedError('')"),
+    ]:
+        with pytest.raises(Interrupted) as said, _cluster("local", 1):
+            logging.getLogger("ray.data.exceptions").error("Full stack trace:")  # as Ray does
+            raise error
+        assert str(said.value).startswith(f"Ray broke off: {what}. Its logs tell more")
+        assert "\n" not in str(said.value)
+        assert said.value.__cause__ is error
+    for error in (task, BundleError("no model")):  # a mistake of ours, and what is a sentence
+        with pytest.raises(type(error)) as said, _cluster("local", 1):
+            raise error
+        assert said.value is error
+    assert len(ended) == 7
+    assert capsys.readouterr() == ("", "")
+
+
+@needs_ray
+def test_a_model_that_a_worker_does_not_find_is_no_traceback(texts):
+    """The same sentence as without Ray, in the place of the first lines' answers."""
+    with pytest.raises(BundleError) as alone:
+        load(NOWHERE.models[0])
+    code = f"""
+from jumok.cli.bulk import Job
+from jumok.cli.ray_data import answers_of_workers
+from jumok.cli.streams import Source
+source = Source({str(texts)!r}, "utf-8")
+(first, *_) = answers_of_workers({NOWHERE!r}, source, 0, 1024, 1)
+print(len(first.lines), type(first.error).__name__, first.error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=600, text=True)
+    assert (done.returncode, done.stdout) == (0, f"0 BundleError {alone.value}\n"), done.stderr

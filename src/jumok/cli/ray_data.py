@@ -22,7 +22,8 @@ from typing import Any
 from jumok import errors
 from jumok.cli.bulk import Answered, Answerer, Job
 from jumok.cli.streams import Source
-from jumok.errors import ConfigError, DataError, JumokError, MissingExtra
+from jumok.engine import check_engine
+from jumok.errors import ConfigError, DataError, Interrupted, JumokError, MissingExtra
 
 Row = dict[str, Any]
 """`Answered` as strings and numbers, which is what Ray Data carries."""
@@ -34,8 +35,15 @@ def answers_of_workers(
     """Answers to the lines of a file after the first ``before``, ``size`` at once.
 
     Without RAY_ADDRESS a cluster of this machine begins and ends here; it listens on loopback
-    alone. Raises `MissingExtra` without Ray.
+    alone. Raises `MissingExtra` without Ray, `ConfigError` where it cannot begin, and `Interrupted`
+    where it breaks off.
     """
+    if job.device not in ("cpu", "cuda"):
+        raise ConfigError(
+            f"Each of Ray's workers sees a GPU of its own, so --device is cpu or cuda, but "
+            f"{job.device} came"
+        )
+    check_engine(job.engine, job.device)
     address = os.environ.get("RAY_ADDRESS", "local")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -46,11 +54,6 @@ def answers_of_workers(
         import ray.data
     except ImportError as error:
         raise MissingExtra("ray", error.name or "ray") from None
-    if job.device not in ("cpu", "cuda"):
-        raise ConfigError(
-            f"Each of Ray's workers sees a GPU of its own, so --device is cpu or cuda, but "
-            f"{job.device} came"
-        )
     _check_address(address)
     with redirect_stdout(sys.stderr), _cluster(address, workers):  # Ray prints what goes wrong
         rows = ray.data.read_datasource(
@@ -86,18 +89,43 @@ def _check_address(address: str) -> None:
 def _cluster(address: str, workers: int) -> Iterator[None]:
     """A cluster to work on, of this machine alone or one that is there, and Ray Data set up."""
     import ray
+    from ray.data.exceptions import ExecutionTimeoutError
 
     new = {"num_cpus": workers} if address == "local" and workers else {}
-    ray.init(address, include_dashboard=False, log_to_driver=False, logging_level="ERROR", **new)
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
     try:
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        ray.init(address, **quiet, **new)
+    except Exception as error:  # of any kind, a bare Exception among them
+        raise ConfigError(
+            f"Ray could not begin at RAY_ADDRESS={address}: {_last_line(error)}. Mend that, or "
+            "leave --ray out"
+        ) from error
+    try:
+        log = logging.getLogger("ray.data")
+        log.setLevel(logging.ERROR)
+        for handler in log.handlers:
+            if isinstance(handler, logging.StreamHandler):  # what ends a job is raised as well
+                handler.setLevel(logging.CRITICAL)
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.target_max_block_size = 1  # bytes: each window is a block, for any worker
         context.enable_progress_bars = False
         yield
+    except ray.exceptions.RayTaskError:
+        raise  # a mistake of ours in a task, with its traceback
+    except (ray.exceptions.RayError, ExecutionTimeoutError) as error:
+        raise Interrupted(
+            f"Ray broke off: {_last_line(error)}. Its logs tell more (/tmp/ray/session_latest/logs "
+            "on each machine). Begin again when that is mended"
+        ) from error
     finally:
         ray.shutdown()
+
+
+def _last_line(error: Exception) -> str:
+    """What happened, without what Ray says before it of processes and stacks."""
+    lines = str(error).split("\n")
+    return next((line.strip(" .") for line in reversed(lines) if line.strip(" .")), repr(error))
 
 
 def _count(workers: int, device: str) -> int:
@@ -115,16 +143,25 @@ def _count(workers: int, device: str) -> int:
 
 
 class _Worker:
-    """Loaded models in a process of Ray's."""
+    """Loaded models in a process of Ray's, or why they cannot be loaded, which answers all rows.
+
+    Ray would make a traceback of an error that a constructor raises.
+    """
 
     def __init__(self, job: Job, name: str) -> None:
-        self.answerer = Answerer(job, name)
+        self.answerer: Answerer | JumokError
+        try:
+            self.answerer = Answerer(job, name)
+        except JumokError as error:
+            self.answerer = error
 
     def __call__(self, row: Row) -> Row:
         read = _answered(row)
         if read.error is not None:
             return row
         try:
+            if isinstance(self.answerer, JumokError):
+                raise self.answerer
             found = self.answerer(row["before"], read.lines)
         except JumokError as error:
             found = Answered([], "", error)
@@ -173,18 +210,30 @@ def _row(
         "count": len(lines),  # no lines and one empty line look alike when they are joined
         "lines": "\n".join(lines),
         "text": text,
-        "error": json.dumps([type(error).__name__, str(error)]) if error else "",
+        "error": "" if error is None else _packed(error),
         "share": share,
     }
 
 
 def _answered(row: Row) -> Answered:
-    error = None
-    if row["error"]:
-        kind, message = json.loads(row["error"])
-        error = getattr(errors, kind)(message)
+    error = _unpacked(row["error"]) if row["error"] else None
     lines = row["lines"].split("\n") if row["count"] else []
     return Answered(lines, row["text"], error, row["share"])
+
+
+def _packed(error: JumokError) -> str:
+    return json.dumps([type(error).__name__, str(error), vars(error)], default=str)
+
+
+def _unpacked(packed: str) -> JumokError:
+    """The same error, made without its constructor, as each kind's has arguments of its own."""
+    name, message, fields = json.loads(packed)
+    kind: type[JumokError] = getattr(errors, name)
+    error = kind.__new__(kind, message)
+    if fields.get("path") is not None:
+        fields["path"] = Path(fields["path"])
+    vars(error).update(fields)
+    return error
 
 
 def _absolute(job: Job) -> Job:

@@ -15,8 +15,17 @@ __all__ = [
     "EnsembleEngine",
     "FusionEngine",
     "WholeSearch",
+    "check_engine",
     "load_engine",
 ]
+
+
+def check_engine(engine: EngineName, device: str) -> None:
+    """Raise `ConfigError` for an engine that does not compute on such a device."""
+    if engine in ("onnx", "onnx-int8") and device != "cpu":
+        raise ConfigError(
+            f"The engine {engine} computes on the cpu, but device={device}. Leave one out"
+        )
 
 
 def load_engine(bundle: Bundle, device: str = "cpu", engine: EngineName = "auto") -> Engine:
@@ -27,13 +36,8 @@ def load_engine(bundle: Bundle, device: str = "cpu", engine: EngineName = "auto"
 
     Raises `MissingExtra` where torch is needed and absent, and `BundleError` where the graphs are.
     """
-    exported = None
-    if engine != "torch":
-        exported = read_exported(bundle)
-        if engine != "auto" and device != "cpu":
-            raise ConfigError(
-                f"The engine {engine} computes on the cpu, but device={device}. Leave one out"
-            )
+    check_engine(engine, device)
+    exported = None if engine == "torch" else read_exported(bundle)
     if exported is None and engine in ("onnx", "onnx-int8"):
         raise BundleError(
             f"{bundle.path} was not exported, so there are no graphs for the engine {engine}. "
