@@ -157,7 +157,7 @@ async function main(folder) {
   }
   const { beam, max_length_ratio: ratio, max_length_offset: offset } = config.search;
   const graph = path.join(folder, "onnx", beam === 1 ? "greedy.onnx" : "beam.onnx");
-  const session = await ort.InferenceSession.create(graph);
+  const session = await ort.InferenceSession.create(graph, { logSeverityLevel: 3 });
   for (const [place, line] of readLines(fs.readFileSync(0)).entries()) {
     if (/[\r\0]/.test(line)) {
       throw new Error(

@@ -17,12 +17,15 @@ TEXTS = [text for text in SOURCES if text]
 
 def searched(path: Path, predictor: Predictor, graph: str) -> list[tuple[list[str], float]]:
     """Tokens and score of each text, by a graph that is given nothing that may be left out."""
-    search, tokenizer = predictor.config.search, predictor.source_tokenizer
-    source, lengths = pad([source_ids(tokenizer.encode(text).ids, False) for text in TEXTS])
+    search, reverse = predictor.config.search, predictor.config.data.reverse_source
+    encodings = predictor.source_tokenizer.encode_batch(TEXTS)
+    source, lengths = pad([source_ids(one.ids, reverse) for one in encodings])
     limits = (search.max_length_ratio * (lengths - 1)).astype(int) + search.max_length_offset
-    session = onnxruntime.InferenceSession(path / "onnx" / graph)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path / "onnx" / graph, options)
     left_out = {one.name for one in session.get_overridable_initializers()}
-    assert left_out == {"penalty_base", "penalty_alpha"} | {"beam"} * (graph == "beam.onnx")
+    assert left_out == {"penalty_base", "penalty_alpha", *["beam"] * (graph == "beam.onnx")}
     names = ["tokens", "counts", "scores"]
     given = {"source": source, "lengths": lengths, "limits": limits}
     rows = zip(*session.run(names, given), strict=True)

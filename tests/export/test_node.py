@@ -13,7 +13,7 @@ from exports import SOURCES, write_tiny
 
 from jumok.bundle import read_bundle
 from jumok.config import SearchConfig, TokenizerConfig
-from jumok.predictor import load
+from jumok.predictor import Predictor, load
 from jumok.text import train_tokenizer
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "node" / "predict.cjs"
@@ -64,6 +64,30 @@ def test_node_gives_the_same(name: str, exported: Callable[[str], Path]) -> None
     path, sources = exported(name), ["abc", "가각 d", "", "eeee dcba", "a"]
     done = run(path, "\n".join(sources) + "\n")
     assert (done.stdout, done.stderr) == (expected(path, sources), "")
+
+
+def test_node_cuts_words_and_joins_characters_as_jumok_does(
+    exported: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """With other tokenizers than the model was made with, which its numbers do not care about."""
+    path = shutil.copytree(exported("g2p"), tmp_path / "model")
+    model = load(path, engine="torch")
+    source = train_tokenizer(
+        ["a b c </s> <s> \u00e9"], TokenizerConfig(kind="word", lowercase=True)
+    )
+    target = train_tokenizer(["aeuvx\u0301"], TokenizerConfig(kind="char"))
+    source.save(path / "source.tokenizer.json")
+    target.save(path / "target.tokenizer.json")
+    sources = [
+        *("A B", " a\u3000b\u0085c ", "E\u0301 A b", "\x1ca<s>", "a\ufeffb c", "   "),
+        *("</s> <s>", "q q", "<s> <s> \u00c9 b a c", "<pad> <unk> a"),
+    ]
+    predictor = Predictor(model.engine, source, target, model.config)
+    texts = [prediction.text for prediction in predictor.predict(sources)]
+    assert any("\u00e9" in text for text in texts)  # of e and an accent
+    assert texts[sources.index("</s> <s>")] != texts[sources.index("q q")]
+    done = run(path, "\n".join(sources) + "\n")
+    assert (done.stdout, done.stderr) == ("".join(text + "\n" for text in texts), "")
 
 
 def test_node_gives_the_same_by_a_beam_and_a_length_penalty(exported_beam: Path) -> None:
