@@ -41,7 +41,11 @@ pytestmark = pytest.mark.skipif(
 
 def run(path: Path, text: str) -> subprocess.CompletedProcess[str]:
     assert NODE is not None
-    done = subprocess.run([NODE, str(SCRIPT), str(path)], input=text.encode(), capture_output=True)
+    done = subprocess.run(
+        [NODE, str(SCRIPT), str(path)],
+        input=text.encode("utf-8", "surrogateescape"),
+        capture_output=True,
+    )
     texts = done.stdout.decode(), done.stderr.decode()  # with the line ends that came
     return subprocess.CompletedProcess(done.args, done.returncode, *texts)
 
@@ -109,6 +113,7 @@ def test_lines_end_at_lf_or_crlf(exported_beam: Path) -> None:
     done = run(exported_beam, "abc\nd\rab\n")
     assert (done.returncode, done.stdout) == (1, expected(exported_beam, ["abc"]))
     assert "Line 2 should be text" in done.stderr
+    assert "Sources should be text in UTF-8" in refusal(exported_beam, "\udcff")
 
 
 def test_features_are_refused(tmp_path: Path) -> None:
