@@ -52,6 +52,21 @@ def write(path: Path, predictor: Predictor) -> Path:
     return path
 
 
+SOURCES = ["abc", "가각 d", "", "eeee dcba", "a", "bcd e", "힣b", "dab", "cc"]
+
+
+@pytest.fixture(scope="session")
+def exported_beam(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported model whose own settings are a beam and a length penalty, both of which tell in
+    its outputs for `SOURCES`."""
+    search = {"beam": 4, "length_penalty": "gnmt", "length_alpha": 1.5}
+    settings: dict[str, object] = {f"search.{key}": value for key, value in search.items()}
+    path = tmp_path_factory.mktemp("beam") / "model"
+    write(path, tiny_predictor("luong2015", 28, settings))
+    export(path, int8=False)
+    return path
+
+
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The exported model of a name, made once."""
