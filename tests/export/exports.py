@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from jaxtyping import config
 from tiny import tiny_predictor
@@ -13,7 +14,11 @@ from tiny import tiny_predictor
 from jumok.bundle import write_bundle
 from jumok.export import Exports
 from jumok.export import export as export_model
+from jumok.prediction import Prediction
 from jumok.predictor import Predictor
+
+IN_EIGHT_BITS = 0.02
+"""How far scores may be apart in 8 bits, where the last bit of a float32 may come to be a step."""
 
 
 @contextmanager
@@ -65,6 +70,22 @@ def exported_beam(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(path, tiny_predictor("luong2015", 28, settings))
     export(path, int8=False)
     return path
+
+
+def assert_equal(one: Prediction, other: Prediction, atol: float = 1e-4) -> None:
+    """The same output with the same evidence."""
+    assert (one.text, one.tokens) == (other.text, other.tokens)
+    assert one.score == pytest.approx(other.score, abs=atol)
+    np.testing.assert_allclose(one.token_log_probs, other.token_log_probs, atol=atol)
+    for field in ("attention", "attention_heads", "feature_attention"):
+        ours, theirs = getattr(one, field), getattr(other, field)
+        assert (ours is None) == (theirs is None), field
+        if ours is not None:
+            np.testing.assert_allclose(ours, theirs, atol=atol)
+    assert one.copied == other.copied
+    assert len(one.alternatives) == len(other.alternatives)
+    for ours, theirs in zip(one.alternatives, other.alternatives, strict=True):
+        assert_equal(ours, theirs, atol)
 
 
 @pytest.fixture(scope="session")

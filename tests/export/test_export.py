@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exports import export, unchecked, write_tiny
+from exports import IN_EIGHT_BITS, assert_equal, export, unchecked, write_tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import ALPHABET, MECHANISMS, tiny_predictor, tiny_shortlist
@@ -32,7 +32,6 @@ from jumok.engine.onnx_engine import OnnxEngine, own_cores
 from jumok.errors import BundleError, ConfigError
 from jumok.export.graphs import Graphs, make_graphs
 from jumok.export.write import _compare
-from jumok.prediction import Prediction
 from jumok.predictor import Predictor, load
 from jumok.search import Hypothesis, Step
 from jumok.text import EOS
@@ -50,21 +49,6 @@ def by_steps(predictor: Predictor) -> Predictor:
     """The predictor, without its whole searches."""
     predictor._is_plain = lambda *_: False  # type: ignore[method-assign]
     return predictor
-
-
-def assert_equal(one: Prediction, other: Prediction) -> None:
-    assert one.tokens == other.tokens
-    assert one.score == pytest.approx(other.score, abs=1e-4)
-    np.testing.assert_allclose(one.token_log_probs, other.token_log_probs, atol=1e-4)
-    for field in ("attention", "attention_heads", "feature_attention"):
-        ours, theirs = getattr(one, field), getattr(other, field)
-        assert (ours is None) == (theirs is None), field
-        if ours is not None:
-            np.testing.assert_allclose(ours, theirs, atol=1e-4)
-    assert one.copied == other.copied
-    assert len(one.alternatives) == len(other.alternatives)
-    for ours, theirs in zip(one.alternatives, other.alternatives, strict=True):
-        assert_equal(ours, theirs)
 
 
 def check_against_torch(path: Path) -> None:
@@ -98,33 +82,32 @@ def check_against_torch(path: Path) -> None:
     check()
 
 
-def check_whole_searches(path: Path) -> None:
+def check_whole_searches(path: Path, engine: EngineName, examples: int, atol: float) -> None:
     """A whole search is the search by steps, alone and in a batch."""
-    whole = load(path, engine="onnx")
-    steps = by_steps(load(path, engine="onnx"))
+    whole = load(path, engine=engine)
+    steps = by_steps(load(path, engine=engine))
 
-    @settings(max_examples=25, deadline=None, derandomize=True)
+    @settings(max_examples=examples, deadline=None, derandomize=True)
     @given(
         sources=st.lists(texts, min_size=1, max_size=6),
-        beam=st.integers(1, 7),
+        width=st.integers(2, 7),
         penalty=st.sampled_from(["none", "average", "gnmt"]),
         ratio=st.sampled_from([0.0, 0.5, 2.0]),
         offset=st.integers(1, 4),
     )
-    def check(sources: list[str], beam: int, penalty: str, ratio: float, offset: int) -> None:
+    def check(sources: list[str], width: int, penalty: str, ratio: float, offset: int) -> None:
         options = {
-            "beam": beam,
             "length_penalty": penalty,
             "max_length_ratio": ratio,
             "max_length_offset": offset,
             "batch_size": 6,
         }
-        together = whole.predict(sources, **options)
-        for source, one, other in zip(
-            sources, together, steps.predict(sources, **options), strict=True
-        ):
-            assert_equal(one, other)
-            assert_equal(one, whole.predict(source, **options))
+        for beam in (1, width):  # a graph each
+            together = whole.predict(sources, beam=beam, **options)
+            by_step = steps.predict(sources, beam=beam, **options)
+            for source, one, other in zip(sources, together, by_step, strict=True):
+                assert_equal(one, other, atol)
+                assert_equal(one, whole.predict(source, beam=beam, **options), atol)
 
     check()
 
@@ -132,10 +115,12 @@ def check_whole_searches(path: Path) -> None:
 def check_shortlists(path: Path) -> None:
     """A shortlist gives the same with every engine."""
     bundle = read_bundle(path)
-    ours, whole, steps, eight = (
-        load(bundle.path, engine=engine) for engine in ("torch", "onnx", "onnx", "onnx-int8")
+    ours = load(bundle.path, engine="torch")
+    whole, steps, eight, eight_steps = (
+        load(bundle.path, engine=engine) for engine in ("onnx", "onnx", "onnx-int8", "onnx-int8")
     )
     by_steps(steps)
+    by_steps(eight_steps)
 
     @quick
     @given(
@@ -147,7 +132,7 @@ def check_shortlists(path: Path) -> None:
         write_shortlist(bundle, tiny_shortlist(ours, seed, most=3, frequent=1))
         found = read_shortlist(bundle)
         assert found is not None
-        for predictor in (ours, whole, steps, eight):
+        for predictor in (ours, whole, steps, eight, eight_steps):
             vars(predictor)["_shortlist"] = found
         asked: list[dict[str, object]] = [
             {"beam": 1},
@@ -162,11 +147,15 @@ def check_shortlists(path: Path) -> None:
                 for pair in zip(one, answers, strict=True):
                     assert_equal(*pair)
         listed = ours.target_tokenizer.tokens(range(ours.target_tokenizer.vocab_size))
-        for source, answer in zip(
-            sources, eight.predict(sources, shortlist=True, beam=2), strict=True
-        ):
-            ids = found.of(ours.source_tokenizer.encode(source).ids)
-            assert {*answer.tokens} <= {listed[i] for i in ids}
+        for options in asked[:2]:  # those of one graph
+            rounded = [
+                predictor.predict(sources, shortlist=True, batch_size=size, **options)
+                for predictor in (eight, eight_steps)
+            ]
+            for source, one, other in zip(sources, *rounded, strict=True):
+                assert_equal(one, other, IN_EIGHT_BITS)
+                ids = found.of(ours.source_tokenizer.encode(source).ids)
+                assert {*one.tokens} <= {listed[i] for i in ids}
 
     check()
 
@@ -175,7 +164,8 @@ def check_shortlists(path: Path) -> None:
 def test_the_graphs_compute_what_the_model_does(name: str, exported: Callable[[str], Path]) -> None:
     path = exported(name)
     check_against_torch(path)
-    check_whole_searches(path)
+    check_whole_searches(path, "onnx", 25, 1e-4)
+    check_whole_searches(path, "onnx-int8", 10, IN_EIGHT_BITS)
     if not name.startswith("copying"):
         check_shortlists(path)
 
