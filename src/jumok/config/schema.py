@@ -524,7 +524,7 @@ class TrainConfig(Section):
     threads: int | None = Field(default=None, ge=1)
     """CPU threads. Empty: as many as there are cores."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """`bf16` multiplies in bfloat16 while training; weights, RNN cells, sums, and RNNs that run
+    """`bf16` multiplies in bfloat16 while training; weights, RNN cells, the loss, and RNNs that run
     over a whole sequence stay in float32. Faster where the processor has instructions for it."""
     fast: bool = True
     """Take every faster way to the same numbers, up to rounding. `false`: compute as it is written

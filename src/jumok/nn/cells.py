@@ -11,7 +11,7 @@ its products with W_known are made for all steps at once::
     h'      = tanh(G_t + [W_rest U] [rest; h])
 
 for the LSTM, the GRU (r, z and n each with its rows of the weights) and the plain RNN; s is the
-sigmoid, and b, but for the GRU, the sum of both biases. Sums and the cell are in float32 at least,
+sigmoid, and b, but for the GRU, the sum of both biases. Gates and the cell are in float32 at least,
 also where products are in bfloat16.
 """
 

@@ -1,4 +1,4 @@
-"""The one mask rule: bool, ``True`` = real token. Only this file makes masks and fill values."""
+"""The one mask rule: bool, ``True`` = real token. Masks and fill values of attention are made here."""
 
 from __future__ import annotations
 
@@ -72,8 +72,9 @@ def masked_normalise(
     """Weights over the positions of the last axis where ``mask`` is True; exactly 0 elsewhere.
 
     ``softmax``; or ``sparsemax`` (Martins & Astudillo 2016, eq. 2: the nearest point of the
-    simplex) and ``entmax15`` (Peters et al. 2019, eq. 10 with alpha 1.5), which give low scores
-    exactly nothing. A row without any True position gives zeros, never NaN.
+    simplex, a_i = max(e_i - t, 0)) and ``entmax15`` (Peters et al. 2019, eq. 10 with alpha 1.5:
+    a_i = max(e_i / 2 - t, 0)^2), with the t for which the sum is 1; they give low scores exactly
+    nothing. A row without any True position gives zeros, never NaN.
     """
     given, scores = scores.dtype, at_least_float32(scores)
     lowest = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)

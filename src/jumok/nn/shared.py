@@ -26,7 +26,8 @@ from jumok.nn.arithmetic import type_of_products
 class Shared:
     """The matrix M. Called with x[0], x[1], .. in turn, it gives y[0], y[1], ..
 
-    ``added`` is g, for as many steps as there may be. Under autocast, products are in its type.
+    ``added`` is g, for as many steps as there may be. Under autocast, products are in its type, and
+    so are g and the sum with it.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ def sequence_loss(
     Label smoothing e: Szegedy et al. 2016, section 7. Where source tokens can be copied, p(y) is
     the pointer-generator's mixture (See et al. 2017, eq. 9) and the sum over v that of its
     vocabulary distribution alone. Padding is left out before the readout, so logits exist for real
-    tokens only.
+    tokens only; never all at once, but where source tokens can be copied.
     """
     decoder, features = model.decoder, output.features[mask]
     if output.switch is None or copies is None:
