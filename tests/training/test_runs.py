@@ -11,7 +11,7 @@ import sys
 import termios
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from unittest import mock
 
 import pytest
@@ -32,10 +32,12 @@ from safetensors.numpy import load, load_file
 
 import jumok
 from jumok.bundle import read_bundle
+from jumok.config import resolve
 from jumok.errors import Diverged, MissingExtra, TooLarge
 from jumok.evaluation import Validation, validate
 from jumok.predictor import Predictor
 from jumok.training.progress import ConsoleReporter
+from jumok.training.run import _arithmetic
 from jumok.training.state import TrainingState, read_state
 from jumok.training.trainer import Trainer
 
@@ -489,6 +491,20 @@ def test_a_missing_package_is_told_of_before_anything_is_made(tmp_path, monkeypa
         jumok.evaluate(predictor, [("ab", "ba")])
     with pytest.raises(MissingExtra, match=r"jumok\[evaluate\]"):
         jumok.compare(predictor, ["ba"], [("ab", "ba")])
+
+
+def test_a_batch_of_one_has_the_usual_products(monkeypatch):
+    taken = []
+
+    def watch(threads, fast):
+        taken.append(fast)
+        return nullcontext()
+
+    monkeypatch.setattr("jumok.training.run.cpu_arithmetic", watch)
+    for settings in ({"train.batch_size": 1}, {"train.batch_size": 2}, {"train.fast": False}):
+        with _arithmetic(resolve(settings)):
+            pass
+    assert taken == [False, True, False]
 
 
 def test_long_gradients_are_shortened(tmp_path):

@@ -1,4 +1,4 @@
-"""The one mask rule: bool, ``True`` = real token. Masks and fill values of attention are made here."""
+"""The one mask rule: bool, ``True`` = real token. Attention's masks and fill values are made here."""
 
 from __future__ import annotations
 
