@@ -502,7 +502,7 @@ def test_a_batch_of_one_has_the_usual_products(monkeypatch):
 
     monkeypatch.setattr("jumok.training.run.cpu_arithmetic", watch)
     for settings in ({"train.batch_size": 1}, {"train.batch_size": 2}, {"train.fast": False}):
-        with _arithmetic(resolve(settings)):
+        with _arithmetic(resolve(settings=settings)):
             pass
     assert taken == [False, True, False]
 

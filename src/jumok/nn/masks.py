@@ -1,4 +1,4 @@
-"""The one mask rule: bool, ``True`` = real token. Attention's masks and fill values are made here."""
+"""The one mask rule: bool, ``True`` = real token. Here attention gets its masks and fill values."""
 
 from __future__ import annotations
 
