@@ -186,6 +186,28 @@ def test_an_optimizer_goes_on_from_its_arrays_bit_by_bit(kind):
         )
 
 
+@pytest.mark.parametrize("heads", [1, 2])
+def test_coverage_loss_of_bfloat16_weights_is_summed_in_float32(heads):
+    """bfloat16 keeps 8 bits: of a sum of 60 weights, the last are lost."""
+    settings = {"model.attention.coverage": True, "model.attention.heads": heads,
+                "model.decoder.hidden": 8}  # fmt: skip
+    network = model(**settings).float()
+    source, fed = torch.full((2, 12), 4), torch.full((2, 60), 3)
+    mask = length_mask(torch.tensor([60, 31]), 60)
+    with torch.autocast("cpu", torch.bfloat16):
+        weights = network(source, torch.tensor([12, 9]), fed).weights
+        found = coverage_loss(weights, mask)
+    assert weights.dtype == torch.bfloat16
+    assert found.dtype == torch.float32
+    a = weights.detach().float().numpy().astype(np.float64).reshape(2, heads, 60, 12).mean(axis=1)
+    overlaps = [
+        np.minimum(a[row, t], a[row, :t].sum(axis=0)).sum()
+        for row, length in enumerate((60, 31))
+        for t in range(length)
+    ]
+    assert float(found.detach()) == pytest.approx(np.mean(overlaps), rel=1e-6)
+
+
 @pytest.mark.paper
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("kind", ["adam", "adamw"])
