@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pkgutil
 from contextlib import ExitStack
 from typing import Any, cast
@@ -248,10 +249,34 @@ def test_in_bfloat16_a_window_is_where_it_is_counted() -> None:
     assert made.weights[0].nonzero()[:, 0].tolist() == [298, 299, 300, 301, 302]
 
 
-def test_a_model_of_bfloat16_runs() -> None:
-    model = Seq2Seq(resolve(settings={}).model, 9, 10).bfloat16()
-    source = torch.randint(4, 9, (2, 5))
-    assert model(source, torch.tensor([5, 4]), source).features.dtype == torch.bfloat16
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {},
+        {"coverage": True},
+        {"coverage": True, "location_width": 3, "score": "additive"},
+        {"location_width": 3, "heads": 2},
+        {"scope": "local_p", "window": 2},
+        {"timing": "mid", "context": "rnn_input"},
+    ],
+    ids=lambda axes: "-".join(axes) or "default",
+)
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_model_of_bfloat16_runs(axes: dict[str, object], fast: bool) -> None:
+    """And rounds what the model of float32 with its weights gives; sums of weights stay float32."""
+    tree = {f"model.attention.{name}": value for name, value in axes.items()}
+    torch.manual_seed(0)
+    model = Seq2Seq(resolve(settings=tree).model, 9, 10).eval()
+    initialise(model)
+    model.bfloat16().use_fast_roads(fast)
+    batch = torch.randint(4, 9, (2, 5)), torch.tensor([5, 4]), torch.randint(4, 9, (2, 5))
+    made = model(*batch)
+    assert made.features.dtype == torch.bfloat16
+    first = model.decoder.init_state(model.encode(*batch[:2])).past
+    assert first is None or first.dtype == torch.float32
+    made.features.sum().backward()
+    exact = copy.deepcopy(model).float()(*batch)
+    torch.testing.assert_close(made.features.float(), exact.features, rtol=0.1, atol=0.02)
 
 
 def test_a_graphics_card_is_refused_bfloat16() -> None:

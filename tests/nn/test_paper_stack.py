@@ -10,6 +10,7 @@ from test_paper_decoder import gru, lstm, softmax
 from jumok.config import Cell, EncoderConfig, ModelConfig, resolve
 from jumok.nn import Seq2Seq
 from jumok.nn.encoder import Encoder
+from jumok.training.loss import sequence_loss
 
 Weights = dict[str, np.ndarray]
 SOURCE, LENGTHS = [[4, 5, 6, 3, 2], [7, 0, 0, 0, 0], [8, 3, 2, 0, 0]], [5, 1, 3]
@@ -123,7 +124,9 @@ def test_padding_has_no_gradient() -> None:
     assert (inputs.grad[1, 0] != 0).all()
 
 
-def build(**settings: object) -> tuple[ModelConfig, Seq2Seq, Weights]:
+def build(
+    text_vocab: int | None = None, **settings: object
+) -> tuple[ModelConfig, Seq2Seq, Weights]:
     """A deep model: a bottom that reads both ways, residual, normalised, tied, mean bridge."""
     sizes = {
         "model.encoder.embedding": 3,
@@ -141,7 +144,7 @@ def build(**settings: object) -> tuple[ModelConfig, Seq2Seq, Weights]:
         "model.decoder.bridge": "mean",
     }
     config = resolve(settings={**sizes, **{f"model.{k}": v for k, v in settings.items()}}).model
-    model = Seq2Seq(config, 9, 10).double().eval()
+    model = Seq2Seq(config, 9, 10, text_vocab).double().eval()
     return config, model, random_weights(model)
 
 
@@ -159,11 +162,20 @@ def first_state(config: ModelConfig, w: Weights, h: list[np.ndarray], part: str)
     return flat.reshape(config.decoder.layers, config.decoder.hidden).copy()
 
 
-def climb(kind: str, w: Weights, x: np.ndarray, m: np.ndarray, c: np.ndarray) -> np.ndarray:
+def climb(
+    kind: str,
+    w: Weights,
+    x: np.ndarray,
+    m: np.ndarray,
+    c: np.ndarray,
+    residual: bool = True,
+    norm: bool = True,
+) -> np.ndarray:
     """One step of the decoder's stack: the output x of the top layer; m and c move on."""
     for i in range(len(m)):
         m[i], c[i] = one_step(kind, w, f"decoder.rnn.layers.{i}", x, m[i], c[i])
-        x = layer_norm(w, f"decoder.rnn.norms.{i}", m[i]) + (x if i else 0)
+        made = layer_norm(w, f"decoder.rnn.norms.{i}", m[i]) if norm else m[i]
+        x = made + x if residual and i else made
     return x
 
 
@@ -255,29 +267,139 @@ def test_timing_mid_is_one_more_layer_of_the_residual_stack() -> None:
             np.testing.assert_allclose(ours[t], expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("timing", ["current", "mid"])
+@pytest.mark.parametrize(
+    ("residual", "norm"), [(False, False), (True, False), (False, True), (True, True)]
+)
+def test_the_switch_of_copying_reads_the_output_of_the_stack(
+    timing: str, residual: bool, norm: bool
+) -> None:
+    """See et al. 2017, eq. 8-9, where s_t is what all else beyond the decoder's stack reads too."""
+    context = "concat" if timing == "current" else "rnn_input"
+    config, model, w = build(
+        **{f"attention.{k}": v for k, v in (("timing", timing), ("context", context))},
+        **{"attention.input_feeding": False, "attention.copy_tokens": True},
+        **{"decoder.cell": "gru", "decoder.tied": False},
+        **{"decoder.residual": residual, "decoder.layer_norm": norm},
+    )
+    copies = [[4, 11, 6, 4, 2], [10, 0, 0, 0, 0], [11, 3, 2, 0, 0]]
+    source, lengths, size = torch.tensor(SOURCE), torch.tensor(LENGTHS), 12
+    target_in = torch.tensor([TARGET] * 3)
+    log_p = model.log_probs(source, lengths, target_in, torch.tensor(copies)).detach().numpy()
+    for row, length in enumerate(LENGTHS):
+        h, _, _ = paper_encoder(config.encoder, w, SOURCE[row][:length], "encoder.")
+        m = first_state(config, w, h, "hidden")
+        keys = np.array(h) @ w["decoder.attention.key_projection.weight"].T
+        for t, y in enumerate(TARGET):
+            x = w["decoder.embedding.table.weight"][y]
+            s = climb("gru", w, x, m, np.zeros_like(m), residual, norm)
+            a = softmax(keys @ s)
+            c = a @ h
+            if timing == "mid":
+                m[-1] = gru(w, "decoder.second_rnn.layers.0", c, m[-1])
+                top = layer_norm(w, "decoder.second_rnn.norms.0", m[-1]) if norm else m[-1]
+                s = top + s if residual else top
+            assert np.allclose(s, m[-1]) == (not residual and not norm)
+            w_h, w_s, w_x = np.split(w["decoder.switch.weight"][0], [len(c), len(c) + len(s)])
+            p_gen = 1 / (1 + np.exp(-(w_h @ c + w_s @ s + w_x @ x + w["decoder.switch.bias"][0])))
+            read = np.concatenate([c, s]) if timing == "current" else s
+            readout = w["decoder.readout.weight"] @ read + w["decoder.readout.bias"]
+            p = np.append(p_gen * softmax(readout), [0, 0])
+            for i in range(length):
+                p[copies[row][i]] += (1 - p_gen) * a[i]
+            assert len(p) == size
+            np.testing.assert_allclose(np.exp(log_p[row, t]), p, rtol=1e-9)
+
+
 class Whole(torch.nn.Module):
-    """A model as one function of its parameters."""
+    """A model as one function of its parameters: what each token of the target costs (its
+    probability with copying, that of every token without) and the attention weights."""
 
     def __init__(self, model: Seq2Seq) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, *batch: torch.Tensor) -> torch.Tensor:
-        return self.model.log_probs(*batch)
+    def forward(
+        self,
+        source: torch.Tensor,
+        lengths: torch.Tensor,
+        target_in: torch.Tensor,
+        target_out: torch.Tensor,
+        copies: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, ...]:
+        memory = self.model.encode(source, lengths, copies)
+        output = self.model.decoder(target_in, memory)
+        if copies is None:
+            made = self.model.decoder.log_probs(output, memory)
+        else:
+            alone = torch.eye(target_out.numel(), dtype=torch.bool).view(-1, *target_out.shape)
+            losses = [
+                sequence_loss(self.model, output, target_out, one, 0.1, copies) for one in alone
+            ]
+            made = torch.stack(losses)
+        seen = (output.weights, output.feature_weights)
+        return made, *(weights for weights in seen if weights is not None)
+
+
+PLAIN = {
+    "encoder.embedding": 2, "encoder.hidden": 1, "encoder.layers": 1, "encoder.residual": False,
+    "encoder.layer_norm": False, "encoder.bidirectional_layers": None, "decoder.embedding": 2,
+    "decoder.hidden": 2, "decoder.layers": 1, "decoder.residual": False,
+    "decoder.layer_norm": False, "decoder.tied": False, "attention.hidden": 2,
+}  # fmt: skip
+DEEP = {
+    "encoder.layers": 2, "encoder.bidirectional_layers": 1, "encoder.residual": True,
+    "encoder.layer_norm": True, "decoder.layers": 2, "decoder.residual": True,
+    "decoder.layer_norm": True,
+}  # fmt: skip
+MID = {"attention.timing": "mid", "attention.context": "rnn_input"}
+COPY = {"attention.copy_tokens": True}
+HEADS = {"attention.heads": 2}
+COVERAGE = {"attention.coverage": True}
+
+
+MODELS: dict[str, dict[str, object]] = {
+    "deep": {**DEEP, "decoder.tied": True},
+    "deep-learned": {**DEEP, "decoder.bridge": "learned"},
+    "mid": MID,
+    "mid-maxout": {**MID, "decoder.readout": "maxout", "attention.input_feeding": False},
+    "mid-deep-copy": {**MID, **DEEP, **COPY, **COVERAGE, "attention.score": "additive"},
+    "previous": {"attention.timing": "previous", "attention.context": "rnn_input"},
+    "copy": COPY,
+    "copy-deep": {**COPY, **DEEP, "attention.input_feeding": False},
+    "copy-heads": {**COPY, **HEADS, **COVERAGE},
+    "apart": {"encoder.features": "apart"},
+    "apart-copy": {"encoder.features": "apart", **COPY, **HEADS, "attention.score": "concat"},
+    "maxout": {"decoder.readout": "maxout"},
+    "zero": {"decoder.bridge": "zero"},
+    "last": {"decoder.bridge": "last"},
+    "last-hidden": {"decoder.bridge": "last_hidden"},
+    "learned": {"decoder.bridge": "learned"},
+    "local-p": {"attention.scope": "local_p", "attention.window": 2},
+    "heads": {**HEADS, "attention.score": "additive"},
+    "coverage": {**COVERAGE, "attention.score": "additive"},
+    "coverage-location-aware": {**COVERAGE, "attention.location_width": 3},
+    "location": {"attention.score": "location", "attention.positions": 4},
+}
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_gradients_of_a_whole_deep_model(cell: str) -> None:
-    _, model, _ = build(
-        **{"encoder.cell": cell, "decoder.cell": cell, "encoder.hidden": 2, "encoder.layers": 2,
-           "decoder.layers": 2, "decoder.hidden": 4, "decoder.embedding": 4}
-    )  # fmt: skip
-    batch = torch.tensor([[4, 5, 2], [7, 0, 0]]), torch.tensor([3, 1]), torch.tensor([[1, 4]] * 2)
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients_of_a_whole_model_by_small_differences(name: str, cell: str) -> None:
+    """Two rows, the second source of length 1. Where there are features, it has none."""
+    settings = MODELS[name]
+    tree = {"encoder.cell": cell, "decoder.cell": cell, **PLAIN, **settings}
+    apart = settings.get("encoder.features") == "apart"
+    _, model, _ = build(text_vocab=7 if apart else None, **tree)
+    copies = torch.tensor([[4, 10, 2], [5, 0, 0]]) if "attention.copy_tokens" in settings else None
+    source = torch.tensor([[8 if apart else 4, 5, 2], [6, 0, 0]])
+    # copied alone, neither (unknown), both ways, generated alone
+    target_in, target_out = torch.tensor([[1, 4], [1, 5]]), torch.tensor([[10, 11], [5, 7]])
+    batch = source, torch.tensor([3, 1]), target_in, target_out, copies
     whole = Whole(model)
     names, parameters = zip(*whole.named_parameters(), strict=True)
 
-    def log_probs(*values: torch.Tensor) -> torch.Tensor:
-        replaced = dict(zip(names, values, strict=True))
-        return torch.func.functional_call(whole, replaced, batch)
+    def made(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return torch.func.functional_call(whole, dict(zip(names, values, strict=True)), batch)
 
-    assert torch.autograd.gradcheck(log_probs, parameters, fast_mode=True)
+    assert torch.autograd.gradcheck(made, parameters, atol=1e-8, rtol=1e-5, fast_mode=True)

@@ -186,6 +186,58 @@ def test_an_optimizer_goes_on_from_its_arrays_bit_by_bit(kind):
         )
 
 
+@pytest.mark.parametrize("heads", [1, 2])
+def test_coverage_loss_of_bfloat16_weights_is_summed_in_float32(heads):
+    """bfloat16 keeps 8 bits: of a sum of 60 weights, the last are lost."""
+    settings = {"model.attention.coverage": True, "model.attention.heads": heads,
+                "model.decoder.hidden": 8}  # fmt: skip
+    network = model(**settings).float()
+    source, fed = torch.full((2, 12), 4), torch.full((2, 60), 3)
+    mask = length_mask(torch.tensor([60, 31]), 60)
+    with torch.autocast("cpu", torch.bfloat16):
+        weights = network(source, torch.tensor([12, 9]), fed).weights
+        found = coverage_loss(weights, mask)
+    assert weights.dtype == torch.bfloat16
+    assert found.dtype == torch.float32
+    a = weights.detach().float().numpy().astype(np.float64).reshape(2, heads, 60, 12).mean(axis=1)
+    overlaps = [
+        np.minimum(a[row, t], a[row, :t].sum(axis=0)).sum()
+        for row, length in enumerate((60, 31))
+        for t in range(length)
+    ]
+    assert float(found.detach()) == pytest.approx(np.mean(overlaps), rel=1e-6)
+
+
+@pytest.mark.paper
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("kind", ["adam", "adamw"])
+def test_adam_by_its_algorithm(kind: str, fast: bool) -> None:
+    """Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2, lines 6 and 12."""
+    alpha, decay, (beta1, beta2), epsilon = 0.05, 0.1, (0.9, 0.999), 1e-8
+    settings = TrainConfig(optimizer=kind, learning_rate=alpha, weight_decay=decay, fast=fast)
+    network = model()
+    optimizer = make_optimizer(network, settings)
+    theta = {name: p.detach().numpy().copy() for name, p in network.named_parameters()}
+    m, v = ({name: np.zeros_like(array) for name, array in theta.items()} for _ in range(2))
+    for t in range(1, 6):
+        optimizer.zero_grad()
+        loss(network, PAIRS).backward()
+        optimizer.step()
+        for name, parameter in network.named_parameters():
+            g = parameter.grad.numpy()
+            if kind == "adam":
+                g = g + decay * theta[name]
+            else:
+                theta[name] -= alpha * decay * theta[name]
+            m[name] = beta1 * m[name] + (1 - beta1) * g
+            v[name] = beta2 * v[name] + (1 - beta2) * g**2
+            m_hat, v_hat = m[name] / (1 - beta1**t), v[name] / (1 - beta2**t)
+            theta[name] -= alpha * m_hat / (np.sqrt(v_hat) + epsilon)
+            np.testing.assert_allclose(
+                parameter.detach(), theta[name], rtol=1e-9, atol=1e-12, err_msg=name
+            )
+
+
 def test_a_limit_in_minutes_ends_the_schedule_too() -> None:
     config = TrainConfig(schedule="linear", max_minutes=2.0)
     assert learning_rate_factor(config, 10, 1000, seconds=90.0) == pytest.approx(0.25)

@@ -4,6 +4,7 @@ import fcntl
 import json
 import math
 import os
+import pkgutil
 import pty
 import struct
 import subprocess
@@ -11,7 +12,8 @@ import sys
 import termios
 import threading
 import time
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
+from functools import partial
 from unittest import mock
 
 import pytest
@@ -35,6 +37,7 @@ from jumok.bundle import read_bundle
 from jumok.config import resolve
 from jumok.errors import Diverged, MissingExtra, TooLarge
 from jumok.evaluation import Validation, validate
+from jumok.nn.cross_entropy import linear_cross_entropy
 from jumok.predictor import Predictor
 from jumok.training.progress import ConsoleReporter
 from jumok.training.run import _arithmetic
@@ -78,6 +81,54 @@ def test_fast_ways_give_the_weights_that_plain_ways_give(tmp_path):
         found[name] = load_file(run / "last" / "model.safetensors")
     for name, plain in found["plain"].items():
         assert found["fast"][name] == pytest.approx(plain, rel=1e-3, abs=1e-5), name
+
+
+TILED, STEP = "jumok.nn.additive._Tiled.apply", "jumok.nn.shared._Step.apply"
+AT_ONCE = "jumok.nn.decoder.Decoder._forward_at_once"
+ROADS = {
+    "jumok.nn.sequence._over_padding",
+    "jumok.nn.cross_entropy._InChunks.apply",
+    "jumok.nn.decoder.linear_alone",
+    TILED,
+    STEP,
+    AT_ONCE,
+}
+OF_THE_RUN = "jumok.training.run.cpu_arithmetic"
+
+
+@pytest.mark.parametrize(
+    ("feeding", "unused"), [(True, {AT_ONCE}), (False, {STEP})], ids=["feeding", "no-feeding"]
+)
+def test_train_fast_reaches_everything(tmp_path, feeding, unused):
+    """By default every fast road is taken; with train.fast=false none, in validation neither."""
+    settings = {
+        "model.attention.score": "additive",
+        "model.attention.hidden": 128,
+        "model.attention.input_feeding": feeding,
+        "train.batch_size": 144,
+        "train.max_epochs": 1,
+        "train.average_decay": 0.5,  # what is validated is a copy then
+    }
+    for name, fast in (("fast", {}), ("plain", {"train.fast": False})):
+        with ExitStack() as stack:
+            watched = {
+                road: stack.enter_context(
+                    mock.patch(road, autospec=road == AT_ONCE, side_effect=found)
+                )
+                for road, found in ((road, pkgutil.resolve_name(road)) for road in ROADS)
+            }
+            # the vocabulary is too small for more than one chunk of the usual size
+            small = partial(linear_cross_entropy, chunk=64)
+            stack.enter_context(mock.patch("jumok.training.loss.linear_cross_entropy", small))
+            products = stack.enter_context(
+                mock.patch(OF_THE_RUN, wraps=pkgutil.resolve_name(OF_THE_RUN))
+            )
+            adam = stack.enter_context(mock.patch("torch.optim.Adam", wraps=torch.optim.Adam))
+            train_small(tmp_path / name, {**settings, **fast})
+        taken = {road for road, watch in watched.items() if watch.called}
+        assert taken == (set() if fast else ROADS - unused)
+        assert products.call_args.args == (1, not fast)
+        assert adam.call_args.kwargs["fused"] == (not fast)
 
 
 def test_bfloat16_products_train_float32_weights(tmp_path):

@@ -26,6 +26,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from jumok.nn.arithmetic import type_of_sums
+
 _TILE = 1 << 19
 """Numbers in a tile: 2 MiB of float32, and as much again in the backward pass.
 
@@ -83,7 +85,7 @@ class _Tiled(torch.autograd.Function):
         v: Float[Tensor, "batch key"],
     ) -> Float[Tensor, "batch tgt_len src_len"]:
         ctx.save_for_backward(query, keys, v)
-        v_dtype, v = v.dtype, v.to(_wide(query))[:, None, None]
+        v_dtype, v = v.dtype, v.to(type_of_sums(query))[:, None, None]
         scores = query.new_empty(*query.shape[:2], keys.shape[1], dtype=v.dtype)
         twice = 2 * v
         for b, t, i, gates in _tiles(query, keys):
@@ -103,7 +105,7 @@ class _Tiled(torch.autograd.Function):
             inner = torch.tanh(query[:, :, None] + keys[:, None])
             slope = d[..., None] * v[:, None, None] * (1 - inner**2)
             return slope.sum(2), slope.sum(1), (d[..., None] * inner).sum((1, 2))
-        dtype = _wide(query)
+        dtype = type_of_sums(query)
         d = d.to(dtype)
         d_query, d_keys, d_v = (torch.empty_like(x, dtype=dtype) for x in (query, keys, v))
         size = math.prod(_tile_shape(query, keys))
@@ -148,7 +150,7 @@ def _tiles(
     As ``sigmoid(2 (q + k)) = 1 / (1 + exp(-2 q) exp(-2 k))``, the exponentials are taken once for
     each position, not for each pair of them, unless they could overflow.
     """
-    (batch, tgt_len, key), src_len, dtype = query.shape, keys.shape[1], _wide(query)
+    (batch, tgt_len, key), src_len, dtype = query.shape, keys.shape[1], type_of_sums(query)
     rows, tgt_part, src_part, _ = _tile_shape(query, keys)
     factors = min(tgt_len, src_len) >= _FEW and _is_small(query) and _is_small(keys)
     tile = query.new_empty(rows * tgt_part * src_part * key, dtype=dtype)
@@ -206,8 +208,3 @@ def _is_small(x: Float[Tensor, "batch length key"]) -> bool:
     """Whether the exponentials of +-2x are finite; false if there is a NaN."""
     low, high = torch.aminmax(x)
     return bool(low > -_LARGEST) and bool(high < _LARGEST)
-
-
-def _wide(x: Tensor) -> torch.dtype:
-    """The type of sums: bfloat16 is too coarse."""
-    return torch.promote_types(x.dtype, torch.float32)

@@ -22,9 +22,14 @@ _IN_ROW = 16
 long as for 7,872."""
 
 
+def type_of_sums(x: Float[Tensor, "*shape"]) -> torch.dtype:
+    """bfloat16 is too coarse; float64 stays."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
 def at_least_float32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """For sums: bfloat16 is too coarse, float64 is left as it is."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    """``x`` for sums."""
+    return x.to(type_of_sums(x))
 
 
 def type_of_products(weight: Float[Tensor, "*shape"]) -> torch.dtype:

@@ -191,7 +191,8 @@ class Attention(nn.Module):
         assert memory.keys is not None, "memory was made without attention"
         keys, values, mask = memory.keys, memory.values, memory.mask[:, None, :]
         if past is not None:
-            keys = keys + self.past_projection(_around(past, self.config.location_width or 1))
+            around = _around(past, self.config.location_width or 1)
+            keys = keys + self.past_projection(around.to(self.past_projection.weight.dtype))
         if self.config.score == "location":
             scores, known = self._location_scores(query, memory.mask)
             mask = mask & known

@@ -25,7 +25,11 @@ def mixture(
     copies: Int[Tensor, "*rows src_len"],
     size: int,
 ) -> Float[Tensor, "*rows {size}"]:
-    """log P(w) for all ``size`` tokens of the extended vocabulary: eq. 9."""
+    """log P(w) for all ``size`` tokens of the extended vocabulary: eq. 9.
+
+    Values alone: where a token has no probability the gradient is no number. What learns is
+    `target_log_prob`.
+    """
     generated = logits.log_softmax(dim=-1) + logsigmoid(switch)[..., None]
     generated = pad(generated, (0, size - logits.shape[-1]), value=-torch.inf)
     copied = torch.zeros_like(generated).scatter_add(-1, copies, weights)

@@ -73,11 +73,12 @@ def forced_tokens(
 
 
 def coverage_loss(
-    weights: Float[Tensor, "batch tgt_len src_len"], mask: Bool[Tensor, "batch tgt_len"]
+    weights: Float[Tensor, "batch *heads tgt_len src_len"], mask: Bool[Tensor, "batch tgt_len"]
 ) -> Float[Tensor, ""]:
     """Mean over real tokens t of ``sum_i min(a_t[i], c_t[i])``, c_t the weights before t summed.
 
-    See et al. 2017, eq. 12.
+    See et al. 2017, eq. 12. Sums are in float32 at least; with heads, the weights are their mean.
     """
+    weights = mean_of_heads(at_least_float32(weights), 3)
     before = weights.cumsum(dim=1) - weights
     return torch.minimum(weights, before).sum(dim=-1)[mask].mean()

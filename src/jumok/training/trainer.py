@@ -25,7 +25,6 @@ from jumok.errors import DataError, Diverged, Interrupted
 from jumok.evaluation import Validation
 from jumok.metrics import token_error_rate
 from jumok.nn import OwnTokens, Seq2Seq
-from jumok.nn.attention import mean_of_heads
 from jumok.nn.masks import length_mask
 from jumok.storage import find_directory, remove_directory, storage_errors, write_atomic
 from jumok.text import UNK, Tokenizer
@@ -211,9 +210,7 @@ class Trainer:
         loss = sequence_loss(self.model, output, target_out, mask, config.label_smoothing, copies)
         if config.coverage_loss:
             assert output.weights is not None
-            loss = loss + config.coverage_loss * coverage_loss(
-                mean_of_heads(output.weights, 3), mask
-            )
+            loss = loss + config.coverage_loss * coverage_loss(output.weights, mask)
         return loss
 
     def _own_tokens(self, target_in: Tensor) -> OwnTokens | None:
