@@ -48,6 +48,34 @@ def test_additive_attention_learns_to_copy(tmp_path):
     assert np.mean([p.text == text for p, text in zip(found, test, strict=True)]) >= 0.95
 
 
+@pytest.mark.parametrize(
+    ("mechanism", "sparse"),
+    [
+        ({"score": "location"}, False),
+        ({"normaliser": "sparsemax"}, True),
+        ({"normaliser": "entmax15", "timing": "mid", "context": "rnn_input"}, True),
+    ],
+    ids=["location", "sparsemax-tied", "entmax15-mid"],
+)
+def test_each_way_to_weigh_learns_where_to_look(tmp_path, mechanism, sparse):
+    """8 to 12 letters are more than a state holds: without attention few come out right. A sparse
+    normaliser leaves nearly all other places at exactly zero."""
+    tied = mechanism.get("normaliser") == "sparsemax"
+    settings = {
+        **BASE,
+        **{f"model.attention.{axis}": value for axis, value in mechanism.items()},
+        "model.decoder.embedding": 64,
+        "model.decoder.tied": tied,
+    }
+    test, found = learn(tmp_path, str, settings, lengths=(8, 12))
+    assert np.mean([p.text == text for p, text in zip(found, test, strict=True)]) >= 0.85
+    rows = [row for p, text in zip(found, test, strict=True) for row in p.attention[: len(text)]]
+    steps = [step for text in test for step in range(len(text))]
+    assert np.mean([row.argmax() == step for row, step in zip(rows, steps, strict=True)]) >= 0.9
+    zeros = np.mean([(row == 0).mean() for row in rows])
+    assert zeros >= 0.7 if sparse else zeros == 0
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_general_attention_learns_to_reverse_and_looks_at_the_mirrored_letter(tmp_path, precision):
     settings = {
