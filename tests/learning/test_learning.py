@@ -206,6 +206,27 @@ def test_coverage_learns_to_look_at_every_place_once(tmp_path):
     assert again[0.0] >= 0.2
 
 
+def test_a_deep_stack_learns_with_shortcuts_what_it_does_not_without(tmp_path):
+    """Four layers on either side; the bottom one alone reads in both directions."""
+    looks = {}
+    for shortcuts in (False, True):
+        settings = {
+            **BASE,
+            "model.encoder.bidirectional_layers": 1,
+            "train.validate_pairs": 20,
+            "train.max_epochs": 4,
+        }
+        for side in ("encoder", "decoder"):
+            settings[f"model.{side}.layers"] = 4
+            settings[f"model.{side}.residual"] = shortcuts
+            settings[f"model.{side}.layer_norm"] = shortcuts
+        test, found = learn(tmp_path / str(shortcuts), str, settings)
+        looks[shortcuts] = look_at(found, test)
+    assert np.mean([p.text == text for p, text in zip(found, test, strict=True)]) >= 0.9
+    assert looks[True] >= 0.9
+    assert looks[False] < 0.5
+
+
 @pytest.mark.parametrize("way", ["tokens", "apart"])
 def test_features_decide_what_is_written(tmp_path, way):
     """One feature asks for the word backwards, a third for an ending."""
