@@ -33,6 +33,25 @@ def learn(folder, rule, settings, lengths=(3, 6), count=2000, alphabet=ALPHABET)
     return test, model.predict(test)
 
 
+def look_at(found, test, backwards=False):
+    """How often the most weight is at the letter that is to be written."""
+    return np.mean(
+        [
+            row.argmax() == (len(text) - 1 - step if backwards else step)
+            for p, text in zip(found, test, strict=True)
+            for step, row in enumerate(p.attention[: len(text)])
+        ]
+    )
+
+
+def both_ends(text):
+    """A capital for each pair of a letter and its mirror image: A for aa, B for ab, E for ba."""
+    return "".join(
+        chr(ord("A") + 4 * "abcd".index(one) + "abcd".index(other))
+        for one, other in zip(text, reversed(text), strict=True)
+    )
+
+
 def test_additive_attention_learns_to_copy(tmp_path):
     settings = {
         **BASE,
@@ -48,6 +67,76 @@ def test_additive_attention_learns_to_copy(tmp_path):
     assert np.mean([p.text == text for p, text in zip(found, test, strict=True)]) >= 0.95
 
 
+@pytest.mark.parametrize(
+    ("settings", "sparse"),
+    [
+        ({"model.attention.score": "location"}, False),
+        (
+            {
+                "model.attention.normaliser": "sparsemax",
+                "model.decoder.embedding": 64,
+                "model.decoder.tied": True,
+            },
+            True,
+        ),
+        (
+            {
+                "model.attention.normaliser": "entmax15",
+                "model.attention.timing": "mid",
+                "model.attention.context": "rnn_input",
+            },
+            True,
+        ),
+    ],
+    ids=["location", "sparsemax-tied", "entmax15-mid"],
+)
+def test_every_way_to_weigh_learns_where_to_look(tmp_path, settings, sparse):
+    """8 to 12 letters are more than a state holds: without attention one in ten comes out right.
+    A sparse normaliser gives nearly all other places exactly nothing."""
+    settings = {**BASE, "train.validate_pairs": 20, **settings}
+    test, found = learn(tmp_path, str, settings, lengths=(8, 12), count=1500)
+    assert np.mean([p.text == text for p, text in zip(found, test, strict=True)]) >= 0.8
+    rows = [row for p, text in zip(found, test, strict=True) for row in p.attention[: len(text)]]
+    assert look_at(found, test) >= 0.9
+    zeros = np.mean([(row == 0).mean() for row in rows])
+    assert zeros >= 0.7 if sparse else zeros == 0
+
+
+def test_two_heads_look_at_both_letters_that_decide_one(tmp_path):
+    """Each letter written stands for a letter and for the one as far from the other end."""
+    right = {}
+    for heads in (1, 2):
+        settings = {
+            **BASE,
+            "model.attention.heads": heads,
+            "train.validate_pairs": 20,
+        }
+        test, found = learn(
+            tmp_path / str(heads), both_ends, settings, lengths=(6, 10), alphabet="abcd"
+        )
+        right[heads] = np.mean([p.text == both_ends(t) for p, t in zip(found, test, strict=True)])
+    assert right[2] >= 0.8
+    assert right[1] < right[2] - 0.2
+
+
+def test_a_local_window_finds_a_place_that_moves(tmp_path):
+    """Strings are read backwards: `local_m` goes the other way, `local_p` learns which."""
+    looks = {}
+    for scope in ("local_m", "local_p"):
+        settings = {
+            **BASE,
+            "model.attention.scope": scope,
+            "model.attention.window": 3,
+            "train.validate_pairs": 20,
+        }
+        test, found = learn(
+            tmp_path / scope, lambda text: text[::-1], settings, lengths=(8, 12), count=1500
+        )
+        looks[scope] = look_at(found, test, backwards=True)
+    assert looks["local_p"] >= 0.8
+    assert looks["local_m"] < 0.4
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_general_attention_learns_to_reverse_and_looks_at_the_mirrored_letter(tmp_path, precision):
     settings = {
@@ -58,12 +147,7 @@ def test_general_attention_learns_to_reverse_and_looks_at_the_mirrored_letter(tm
     }
     test, found = learn(tmp_path, lambda text: text[::-1], settings)
     assert np.mean([p.text == text[::-1] for p, text in zip(found, test, strict=True)]) >= 0.95
-    mirrored = [
-        row.argmax() == len(text) - 1 - step
-        for p, text in zip(found, test, strict=True)
-        for step, row in enumerate(p.attention[: len(text)])
-    ]
-    assert np.mean(mirrored) >= 0.8
+    assert look_at(found, test, backwards=True) >= 0.8
 
 
 def test_a_local_window_learns_to_copy_what_is_too_long_for_a_global_view(tmp_path):
@@ -99,8 +183,18 @@ def test_location_aware_attention_learns_to_copy_what_looks_alike(tmp_path):
     assert right[0] < right[5] - 0.5
 
 
+def looked_at_again(found):
+    """See et al. 2017, eq. 12: how much weight goes where weight has been, per step."""
+    before = [p.attention.cumsum(axis=0) - p.attention for p in found]
+    overlaps = [
+        np.minimum(p.attention, b).sum(axis=1).mean() for p, b in zip(found, before, strict=True)
+    ]
+    return np.mean(overlaps)
+
+
 def test_coverage_learns_to_look_at_every_place_once(tmp_path):
-    """See et al. 2017, eq. 12: how much is looked at again, on outputs that the model wrote."""
+    """On outputs that the model wrote; the loss could do this alone, so the sums of weights are
+    taken from the trained model: it lived by them."""
     again = {}
     for loss in (0.0, 1.0):
         settings = {
@@ -112,14 +206,35 @@ def test_coverage_learns_to_look_at_every_place_once(tmp_path):
         }
         test, found = learn(tmp_path / str(loss), str, settings, lengths=(4, 8))
         assert np.mean([p.text == text for p, text in zip(found, test, strict=True)]) >= 0.95
-        before = [p.attention.cumsum(axis=0) - p.attention for p in found]
-        overlaps = [
-            np.minimum(p.attention, b).sum(axis=1).mean()
-            for p, b in zip(found, before, strict=True)
-        ]
-        again[loss] = np.mean(overlaps)
+        again[loss] = looked_at_again(found)
     assert again[1.0] <= 0.05
     assert again[0.0] >= 0.2
+    model = jumok.load(tmp_path / "1.0" / "run")
+    model.engine.model.decoder.attention.past_projection.weight.detach().zero_()
+    found = model.predict(test)
+    assert np.mean([p.text == text for p, text in zip(found, test, strict=True)]) <= 0.5
+    assert looked_at_again(found) >= 0.2
+
+
+def test_a_deep_stack_learns_with_shortcuts_what_it_does_not_without(tmp_path):
+    """Four layers on either side; the bottom one alone reads in both directions."""
+    looks = {}
+    for shortcuts in (False, True):
+        settings = {
+            **BASE,
+            "model.encoder.bidirectional_layers": 1,
+            "train.validate_pairs": 20,
+            "train.max_epochs": 4,
+        }
+        for side in ("encoder", "decoder"):
+            settings[f"model.{side}.layers"] = 4
+            settings[f"model.{side}.residual"] = shortcuts
+            settings[f"model.{side}.layer_norm"] = shortcuts
+        test, found = learn(tmp_path / str(shortcuts), str, settings)
+        looks[shortcuts] = look_at(found, test)
+    assert np.mean([p.text == text for p, text in zip(found, test, strict=True)]) >= 0.9
+    assert looks[True] >= 0.9
+    assert looks[False] < 0.5
 
 
 @pytest.mark.parametrize("way", ["tokens", "apart"])
