@@ -33,6 +33,11 @@ def learn(folder, rule, settings, lengths=(3, 6), count=2000, alphabet=ALPHABET)
     return test, model.predict(test)
 
 
+def right_outputs(found, test, rule=str):
+    """The share of outputs that are what the rule makes of their strings."""
+    return np.mean([p.text == rule(text) for p, text in zip(found, test, strict=True)])
+
+
 def look_at(found, test, backwards=False):
     """How often the most weight is at the letter that is to be written."""
     return np.mean(
@@ -64,7 +69,7 @@ def test_additive_attention_learns_to_copy(tmp_path):
         "model.decoder.cell": "gru",
     }
     test, found = learn(tmp_path, str, settings)
-    assert np.mean([p.text == text for p, text in zip(found, test, strict=True)]) >= 0.95
+    assert right_outputs(found, test) >= 0.95
 
 
 @pytest.mark.parametrize(
@@ -95,9 +100,9 @@ def test_every_way_to_weigh_learns_where_to_look(tmp_path, settings, sparse):
     A sparse normaliser gives nearly all other places exactly nothing."""
     settings = {**BASE, "train.validate_pairs": 20, **settings}
     test, found = learn(tmp_path, str, settings, lengths=(8, 12), count=1500)
-    assert np.mean([p.text == text for p, text in zip(found, test, strict=True)]) >= 0.8
-    rows = [row for p, text in zip(found, test, strict=True) for row in p.attention[: len(text)]]
+    assert right_outputs(found, test) >= 0.8
     assert look_at(found, test) >= 0.9
+    rows = [row for p, text in zip(found, test, strict=True) for row in p.attention[: len(text)]]
     zeros = np.mean([(row == 0).mean() for row in rows])
     assert zeros >= 0.7 if sparse else zeros == 0
 
@@ -114,7 +119,7 @@ def test_two_heads_look_at_both_letters_that_decide_one(tmp_path):
         test, found = learn(
             tmp_path / str(heads), both_ends, settings, lengths=(6, 10), alphabet="abcd"
         )
-        right[heads] = np.mean([p.text == both_ends(t) for p, t in zip(found, test, strict=True)])
+        right[heads] = right_outputs(found, test, both_ends)
     assert right[2] >= 0.8
     assert right[1] < right[2] - 0.2
 
@@ -146,7 +151,7 @@ def test_general_attention_learns_to_reverse_and_looks_at_the_mirrored_letter(tm
         "model.attention.input_feeding": True,
     }
     test, found = learn(tmp_path, lambda text: text[::-1], settings)
-    assert np.mean([p.text == text[::-1] for p, text in zip(found, test, strict=True)]) >= 0.95
+    assert right_outputs(found, test, lambda text: text[::-1]) >= 0.95
     assert look_at(found, test, backwards=True) >= 0.8
 
 
@@ -161,7 +166,7 @@ def test_a_local_window_learns_to_copy_what_is_too_long_for_a_global_view(tmp_pa
             "train.validate_pairs": 20,
         }
         test, found = learn(tmp_path / scope, str, settings, lengths=(30, 40), count=1000)
-        right[scope] = np.mean([p.text == text for p, text in zip(found, test, strict=True)])
+        right[scope] = right_outputs(found, test)
     assert right["local_m"] >= 0.7
     assert right["global"] < right["local_m"]
 
@@ -178,7 +183,7 @@ def test_location_aware_attention_learns_to_copy_what_looks_alike(tmp_path):
         }
         folder = tmp_path / str(width)
         test, found = learn(folder, str, settings, lengths=(15, 25), count=1500, alphabet="ab")
-        right[width] = np.mean([p.text == text for p, text in zip(found, test, strict=True)])
+        right[width] = right_outputs(found, test)
     assert right[5] >= 0.9
     assert right[0] < right[5] - 0.5
 
@@ -205,14 +210,14 @@ def test_coverage_learns_to_look_at_every_place_once(tmp_path):
             "train.coverage_loss": loss,
         }
         test, found = learn(tmp_path / str(loss), str, settings, lengths=(4, 8))
-        assert np.mean([p.text == text for p, text in zip(found, test, strict=True)]) >= 0.95
+        assert right_outputs(found, test) >= 0.95
         again[loss] = looked_at_again(found)
     assert again[1.0] <= 0.05
     assert again[0.0] >= 0.2
     model = jumok.load(tmp_path / "1.0" / "run")
     model.engine.model.decoder.attention.past_projection.weight.detach().zero_()
     found = model.predict(test)
-    assert np.mean([p.text == text for p, text in zip(found, test, strict=True)]) <= 0.5
+    assert right_outputs(found, test) <= 0.5
     assert looked_at_again(found) >= 0.2
 
 
@@ -232,7 +237,7 @@ def test_a_deep_stack_learns_with_shortcuts_what_it_does_not_without(tmp_path):
             settings[f"model.{side}.layer_norm"] = shortcuts
         test, found = learn(tmp_path / str(shortcuts), str, settings)
         looks[shortcuts] = look_at(found, test)
-    assert np.mean([p.text == text for p, text in zip(found, test, strict=True)]) >= 0.9
+    assert right_outputs(found, test) >= 0.9
     assert looks[True] >= 0.9
     assert looks[False] < 0.5
 

@@ -26,6 +26,7 @@ from jumok.export.graphs import CHUNK, Graphs, make_graphs, without
 from jumok.export.int8 import Examples, in_eight_bits
 from jumok.export.whole import Defaults, beam_graph, can_be_whole, greedy_graph
 from jumok.search import (
+    Evidence,
     Hypothesis,
     Rules,
     Step,
@@ -260,13 +261,16 @@ def _all_tokens(vocab: int, rows: int) -> Candidates:
 
 def _difference(one: Step, other: Step) -> float:
     """The largest of a step, relative where numbers are above 1."""
-    found = [_largest(one.log_probs, other.log_probs)]
-    for ours, theirs in zip(one.evidence, other.evidence, strict=True):
+    evidence = _evidence_differences(one.evidence, other.evidence)
+    return max([_largest(one.log_probs, other.log_probs), *evidence])
+
+
+def _evidence_differences(one: Evidence, other: Evidence) -> Iterator[float]:
+    for ours, theirs in zip(one, other, strict=True):
         if (ours is None) != (theirs is None):
-            return float("inf")
-        if ours is not None and theirs is not None:
-            found.append(_largest(ours, theirs))
-    return max(found)
+            yield float("inf")
+        elif ours is not None and theirs is not None:
+            yield _largest(ours, theirs)
 
 
 def _largest(one: Float[np.ndarray, "*shape"], other: Float[np.ndarray, "*shape"]) -> float:
@@ -329,8 +333,4 @@ def _hypothesis_differences(one: Hypothesis, other: Hypothesis) -> Iterator[floa
     yield 0.0 if one.finished == other.finished else float("inf")
     yield _largest(np.array(one.score), np.array(other.score))
     yield _largest(one.token_log_probs, other.token_log_probs)
-    for ours, theirs in zip(one.evidence, other.evidence, strict=True):
-        if (ours is None) != (theirs is None):
-            yield float("inf")
-        elif ours is not None and theirs is not None:
-            yield _largest(ours, theirs)
+    yield from _evidence_differences(one.evidence, other.evidence)
