@@ -8,6 +8,8 @@
     ├── InputError       a text handed to a trained model cannot be used
     ├── MissingExtra     an optional part of jumok is not installed
     ├── StorageError     the disk refused a write (full, read-only, no permission)
+    ├── Overloaded       a server has as much waiting as it takes
+    │   └── Overdue      a server's answer was not there in the time that a request has
     ├── Diverged         a training ran away, and was stopped before it spoilt its weights
     └── Interrupted      a run was stopped by the user, or as another of its processes has ended
 
@@ -97,6 +99,19 @@ class StorageError(JumokError):
 
     exit_code = 8
     http_status = 507
+
+
+class Overloaded(JumokError):  # noqa: N818 - what the server is
+    """A server has as much waiting as it takes, or is about to end."""
+
+    exit_code = 11
+    http_status = 503
+
+
+class Overdue(Overloaded):
+    """A server's answer was not there in the time that a request has."""
+
+    http_status = 504
 
 
 class Diverged(JumokError):  # noqa: N818 - what the training did

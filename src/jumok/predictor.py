@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from copy import copy
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -47,6 +48,7 @@ from jumok.search import (
 from jumok.text import BOS, EOS, PAD, SPACE, SPECIALS, UNK, Encoding, Speller, Tokenizer
 
 _T = TypeVar("_T", bound=Sized)
+_P = TypeVar("_P", bound="Predictor")
 
 OF_THE_MODEL = {"lm_weight": 0.0, "coverage_penalty": 0.0}
 """Search settings under which `Predictor.score` gives the model's own probabilities."""
@@ -62,6 +64,15 @@ def check_of_given_texts(search: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"search.{idle[0]} is of no use where both texts are given: only "
             f"{' and '.join(f'search.{key}' for key in sorted(_OF_GIVEN_TEXTS))} are. Leave it out"
+        )
+
+
+def check_prefixes(prefix: str | Sequence[str] | None, texts: Sequence[str]) -> None:
+    """Raise `InputError` unless there is a prefix for each text, one for all, or none."""
+    if not (prefix is None or isinstance(prefix, str) or len(prefix) == len(texts)):
+        raise InputError(
+            f"There must be a prefix for each of the {len(texts)} texts, or one string for all, "
+            f"but {len(prefix)} prefixes came"
         )
 
 
@@ -234,11 +245,7 @@ class Predictor:
                 "Set that (to 0.2, say), or leave the language model out"
             )
         replaced = self._replaced(settings, dictionary)
-        if not (prefix is None or isinstance(prefix, str) or len(prefix) == len(source)):
-            raise InputError(
-                f"There must be a prefix for each of the {len(source)} texts, or one string for "
-                f"all, but {len(prefix)} prefixes came"
-            )
+        check_prefixes(prefix, source)
         constraints = Constraints(
             self.target_tokenizer,
             self._speller,
@@ -310,6 +317,12 @@ class Predictor:
             search = {**search, "beam": max(self.config.search.beam, search["n_best"])}
         settings = {f"search.{key}": value for key, value in search.items()}
         return resolve(base=self.config.model_dump(), settings=settings).search
+
+    def with_search(self: _P, search: Mapping[str, Any]) -> _P:
+        """The same model with other search settings of its own; engine and texts are shared."""
+        other = copy(self)
+        other.config = self.config.model_copy(update={"search": self.settings(search)})
+        return other
 
     def _check_readable(self, sources: Sequence[str]) -> None:
         if not self._reads and any(sources):

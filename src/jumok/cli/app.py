@@ -340,6 +340,63 @@ def predict(
 
 
 @app.command()
+def serve(
+    model: Model,
+    host: Annotated[
+        str, typer.Option("--host", help="Address; this machine alone, if not said otherwise.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port; 0 is any that is free.")
+    ] = 8000,
+    max_texts: Annotated[
+        int, typer.Option("--max-texts", min=1, help="Texts of one request.")
+    ] = 64,
+    max_characters: Annotated[
+        int, typer.Option("--max-characters", min=1, help="Characters of one text.")
+    ] = 2_000,
+    max_phrases: Annotated[
+        int, typer.Option("--max-phrases", min=0, help="Choices, phrases, entries of a request.")
+    ] = 1_000,
+    max_beam: Annotated[
+        int, typer.Option("--max-beam", min=1, help="Widest beam of a request, and most outputs.")
+    ] = 20,
+    max_waiting: Annotated[
+        int, typer.Option("--max-waiting", min=0, help="Texts that may wait for their turn.")
+    ] = 256,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.1, help="Seconds that a request may take.")
+    ] = 30.0,
+    key_file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--key-file", help="File of keys, one a line; a request must bring one."),
+    ] = None,
+    allow_host: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--allow-host", help="Name that it may be asked by; may be given again."),
+    ] = None,
+    beam: Beam = None,
+    set_: Settings = None,
+    ensemble: Ensemble = None,
+    language_model: Judge = None,
+    device: Device = "cpu",
+    engine: Engine = EngineChoice.auto,
+) -> None:
+    """Answer over HTTP, with a page to try the model and see its attention."""
+    from jumok.cli.served import Address, run_server
+    from jumok.predictor import load
+
+    limits = {"texts": max_texts, "characters": max_characters, "phrases": max_phrases}
+    limits |= {"beam": max_beam, "waiting": max_waiting}
+    run_server(
+        lambda: load([model, *(ensemble or ())], device, language_model, engine.value),
+        model.resolve().name,
+        _search(beam, None, set_),
+        Address(host, port, allow_host or (), key_file),
+        {**limits, "seconds": timeout},
+    )
+
+
+@app.command()
 def align(
     model: Model,
     data: Pairs,

@@ -1,0 +1,91 @@
+"""What a request may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from dataclasses import dataclass
+
+from jumok.config import SearchConfig
+from jumok.errors import InputError
+
+_SERVER_ONLY = ("batch_size", "max_source_length", "max_length_ratio", "max_length_offset")
+"""Search settings that say what a server can bear. They are the server's own (``--set``)."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one server; all are on unless said otherwise."""
+
+    texts: int = 64
+    """Texts of one request; so many outputs of a language model."""
+    characters: int = 2_000
+    """Characters of one text, phrase or prefix."""
+    phrases: int = 1_000
+    """Phrases, choices and entries of a dictionary of one request."""
+    beam: int = 20
+    """Hypotheses kept, and outputs given for a text, unless the server's own settings have more."""
+    waiting: int = 256
+    """Texts that may wait for their turn, over all requests."""
+    seconds: float = 30.0
+    """How long a request may wait for its answer, and its body for its end."""
+
+    @property
+    def body(self) -> int:
+        """Bytes of a request. JSON writes a character in at most 12 (``\\ud83d\\ude00``)."""
+        return 65_536 + 12 * self.characters * max(self.texts, 1)
+
+    def check_texts(self, texts: Sized) -> None:
+        """Raise `InputError` for too many texts."""
+        if len(texts) > self.texts:
+            raise InputError(
+                f"A request may have {self.texts} texts, but {len(texts)} came. Divide it, or "
+                "start the server with a higher --max-texts"
+            )
+
+    def check_length(self, text: str, index: int | None = None) -> None:
+        """Raise `InputError` for a text that is too long."""
+        if len(text) > self.characters:
+            raise InputError(
+                f"A text may have {self.characters} characters, but one of {len(text)} came "
+                f"({text:.30}...). Divide it, or start the server with a higher --max-characters",
+                index=index,
+            )
+
+    def check_phrases(self, count: int) -> None:
+        """Raise `InputError` for too many phrases."""
+        if count > self.phrases:
+            raise InputError(
+                f"A request may have {self.phrases} phrases (choices, entries of a dictionary, "
+                f"required, forbidden), but {count} came. Leave some out, or start the server with "
+                "a higher --max-phrases"
+            )
+
+    def check_search(
+        self, asked: dict[str, object], settings: SearchConfig, own: SearchConfig
+    ) -> None:
+        """Raise `InputError` where a request asks for more work than a server's own settings do.
+
+        Args:
+            asked: what the request says.
+            settings: what comes of it.
+            own: the server's.
+        """
+        for key in _SERVER_ONLY:
+            if key in asked:
+                raise InputError(
+                    f"search.{key} is the server's own (start it with --set search.{key}=...). "
+                    "Leave it out"
+                )
+        for key, most in (
+            ("beam", max(self.beam, own.beam)),
+            ("n_best", max(self.beam, own.n_best)),
+            ("min_length", max(own.min_length, own.max_length_offset)),
+        ):
+            if getattr(settings, key) > most:
+                raise InputError(
+                    f"search.{key} may be at most {most} at this server, but "
+                    f"{getattr(settings, key)} came. Ask for less"
+                )
+        phrases = (*settings.required, *settings.forbidden)
+        for phrase in phrases:
+            self.check_length(phrase)

@@ -1,0 +1,54 @@
+"""The process: a socket, a web server around the application, and an orderly end."""
+
+from __future__ import annotations
+
+import ipaddress
+import signal
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from jumok.errors import ConfigError
+
+_CONNECTIONS = 512
+"""At once; one more is answered with 503."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket at an address; port 0 is any that is free. Raises `ConfigError` if refused."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # a server that has just ended leaves its port in TIME_WAIT
+        return socket.create_server(address[:2], family=family, backlog=_CONNECTIONS)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"The server was to listen at {host}, port {port}, but the system refused: {error}. "
+            "Choose another (--host, --port; 0 is any port that is free)"
+        ) from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def serve(app: FastAPI, listener: socket.socket, seconds: float) -> None:
+    """Answer until SIGTERM or Ctrl-C; then take nothing more, and finish what was begun, for at
+    most ``seconds``."""
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,  # texts are the user's own; /metrics counts
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=_CONNECTIONS,
+        timeout_graceful_shutdown=max(1, round(seconds)),
+        lifespan="on",
+    )
+    for each in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises it anew when all is done
+        signal.signal(each, lambda *_: None)
+    uvicorn.Server(config).run(sockets=[listener])
