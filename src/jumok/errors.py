@@ -104,7 +104,6 @@ class StorageError(JumokError):
 class Overloaded(JumokError):  # noqa: N818 - what the server is
     """A server has as much waiting as it takes, or is about to end."""
 
-    exit_code = 11
     http_status = 503
 
 

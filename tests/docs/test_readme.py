@@ -22,6 +22,7 @@ PAIRS = (
     ("docs/alignment.md", "docs/alignment.ko.md"),
     ("docs/training.md", "docs/training.ko.md"),
     ("docs/data.md", "docs/data.ko.md"),
+    ("docs/serving.md", "docs/serving.ko.md"),
 )
 NOT_RUN = {
     "README.md": ["makes an environment of its own", "installs packages"],
@@ -31,6 +32,7 @@ NOT_RUN = {
     "docs/alignment.md": [],
     "docs/training.md": ["needs two machines"],
     "docs/data.md": [],
+    "docs/serving.md": [],
 }
 BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>[^\n]*) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$",

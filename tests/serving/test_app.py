@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -616,9 +617,7 @@ def test_texts_of_a_language_model(writer: LanguageModel) -> None:
         for number, one in enumerate(expected):
             texts = [told["text"] for _, told in growing if told["number"] == number]
             assert texts[-1] == one["text"]
-            assert all(
-                later.startswith(sooner) for sooner, later in zip(texts, texts[1:], strict=False)
-            )
+            assert all(later.startswith(sooner) for sooner, later in pairwise(texts))
         assert error_of(web.post("/predict", json={"texts": ["a"]}))["kind"] == "InputError"
         assert "language model" in error_of(web.post("/explain", json={"text": "a"}))["message"]
         scored = web.post("/score", json={"pairs": [{"target": "abc"}]}).json()["predictions"]
@@ -659,16 +658,13 @@ def test_a_text_that_nobody_waits_for_is_drawn_no_further(writer: LanguageModel)
             yield {"type": "http.disconnect"}
 
         await by_hand(app, "/generate", b'{"stream": true}', then())
-        await until(lambda: "waiting_texts 0.0" in metrics(app))
+        soon = steps
+        await asyncio.sleep(0.2)
+        assert steps <= soon + 2  # the step that was being made, and one begun before it was told
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(endless.engine, "step", counted)
         asyncio.run(ask())
-        at_end = steps
-        for _ in range(20):
-            if steps == at_end:
-                break
-            at_end = steps
     assert 20 < steps < 4_000
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -19,8 +18,10 @@ from pathlib import Path
 import httpx2
 import pytest
 from exports import write_tiny
+from fastapi.testclient import TestClient
 
 from jumok.predictor import load
+from jumok.serving import create_app
 
 WITHOUT = """
 import sys
@@ -183,28 +184,24 @@ def test_what_cannot_be_served(model: Path, tmp_path: Path) -> None:
 
 def test_a_slow_client_keeps_nobody_waiting(model: Path) -> None:
     """A request that never ends is given up, and others are answered meanwhile."""
-    with served(str(model), "--timeout", "1") as (_, web):
-        with socket.create_connection((web.base_url.host, web.base_url.port)) as slow:
-            head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            slow.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
-            for _ in range(3):
-                body = json.dumps({"texts": ["abc"]})
-                answer = web.post(
-                    "/predict", content=body, headers={"content-type": "application/json"}
-                )
-                assert answer.status_code == 200
-            slow.settimeout(30)
-            assert slow.recv(1000).startswith(b"HTTP/1.1 408")
+    head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with (
+        served(str(model), "--timeout", "1") as (_, web),
+        socket.create_connection((web.base_url.host, web.base_url.port)) as slow,
+    ):
+        slow.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+        for _ in range(3):
+            assert web.post("/predict", json={"texts": ["abc"]}).status_code == 200
+        slow.settimeout(30)
+        assert slow.recv(1000).startswith(b"HTTP/1.1 408")
 
 
 def test_no_thread_is_left(model: Path) -> None:
-    from jumok.serving import create_app
+    def batchers() -> set[threading.Thread]:
+        return {one for one in threading.enumerate() if one.name == "jumok-batcher"}
 
-    before = threading.active_count()
-    from fastapi.testclient import TestClient
-
+    before = batchers()  # of other tests, in the same process
     with TestClient(create_app(load(model))) as web:
         assert web.get("/health").status_code == 200
-        assert "jumok-batcher" in [thread.name for thread in threading.enumerate()]
-    assert "jumok-batcher" not in [thread.name for thread in threading.enumerate()]
-    assert threading.active_count() <= before + 1
+        assert len(batchers() - before) == 1
+    assert batchers() <= before

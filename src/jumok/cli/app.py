@@ -14,7 +14,7 @@ from jumok.cli.data import Pairs, data_app
 
 app = typer.Typer(
     name="jumok",
-    help="Train, explain and evaluate RNN encoder-decoder models with attention (주목).",
+    help="Train, explain, evaluate and serve RNN encoder-decoder models with attention (주목).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

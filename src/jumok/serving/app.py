@@ -51,8 +51,8 @@ from jumok.serving.schemas import (
 _LARGEST_MAP = 40_000
 """Cells of an attention map: more than a page can show, or a browser wants to draw."""
 _PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; img-src data:; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; img-src data:; style-src 'self' 'unsafe-inline'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
