@@ -174,7 +174,9 @@ def _largest(
     made = sorted(names - {given.name for given in model.graph.input})
     there = {output.name for output in model.graph.output}
     shown.graph.output.extend(onnx.ValueInfoProto(name=name) for name in made if name not in there)
-    session = onnxruntime.InferenceSession(shown.SerializeToString())
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # or it warns of weights that only another graph has
+    session = onnxruntime.InferenceSession(shown.SerializeToString(), options)
     found: dict[str, np.ndarray] = {}
     for example in examples:
         inner = session.run(made, example) if made else []  # without names it would give all
