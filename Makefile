@@ -34,7 +34,7 @@ bench: $(STAMP) ## Measure training and decoding beside other toolkits, which it
 	$(BIN)/python benchmarks/report.py
 
 results: $(STAMP) ## Measure quality again (hours; needs the data); writes benchmarks/results/
-	for part in date korean g2p cmudict multi30k shortlist ordering teacher_forcing alignment language_model additive fast_roads gallery data_check report; do $(BIN)/python benchmarks/$$part.py || exit 1; done
+	for part in date korean g2p cmudict multi30k shortlist ordering teacher_forcing alignment language_model serving additive fast_roads gallery data_check report; do $(BIN)/python benchmarks/$$part.py || exit 1; done
 
 clean: ## Remove the environment, the demo and every cache
 	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -371,6 +371,30 @@ def cold_start(stored: Stored) -> str:
     )
 
 
+def serving(stored: Stored) -> str:
+    """A server under load."""
+    lines = [
+        [
+            "greedy" if row["beam"] == 1 else f"beam {row['beam']}",
+            f"{row['clients']}",
+            f"{row['per_second']:,.0f}",
+            f"{row['median_ms']:.1f}",
+            f"{row['p95_ms']:.1f}",
+            f"{row['together']:.1f}",
+            f"{row['alone_per_second']:,.0f}",
+            f"{row['bulk_per_second']:,.0f}",
+        ]
+        for row in stored["rows"]
+    ]
+    head = ["search", "ask at one time", "answers/s", "ms, median", "ms, 95 %", "in a batch"]
+    return (
+        "`jumok serve` on one core, an exported model of preset `g2p` (Korean words); each client "
+        "asks for one word, with its attention, waits for the answer and asks for the next. Beside "
+        "it the same words by `Predictor.predict` on the same core, one at a time and all at "
+        "once.\n\n" + _table([*head, "without a server, one by one", "all at once"], lines)
+    )
+
+
 def shortlist(stored: Stored) -> str:
     """Time and BLEU with a list of target tokens, and without."""
     first = stored["rows"][0]
@@ -463,6 +487,7 @@ PARTS: list[tuple[str, str, Callable[[Stored], str]]] = [
     ("equal-updates", "Quality after the same number of updates", equal_updates),
     ("decoding", "Decoding speed beside other toolkits", decoding),
     ("cold-start", "From a command to its answer", cold_start),
+    ("serving", "Answers over HTTP under load", serving),
     ("fast-roads", "Updates on the fast roads and on the plain ones", fast_roads),
     ("additive", "Additive attention without its inner tensor", additive),
     ("data-check", "What is odd in the data sets", data_check),
