@@ -21,7 +21,7 @@ from exports import write_tiny
 from fastapi.testclient import TestClient
 
 from jumok.predictor import load
-from jumok.serving import create_app
+from jumok.serving import create_app, listen
 
 WITHOUT = """
 import sys
@@ -180,6 +180,14 @@ def test_what_cannot_be_served(model: Path, tmp_path: Path) -> None:
         keys.write_text(text, encoding="utf-8")
         code, error = refused(str(model), "--key-file", str(keys))
         assert code == 3 and told in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_an_answer_waits_for_no_acknowledgement(host: str) -> None:
+    with listen(host, 0) as listener, socket.create_connection(listener.getsockname()[:2]):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_slow_client_keeps_nobody_waiting(model: Path) -> None:

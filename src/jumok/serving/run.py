@@ -19,13 +19,16 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket at an address; port 0 is any that is free. Raises `ConfigError` if refused."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        # a server that has just ended leaves its port in TIME_WAIT
-        return socket.create_server(address[:2], family=family, backlog=_CONNECTIONS)
+        found = socket.create_server(address[:2], family=family, backlog=_CONNECTIONS)
     except (OSError, OverflowError) as error:
         raise ConfigError(
             f"The server was to listen at {host}, port {port}, but the system refused: {error}. "
             "Choose another (--host, --port; 0 is any port that is free)"
         ) from None
+    # connections inherit it: an answer's head and body are two writes, and the second would wait
+    # 40 ms for the first one's acknowledgement
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return found
 
 
 def is_loopback(host: str) -> bool:
