@@ -1,4 +1,4 @@
-"""jumok (주목): RNN encoder-decoder models with attention, trained, explained, evaluated and served.
+"""jumok (주목): RNN encoder-decoders with attention, trained, explained, evaluated and served.
 
 import jumok
 

@@ -30,7 +30,7 @@ from starlette.exceptions import HTTPException
 
 from jumok import __version__
 from jumok.errors import InputError, JumokError, Overdue
-from jumok.explain import render_fragment
+from jumok.explain import Units, render_fragment
 from jumok.prediction import Prediction
 from jumok.predictor import LanguageModel, Predictor, check_prefixes
 from jumok.serving.batcher import Batcher
@@ -65,6 +65,8 @@ class _Want(NamedTuple):
     choices: tuple[str, ...] | None = None
     dictionary: tuple[tuple[str, str], ...] | None = None
     prefix: bool = False
+    drawn: tuple[Units, int | None] | None = None
+    """Units and head of an attention map, where it is wanted."""
 
 
 @dataclass(frozen=True, eq=False)  # so that no other is equal, and it is a batch of its own
@@ -174,7 +176,7 @@ class _Server:
         """Outputs for texts, with their attention."""
         self._must_read("POST /generate writes texts")
         found = await self._within_time(self._ask_outputs(asked), request)
-        return await _json(lambda: _outputs(found))
+        return _json(_outputs(found))
 
     async def score(self, asked: ScoreRequest, request: Request) -> Response:
         """Given outputs with their probabilities and their attention."""
@@ -185,21 +187,18 @@ class _Server:
         want = _Want("score", self._search(asked.search))
         pairs = [(pair.source, pair.target) for pair in asked.pairs]
         found = await self._within_time(self.batcher.submit(want, pairs), request)
-        return await _json(lambda: _outputs(found))
+        return _json(_outputs(found))
 
     async def explain(self, asked: ExplainRequest, request: Request) -> Response:
         """One output, and its attention map as a part of a web page."""
         self._must_read("It looks at no source while it writes")
-        if asked.target is None:
-            one = PredictRequest(texts=[asked.text], search=asked.search)
-            waiting = self._ask_outputs(one)
-        else:
-            self.limits.check_length(asked.text)
-            self.limits.check_length(asked.target)
-            want = _Want("score", self._search(asked.search))
-            waiting = self.batcher.submit(want, [(asked.text, asked.target)])
+        self.limits.check_length(asked.text)
+        self.limits.check_length(asked.target or "")
+        kind = "predict" if asked.target is None else "score"
+        want = _Want(kind, self._search(asked.search), drawn=(asked.units, asked.head))
+        waiting = self.batcher.submit(want, [(asked.text, asked.target)])
         [found] = await self._within_time(waiting, request)
-        return await _json(lambda: {"prediction": found.to_dict(), "html": _drawn(found, asked)})
+        return _json(found)
 
     async def generate(self, asked: GenerateRequest, request: Request) -> Response:
         """Texts of a language model; with ``stream`` told while they are drawn."""
@@ -214,7 +213,7 @@ class _Server:
         if asked.stream:
             return self._stream(asked)
         found = await self._within_time(self._draw(asked, None), request)
-        return await _json(lambda: _outputs(found))
+        return _json(_outputs(found))
 
     def _must_read(self, instead: str) -> None:
         if isinstance(self.predictor, LanguageModel):
@@ -255,22 +254,25 @@ class _Server:
     ) -> Future[list[Any]]:
         return self.batcher.submit(_Drawing(asked, watch), range(asked.n))
 
-    def _answer(self, want: _Want | _Drawing, items: list[Any]) -> list[Prediction]:
-        """What the batcher's thread does."""
+    def _answer(self, want: _Want | _Drawing, items: list[Any]) -> list[str]:
+        """What the batcher's thread does: answers as JSON, for attention is long to write."""
         if isinstance(want, _Drawing):
             assert isinstance(self.predictor, LanguageModel)
             asked = want.request
-            return self.predictor.generate(asked.prompt, asked.n, want.watch, **asked.search)
-        search = json.loads(want.search)
-        if want.kind == "score":
-            return self.predictor.score(items, **search)
-        return self.predictor.predict(
-            [text for text, _ in items],
-            prefix=[prefix for _, prefix in items] if want.prefix else None,
-            choices=want.choices,
-            dictionary=None if want.dictionary is None else dict(want.dictionary),
-            **search,
-        )
+            found = self.predictor.generate(asked.prompt, asked.n, want.watch, **asked.search)
+        elif want.kind == "score":
+            found = self.predictor.score(items, **json.loads(want.search))
+        else:
+            found = self.predictor.predict(
+                [text for text, _ in items],
+                prefix=[prefix for _, prefix in items] if want.prefix else None,
+                choices=want.choices,
+                dictionary=None if want.dictionary is None else dict(want.dictionary),
+                **json.loads(want.search),
+            )
+        if isinstance(want, _Want) and want.drawn is not None:
+            return [_explained(one, *want.drawn) for one in found]
+        return [_written(one.to_dict()) for one in found]
 
     async def _within_time(self, asked: Future[list[Any]], request: Request) -> list[Any]:
         """The answer, if it is there in time and somebody still wants it."""
@@ -295,16 +297,16 @@ class _Server:
     def _stream(self, asked: GenerateRequest) -> Response:
         """Server-sent events: ``text`` as texts grow, and at the end ``done``, or ``error``."""
         loop = asyncio.get_running_loop()
-        events: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
+        events: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
         stopped = threading.Event()
 
-        def tell(kind: str, what: Any) -> None:
+        def tell(kind: str, what: str) -> None:
             loop.call_soon_threadsafe(events.put_nowait, (kind, what))
 
         def watch(number: int, text: str) -> None:
             if stopped.is_set():
                 raise _Gone
-            tell("text", {"number": number, "text": text})
+            tell("text", _written({"number": number, "text": text}))
 
         def ended(found: Future[list[Any]]) -> None:
             if found.cancelled():
@@ -313,23 +315,23 @@ class _Server:
             if error is None:
                 tell("done", _outputs(found.result()))
             elif not isinstance(error, _Gone):
-                tell("error", _problem(error))
+                tell("error", _written(_problem(error)))
 
         drawn = self._draw(asked, watch)
         drawn.add_done_callback(ended)
 
         async def lines() -> AsyncIterator[str]:
-            kind = "text"
+            kind, deadline = "text", loop.time() + self.limits.seconds
             try:
-                async with asyncio.timeout(self.limits.seconds) as time:
-                    while kind == "text":
-                        kind, what = await events.get()
-                        yield f"event: {kind}\ndata: {json.dumps(what, ensure_ascii=False)}\n\n"
-            except TimeoutError:
-                if not time.expired():
-                    raise
-                late = Overdue(f"The texts were not there within {self.limits.seconds:g} s")
-                yield f"event: error\ndata: {json.dumps(_problem(late), ensure_ascii=False)}\n\n"
+                while kind == "text":
+                    try:  # around this alone: a timeout would break off whoever sends a line, too
+                        async with asyncio.timeout_at(deadline):
+                            kind, what = await events.get()
+                    except TimeoutError:
+                        seconds = f"{self.limits.seconds:g} s"
+                        late = Overdue(f"The texts were not there within {seconds}")
+                        kind, what = "error", _written(_problem(late))
+                    yield f"event: {kind}\ndata: {what}\n\n"
             finally:  # also where the client has gone: no more tokens are drawn
                 stopped.set()
                 drawn.cancel()
@@ -339,24 +341,26 @@ class _Server:
         )
 
 
-def _drawn(found: Prediction, asked: ExplainRequest) -> str:
-    attention = found.attention_map(asked.head, asked.units)
+def _written(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _explained(found: Prediction, units: Units, head: int | None) -> str:
+    attention = found.attention_map(head, units)
     if attention.weights.size > _LARGEST_MAP:
         rows, columns = attention.weights.shape
         raise InputError(
             f"An attention map may have {_LARGEST_MAP:,} cells here, but {rows} by {columns} came. "
             "Send a shorter text, ask for units word, or draw the attention of POST /predict"
         )
-    return render_fragment(attention)
+    return _written({"prediction": found.to_dict(), "html": render_fragment(attention)})
 
 
-def _outputs(found: Sequence[Prediction]) -> dict[str, Any]:
-    return {"predictions": [one.to_dict() for one in found]}
+def _outputs(found: Sequence[str]) -> str:
+    return f'{{"predictions": [{", ".join(found)}]}}'
 
 
-async def _json(make: Callable[[], dict[str, Any]]) -> Response:
-    """Made and written beside the event loop, for attention is long."""
-    text = await run_in_threadpool(lambda: json.dumps(make(), ensure_ascii=False))
+def _json(text: str) -> Response:
     return Response(text, media_type="application/json", headers={"cache-control": "no-store"})
 
 
