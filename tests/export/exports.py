@@ -21,6 +21,18 @@ IN_EIGHT_BITS = 0.02
 """How far scores may be apart in 8 bits, where the last bit of a float32 may come to be a step."""
 
 
+WITHOUT = """
+import sys
+for name in {names}:
+    sys.modules[name] = None  # as if it were not installed
+from jumok.cli import main
+main()
+"""
+"""`jumok` where some packages are missing."""
+TORCH = ("torch", "entmax", "onnx", "onnxscript")
+JUDGES = ("rapidfuzz", "sacrebleu", "lxml")
+
+
 @contextmanager
 def unchecked() -> Iterator[None]:
     """No annotations are checked: while a model is traced, sizes are symbols and no numbers, and

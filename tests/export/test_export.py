@@ -12,7 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exports import IN_EIGHT_BITS, assert_equal, export, unchecked, write_tiny
+from exports import (
+    IN_EIGHT_BITS,
+    JUDGES,
+    TORCH,
+    WITHOUT,
+    assert_equal,
+    export,
+    unchecked,
+    write_tiny,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import ALPHABET, MECHANISMS, tiny_predictor, tiny_shortlist
@@ -356,17 +365,6 @@ def test_damage_and_other_weights_are_noticed(tmp_path: Path) -> None:
     (kept / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     with pytest.raises(BundleError, match="version 99"):
         read_exported(read_bundle(path))
-
-
-WITHOUT = """
-import sys
-for name in {names}:
-    sys.modules[name] = None  # as if it were not installed
-from jumok.cli import main
-main()
-"""
-TORCH = ("torch", "entmax", "onnx", "onnxscript")
-JUDGES = ("rapidfuzz", "sacrebleu", "lxml")
 
 
 def run_without_torch(

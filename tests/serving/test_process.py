@@ -17,20 +17,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from exports import write_tiny
+from exports import JUDGES, TORCH, WITHOUT, write_tiny
 from fastapi.testclient import TestClient
 
 from jumok.predictor import load
 from jumok.serving import create_app, listen
-
-WITHOUT = """
-import sys
-for name in {names}:
-    sys.modules[name] = None  # as if it were not installed
-from jumok.cli import main
-main()
-"""
-TORCH = ("torch", "entmax", "onnx", "onnxscript", "rapidfuzz", "sacrebleu", "lxml")
 
 
 def command(*arguments: str, missing: tuple[str, ...] = ()) -> subprocess.Popen[str]:
@@ -76,7 +67,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_serves_without_torch_and_ends_in_order(exported: Callable[[str], Path]) -> None:
     path = exported("luong2015")
     texts = ["abc", "가각 d", "eeee dcba"]
-    with served(str(path), missing=TORCH) as (process, web):
+    with served(str(path), missing=TORCH + JUDGES) as (process, web):
         assert web.base_url.host == "127.0.0.1"
         assert web.get("/health").json() == {"status": "ok"}
         found = web.post("/predict", json={"texts": texts}).json()["predictions"]
