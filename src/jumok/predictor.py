@@ -657,9 +657,7 @@ class LanguageModel(Predictor):
         drawn. Keywords are fields of `SearchConfig`. Raises `InputError` for a prompt that the
         vocabulary cannot write.
         """
-        if "n_best" in search:
-            raise ConfigError("n says how many texts are written; leave search.n_best out")
-        settings = self.settings({"sample": True, **search, "n_best": n})
+        settings = self.drawing(n, search)
         self._replaced(settings, None)
         constraints = Constraints(
             self.target_tokenizer, self._speller, settings, self._forbidden, False, prompt
@@ -675,6 +673,12 @@ class LanguageModel(Predictor):
 
         [found] = self._search([0], [nothing], settings, constraints, told if watch else None)
         return [self._prediction(prompt, nothing, [one]) for one in found]
+
+    def drawing(self, n: int, search: Mapping[str, Any]) -> SearchConfig:
+        """The settings that `generate` writes ``n`` texts by."""
+        if "n_best" in search:
+            raise ConfigError("n says how many texts are written; leave search.n_best out")
+        return self.settings({"sample": True, **search, "n_best": n})
 
     def perplexity(self, texts: Sequence[str], tell: Counted | None = None) -> Perplexities:
         """How surprised the model is by texts; ``tell`` is told how far it has come."""

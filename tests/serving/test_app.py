@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -21,10 +22,9 @@ from hypothesis import strategies as st
 from tiny import ALPHABET, MECHANISMS, tiny_language_model, tiny_predictor, tokenizers
 
 from jumok.config import resolve
-from jumok.errors import JumokError
+from jumok.errors import ConfigError, JumokError
 from jumok.predictor import LanguageModel, Predictor, load
 from jumok.serving import Limits, create_app
-from jumok.serving.guard import LOOPBACK
 from jumok.serving.schemas import Explanation, ModelInfo, Outputs
 
 TEXTS = ["abc", "가각 d", "", "eeee dcba", "a", "bcd e"]
@@ -252,10 +252,13 @@ def assert_same(ours: Any, theirs: Any) -> None:
 
 
 def test_a_bad_text_is_refused_to_its_sender_alone() -> None:
-    predictor = tiny_predictor("luong2015", 3, {"search.max_source_length": 5})
+    predictor = tiny_predictor(
+        "luong2015", 3, {"search.max_source_length": 5, "search.batch_size": 8}
+    )
 
     async def ask() -> list[httpx2.Response]:
-        async with asking(create_app(predictor)) as web:
+        app = create_app(predictor)
+        async with asking(app) as web:
             with held(predictor) as (begun, go, _):
                 first = asyncio.ensure_future(web.post("/predict", json={"texts": ["a"]}))
                 await until(begun.is_set)
@@ -264,10 +267,13 @@ def test_a_bad_text_is_refused_to_its_sender_alone() -> None:
                     asyncio.ensure_future(web.post("/predict", json={"texts": some}))
                     for some in texts
                 ]
-                await asyncio.sleep(0.05)
+                await until(lambda: "waiting_texts 5.0" in metrics(app))
                 go.set()
                 await first
-                return [await one for one in rest]
+                answers = [await one for one in rest]
+                assert "jumok_batch_texts_sum 6.0" in metrics(app)
+                assert "jumok_batch_texts_count 2.0" in metrics(app)
+                return answers
 
     answers = asyncio.run(ask())
     assert [one.status_code for one in answers] == [200, 422, 200, 200]
@@ -277,6 +283,26 @@ def test_a_bad_text_is_refused_to_its_sender_alone() -> None:
 
 
 # --- limits, time, errors ----------------------------------------------------------------------
+
+
+def test_a_search_that_nobody_waits_for_goes_no_further() -> None:
+    """By steps, and the next request has its turn at once."""
+    predictor = tiny_predictor("luong2015", 3, {"search.min_length": 9_000})
+    steps = 0
+    step = predictor.engine.step
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        return step(*arguments)
+
+    predictor.engine.step = counted  # type: ignore[method-assign]
+    with client(predictor, Limits(seconds=0.3)) as web:
+        assert web.post("/predict", json={"texts": ["a"]}).status_code == 504
+        soon = steps
+        body = {"pairs": [{"source": "a", "target": "x"}]}
+        assert web.post("/score", json=body).status_code == 200
+        assert 10 < soon < 8_000 and steps < soon + 10
 
 
 def test_a_late_answer_is_told_and_what_waits_behind_it_is_not_begun() -> None:
@@ -328,7 +354,11 @@ Asgi = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 async def by_hand(
-    app: Any, path: str, body: bytes, then: AsyncIterator[dict[str, Any]], headers: Any = ()
+    app: Any,
+    path: str,
+    body: bytes,
+    then: AsyncIterator[dict[str, Any]],
+    fails: Callable[[], bool] = lambda: False,
 ) -> list[dict[str, Any]]:
     """A POST where the messages after the body are given."""
     sent: list[dict[str, Any]] = []
@@ -338,13 +368,15 @@ async def by_hand(
         return first.pop() if first else await anext(then)
 
     async def send(message: dict[str, Any]) -> None:
+        if fails():
+            raise OSError("nobody is there")
         sent.append(message)
 
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
         "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
         "scheme": "http", "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8000),
-        "headers": [(b"host", b"localhost"), (b"content-type", b"application/json"), *headers],
+        "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
     }  # fmt: skip
     await app(scope, receive, send)
     return sent
@@ -441,6 +473,12 @@ REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
     ("/predict", {"texts": ["a"], "search": {"required": ["x", "y"], "forbidden": ["z"]}}, 422,
      "2 phrases"),
     ("/predict", {"texts": ["a"], "search": {"forbidden": ["x y z x"]}}, 422, "6 characters"),
+    ("/predict", {"texts": ["a"], "choices": ["x", "y"], "search": {"forbidden": ["z"]}}, 422,
+     "2 phrases"),
+    ("/predict", {"texts": ["a"], "dictionary": {"abcdefg": "x"}}, 422, "6 characters"),
+    ("/predict", {"texts": ["a"], "dictionary": {"a": "abcdefg"}}, 422, "6 characters"),
+    ("/predict", {"texts": ["a"], "dictionary": {"a": 3}}, 422, "what stands at 'a'"),
+    ("/predict", {"texts": ["a"], "choices": ["x", 3]}, 422, "what stands at 1"),
     ("/predict", {"texts": ["a"], "search": {"beam": 5}}, 422, "search.beam may be at most 4"),
     ("/predict", {"texts": ["a"], "search": {"sample": True, "n_best": 5, "beam": 1}}, 422,
      "search.n_best may be at most 4"),
@@ -462,6 +500,7 @@ REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
     ("/explain", {"text": ""}, 422, "the text is empty"),
     ("/explain", {"text": "a", "units": "letter"}, 422, "units: input should be 'token'"),
     ("/generate", {"prompt": "a"}, 422, "no language model: ask with POST /predict"),
+    ("/predict", {"texts": ["a"], "search": {"b" * 9_000: 1}}, 400, "bbb..."),
 ]  # fmt: skip
 
 
@@ -472,6 +511,34 @@ def test_what_is_refused(path: str, body: Any, status: int, message: str) -> Non
         assert answer.status_code == status, answer.text
         assert message in error_of(answer)["message"]
         assert web.post("/predict", json={"texts": ["a"]}).status_code == 200
+
+
+def test_half_a_character_in_a_message_can_be_told(web: TestClient) -> None:
+    head = {"content-type": "application/json"}
+    body = b'{"texts": ["a"], "search": {"\\ud83d": 1}}'
+    answer = web.post("/predict", content=body, headers=head)
+    assert answer.status_code == 400 and "\\ud83d" in error_of(answer)["message"]
+
+
+MISTAKES = [1] * 300_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"texts": MISTAKES},
+        {"texts": [{}] * 300_000},
+        {"texts": [], "choices": MISTAKES},
+        {"texts": [], "prefix": MISTAKES},
+        {"texts": [], "dictionary": dict.fromkeys(map(str, range(150_000)), 1)},
+    ],
+    ids=["texts", "objects", "choices", "prefixes", "dictionary"],
+)
+def test_a_million_mistakes_are_one(web: TestClient, body: dict[str, Any]) -> None:
+    begun = time.process_time()
+    answer = web.post("/predict", json=body)
+    assert answer.status_code == 422 and len(answer.content) < 1_000
+    assert time.process_time() - begun < 1  # it took eleven seconds to make a sentence of each
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"3", b'{"texts": ["\\ud83d"]}', b"\xff\xfe"])
@@ -486,6 +553,42 @@ def test_what_there_is_not(web: TestClient) -> None:
     assert error_of(web.get("/predict"))["kind"] == "NotAllowed"
     assert error_of(web.get("/assets/app.py"))["kind"] == "NotFound"
     assert web.get("/assets/..%2Fapp.py").status_code == 404
+
+
+def test_texts_need_no_more_attention_than_there_is_room_for() -> None:
+    predictor = tiny_predictor("heads in a predicted window, sparse", 4)
+    # 5 source tokens, </s> counted, and outputs of up to 5 + 4 tokens
+    with client(predictor, Limits(attention=5 * 9 * 5 * 2)) as web:
+        for search, status in (({"beam": 10}, 200), ({"beam": 11}, 422), ({}, 200),
+                               ({"n_best": 2}, 200), ({"n_best": 3}, 422)):  # fmt: skip
+            answer = web.post("/predict", json={"texts": ["abcd"], "search": search})
+            assert answer.status_code == status, search
+        assert "450 numbers of attention" in error_of(answer)["message"]
+        for count, status in ((2, 200), (3, 422)):  # four heads and their mean
+            answer = web.post("/predict", json={"texts": ["abcd"] * count})
+            assert answer.status_code == status
+        pairs = [{"source": "abcd", "target": " ".join("x" * 17)}]
+        assert web.post("/score", json={"pairs": pairs}).status_code == 200
+        assert web.post("/score", json={"pairs": pairs * 2}).status_code == 422
+        answer = web.post("/explain", json={"text": "abcd", "search": {"beam": 11}})
+        assert answer.status_code == 422
+    with client(tiny_predictor("sutskever2014", 3), Limits(attention=100)) as web:
+        assert web.post("/predict", json={"texts": ["abcd"]}).status_code == 200
+
+
+def test_an_application_can_be_started_again(predictor: Predictor) -> None:
+    app = create_app(predictor)
+    for _ in range(2):
+        with TestClient(app, "http://localhost") as web:
+            assert web.post("/predict", json={"texts": ["a"]}).status_code == 200
+        with TestClient(app, "http://localhost") as web:
+            assert web.get("/health").json() == {"status": "ok"}
+
+
+def test_who_watches_a_server(web: TestClient) -> None:
+    assert web.head("/health").status_code == web.head("/").status_code == 200
+    answer = web.put("/health")
+    assert answer.status_code == 405 and "GET" in answer.headers["allow"]
 
 
 def test_a_models_own_settings_may_be_beyond_the_limits() -> None:
@@ -532,13 +635,20 @@ def test_every_error_has_an_http_status_of_its_own_kind() -> None:
 
 
 def test_only_by_its_own_names(predictor: Predictor) -> None:
-    with client(predictor, hosts=[*LOOPBACK, "Jumok.Example"]) as web:
-        for host in ("localhost", "127.0.0.1:8000", "[::1]", "[::1]:8000", "jumok.example:80"):
+    with client(predictor, hosts=["localhost", "Jumok.Example"]) as web:
+        for host in ("localhost", "127.0.0.1:8000", "[::1]", "[::1]:8000", "jumok.example:80",
+                     "JUMOK.example", "192.168.0.7:8000"):  # fmt: skip
             assert web.get("/health", headers={"host": host}).status_code == 200, host
-        for host in ("evil.example", "localhost.evil.example", "evil.example:8000", ""):
+        for host in ("evil.example", "localhost.evil.example", "evil.example:8000", "", "127.1.x"):
             answer = web.get("/health", headers={"host": host})
             assert answer.status_code == 421, host
             assert error_of(answer)["kind"] == "ForeignHost"
+
+
+def test_a_string_is_no_list_of_names_or_keys(predictor: Predictor) -> None:
+    for wrong in ({"hosts": "localhost"}, {"keys": "k" * 30}, {"keys": ["k" * 15]}, {"keys": [""]}):
+        with pytest.raises(ConfigError):
+            create_app(predictor, **wrong)
 
 
 def test_a_key_is_asked_for_where_anything_of_the_model_is(predictor: Predictor) -> None:
@@ -569,8 +679,12 @@ def test_no_other_page_may_read_answers(web: TestClient) -> None:
     assert answer.headers["x-content-type-options"] == "nosniff"
     # what a page may send elsewhere without asking first is no request here
     body = json.dumps({"texts": ["a"]})
-    answer = web.post("/predict", content=body, headers={"content-type": "text/plain"})
-    assert answer.status_code == 422
+    for kind in ({"content-type": "text/plain"}, {}, {"content-type": "multipart/form-data"}):
+        answer = web.post("/predict", content=body, headers=kind)
+        assert answer.status_code == 415
+        assert "content-type: application/json" in error_of(answer)["message"]
+    kind = {"content-type": "Application/JSON; charset=utf-8"}
+    assert web.post("/predict", content=body, headers=kind).status_code == 200
 
 
 # --- counts ------------------------------------------------------------------------------------
@@ -632,15 +746,24 @@ def test_what_a_language_model_refuses(writer: LanguageModel) -> None:
                 ({"prompt": "abcabca"}, 422, "6 characters"),
                 ({"search": {"top_k": 0}}, 400, "search.top_k"),
                 ({"search": {"max_length_offset": 9999}}, 422, "the server's own"),
+                ({"search": {"n_best": 2}}, 400, "leave search.n_best out"),
             ):
                 answer = web.post("/generate", json={**body, "stream": stream})
                 assert answer.status_code == status
                 assert message in error_of(answer)["message"]
+        with client(writer, Limits(beam=4)) as wide:
+            answer = wide.post("/generate", json={"n": 5, "search": {"sample": False}})
+            assert "search.beam may be at most 4" in error_of(answer)["message"]
+            assert wide.post("/generate", json={"n": 5}).status_code == 422
         [(kind, told)] = events(web.post("/generate", json={"prompt": "zz", "stream": True}).text)
         assert kind == "error" and told["kind"] == "InputError"
 
 
-def test_a_text_that_nobody_waits_for_is_drawn_no_further(writer: LanguageModel) -> None:
+@pytest.mark.parametrize("tells", ["receive", "send", "before"])
+def test_a_text_that_nobody_waits_for_is_drawn_no_further(
+    writer: LanguageModel, tells: str
+) -> None:
+    """Whether the server says so by a message, or its ``send`` fails, at once or later."""
     endless = writer.with_search({"min_length": 5_000, "max_length_offset": 5_000})
     steps = 0
     step = writer.engine.step
@@ -654,10 +777,13 @@ def test_a_text_that_nobody_waits_for_is_drawn_no_further(writer: LanguageModel)
         app = create_app(endless)
 
         async def then() -> AsyncIterator[dict[str, Any]]:
-            await until(lambda: steps > 20)
+            await until(lambda: steps > 20 and tells == "receive")
             yield {"type": "http.disconnect"}
 
-        await by_hand(app, "/generate", b'{"stream": true}', then())
+        def fails() -> bool:
+            return tells == "before" or (tells == "send" and steps > 20)
+
+        await by_hand(app, "/generate", b'{"stream": true}', then(), fails=fails)
         soon = steps
         await asyncio.sleep(0.2)
         assert steps <= soon + 2  # the step that was being made, and one begun before it was told
@@ -665,7 +791,21 @@ def test_a_text_that_nobody_waits_for_is_drawn_no_further(writer: LanguageModel)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(endless.engine, "step", counted)
         asyncio.run(ask())
-    assert 20 < steps < 4_000
+    assert (tells == "before" or steps > 20) and steps < 4_000
+
+
+def test_a_bug_in_a_stream_is_logged(
+    writer: LanguageModel, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(writer.engine, "start", broken)
+    with client(writer) as web:
+        answer = web.post("/generate", json={"stream": True})
+    [(kind, told)] = events(answer.text)
+    assert kind == "error" and told["kind"] == "Bug" and "secret" not in answer.text
+    assert "ZeroDivisionError: secret" in caplog.text
 
 
 def test_a_late_text_is_told_in_the_stream(writer: LanguageModel) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -41,7 +43,7 @@ def opened(answers: Answers, size: int = 4, waiting: int = 100) -> Iterator[Batc
         yield batcher
     finally:
         answers.go.set()
-        batcher.close()
+        batcher.close(30.0)
 
 
 @contextmanager
@@ -146,13 +148,20 @@ def test_a_job_larger_than_what_may_wait_has_its_turn() -> None:
         assert len(large.result(30)) == 10
 
 
-def test_what_is_cancelled_is_never_begun() -> None:
-    answers = Answers()
+def test_what_is_dropped_is_never_begun_and_not_kept() -> None:
+    class Item:
+        pass
+
+    answers, item = Answers(), Item()
+    there = weakref.ref(item)
     with busy(answers) as batcher:
-        gone, alone = batcher.submit("a", [1]), batcher.submit("b", [2])
+        gone, alone = batcher.submit("a", [item]), batcher.submit("b", [2])
+        gone.drop()
+        alone.drop()
+        del item, gone
+        assert batcher.waiting == 0
         kept = batcher.submit("a", [3])
-        assert gone.cancel() and alone.cancel()
-        assert batcher.waiting == 1
+        assert batcher.waiting == 1 and there() is None
         answers.go.set()
         assert kept.result(30) == [("a", 3)]
     assert answers.batches == [("busy", ["first"]), ("a", [3])]
@@ -162,7 +171,7 @@ def test_what_waits_is_answered_before_it_ends() -> None:
     answers = Answers()
     with busy(answers) as batcher:
         last = batcher.submit("a", [1])
-        ending = threading.Thread(target=batcher.close)
+        ending = threading.Thread(target=batcher.close, args=[30.0])
         ending.start()
         while True:
             try:
@@ -176,9 +185,96 @@ def test_what_waits_is_answered_before_it_ends() -> None:
         assert last.result(0) == [("a", 1)]
 
 
+def test_what_nobody_wants_any_more_can_be_broken_off() -> None:
+    seen: list[bool] = []
+    begun, go = threading.Event(), threading.Event()
+
+    def answer(key: str, items: list[int]) -> list[int]:
+        begun.set()
+        assert go.wait(30)
+        seen.append(batcher.wanted)
+        if not batcher.wanted:
+            raise InterruptedError
+        return items
+
+    batcher: Batcher[str] = Batcher(answer, 4, 100)
+    dropped = batcher.submit("a", [1])
+    assert begun.wait(30)
+    one, other = batcher.submit("b", [2]), batcher.submit("b", [3])
+    dropped.drop()
+    assert not dropped.cancelled() and not batcher.wanted
+    go.set()
+    assert isinstance(dropped.exception(30), InterruptedError)
+    assert (one.result(30), other.result(30)) == ([2], [3])
+    begun.clear()
+    go.clear()
+    one, other = batcher.submit("b", [4]), batcher.submit("c", [5])
+    assert begun.wait(30)
+    one.drop()
+    go.set()
+    assert isinstance(one.exception(30), InterruptedError) and other.result(30) == [5]
+    batcher.close(30.0)
+    assert seen == [False, True, False, True]
+
+
+def test_one_who_stays_is_answered_though_another_goes() -> None:
+    answers = Answers()
+    with busy(answers) as batcher:
+        go, begun = threading.Event(), threading.Event()
+        one, other = batcher.submit("a", [1]), batcher.submit("a", [2])
+        answers.go, answers.begun, first = go, begun, answers.go
+        first.set()
+        assert begun.wait(30)
+        one.drop()
+        assert batcher.wanted
+        go.set()
+        assert other.result(30) == [("a", 2)]
+
+
+def test_it_ends_though_an_answer_takes_too_long() -> None:
+    begun = threading.Event()
+
+    def endless(key: str, items: list[int]) -> list[int]:
+        begun.set()
+        while batcher.wanted:
+            time.sleep(0.01)
+        raise InterruptedError
+
+    batcher: Batcher[str] = Batcher(endless, 4, 100)
+    made = batcher.submit("a", [1])
+    assert begun.wait(30)
+    waiting = batcher.submit("b", [2])
+    start = time.monotonic()
+    batcher.close(0.2)
+    assert 0.2 <= time.monotonic() - start < 10
+    assert isinstance(made.exception(0), InterruptedError) and waiting.cancelled()
+
+
+def test_it_can_be_opened_again() -> None:
+    answers = Answers()
+    answers.go.set()
+    batcher = Batcher(answers, 4, 10)
+    assert batcher.submit("a", [1]).result(30) == [("a", 1)]
+    batcher.close(30.0)
+    with pytest.raises(Overloaded):
+        batcher.submit("a", [2])
+    batcher.open()
+    assert batcher.submit("a", [3]).result(30) == [("a", 3)]
+    batcher.close(30.0)
+
+
+def test_a_heavy_item_counts_as_many() -> None:
+    answers = Answers()
+    with busy(answers) as batcher:
+        for item, weight in ((1, 2), (2, 3), (3, 1), (4, 9), (5, None)):
+            batcher.submit("a", [item], weight)
+        assert batcher.waiting == 5
+    assert [items for _, items in answers.batches] == [["first"], [1, 3, 5], [2], [4]]
+
+
 def test_it_tells_how_large_batches_were() -> None:
     told: list[int] = []
     batcher = Batcher(lambda key, items: items, 4, 10, told.append)
     batcher.submit("a", [1, 2, 3]).result(30)
-    batcher.close()
+    batcher.close(30.0)
     assert told == [3]

@@ -125,6 +125,24 @@ def test_a_name_of_another_page_is_refused(model: Path) -> None:
             assert web.get("/health", headers={"host": host}).status_code == status
 
 
+@pytest.mark.parametrize("host", ["127.1", "127.0.0.2", "0.0.0.0", "::1", "LOCALHOST"])
+def test_the_address_that_is_printed_answers_and_no_other_name(model: Path, host: str) -> None:
+    with served(str(model), "--host", host) as (process, web):
+        assert web.get("/health").status_code == 200
+        assert web.get("/health", headers={"host": "evil.example"}).status_code == 421
+        process.terminate()
+        assert process.stderr is not None
+        assert ("no key is asked for" in process.stderr.read()) == (host == "0.0.0.0")
+
+
+def test_it_ends_though_a_search_does_not(model: Path) -> None:
+    settings = ["--set", "search.min_length=9000", "--set", "search.max_length_offset=9000"]
+    with served(str(model), *settings, "--engine", "torch", "--timeout", "1") as (process, web):
+        assert web.post("/predict", json={"texts": ["abcd"] * 20}).status_code == 504
+        process.terminate()
+        assert process.wait(20) == 0
+
+
 def test_keys_come_from_a_file(model: Path, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text(f"{'a' * 20}\n\n{'b' * 20}\n", encoding="utf-8")
@@ -134,22 +152,14 @@ def test_keys_come_from_a_file(model: Path, tmp_path: Path) -> None:
         assert web.get("/model", headers=head).json()["name"] == "model"
 
 
-def test_other_machines_are_warned_of(model: Path) -> None:
-    with served(str(model), "--host", "0.0.0.0") as (process, web):
-        port = web.base_url.port
-        assert httpx2.get(f"http://127.0.0.1:{port}/health").status_code == 200
-        process.terminate()
-        assert process.stderr is not None
-        assert "no key is asked for" in process.stderr.read()
-
-
 def test_settings_and_limits_of_the_command_line(model: Path) -> None:
     options = ["--beam", "3", "--set", "search.length_penalty=average", "--max-texts", "2"]
     options += ["--max-characters", "9", "--max-beam", "5", "--max-waiting", "7", "--timeout", "3"]
-    with served(str(model), *options, "--max-phrases", "4") as (_, web):
+    with served(str(model), *options, "--max-phrases", "4", "--max-attention", "99999") as (_, web):
         told = web.get("/model").json()
     assert (told["search"]["beam"], told["search"]["length_penalty"]) == (3, "average")
     limits = {"texts": 2, "characters": 9, "phrases": 4, "beam": 5, "waiting": 7, "seconds": 3}
+    limits["attention"] = 99_999
     assert told["limits"] == limits
 
 
@@ -157,8 +167,10 @@ def test_what_cannot_be_served(model: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         code, error = refused(str(model), "--port", str(other.getsockname()[1]))
     assert code == 3 and "the system refused" in error and "--port" in error
-    code, error = refused(str(model), "--host", "nobody.invalid")
-    assert code == 3 and "nobody.invalid" in error
+    for host in ("nobody.invalid", "a..b"):
+        code, error = refused(str(model), "--host", host)
+        assert code == 3 and host in error
+    assert refused(str(model), "--timeout", "inf")[0] == 2
     code, error = refused(str(tmp_path / "none"))
     assert code == 5
     code, error = refused(str(model), "--set", "search.lm_weight=0.5")
@@ -201,6 +213,6 @@ def test_no_thread_is_left(model: Path) -> None:
 
     before = batchers()  # of other tests, in the same process
     with TestClient(create_app(load(model))) as web:
-        assert web.get("/health").status_code == 200
+        assert web.post("/predict", json={"texts": ["a"]}).status_code == 200
         assert len(batchers() - before) == 1
     assert batchers() <= before

@@ -360,11 +360,20 @@ def serve(
     max_beam: Annotated[
         int, typer.Option("--max-beam", min=1, help="Widest beam of a request, and most outputs.")
     ] = 20,
+    max_attention: Annotated[
+        int,
+        typer.Option(
+            "--max-attention",
+            min=1,
+            help="Numbers of attention of a request: beam x source tokens x longest output.",
+        ),
+    ] = 8_000_000,
     max_waiting: Annotated[
         int, typer.Option("--max-waiting", min=0, help="Texts that may wait for their turn.")
     ] = 256,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=0.1, help="Seconds that a request may take.")
+        float,
+        typer.Option("--timeout", min=0.1, max=86_400, help="Seconds that a request may take."),
     ] = 30.0,
     key_file: Annotated[
         Optional[Path],  # noqa: UP045
@@ -386,7 +395,7 @@ def serve(
     from jumok.predictor import load
 
     limits = {"texts": max_texts, "characters": max_characters, "phrases": max_phrases}
-    limits |= {"beam": max_beam, "waiting": max_waiting}
+    limits |= {"beam": max_beam, "attention": max_attention, "waiting": max_waiting}
     run_server(
         lambda: load([model, *(ensemble or ())], device, language_model, engine.value),
         model.resolve().name,

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+import logging
+import math
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from copy import copy
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, NamedTuple
@@ -27,14 +29,17 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from jumok import __version__
-from jumok.errors import InputError, JumokError, Overdue
+from jumok.config import SearchConfig
+from jumok.engine import Engine, WholeSearch
+from jumok.errors import ConfigError, InputError, JumokError, Overdue
 from jumok.explain import Units, render_fragment
 from jumok.prediction import Prediction
 from jumok.predictor import LanguageModel, Predictor, check_prefixes
-from jumok.serving.batcher import Batcher
-from jumok.serving.guard import OPEN, Guard
+from jumok.serving.batcher import Asked, Batcher
+from jumok.serving.guard import OPEN, Guard, check_keys
 from jumok.serving.limits import Limits
 from jumok.serving.metrics import Metrics
 from jumok.serving.schemas import (
@@ -48,6 +53,8 @@ from jumok.serving.schemas import (
     ScoreRequest,
 )
 
+_LOG = logging.getLogger("jumok.serving")
+_LONGEST_MESSAGE = 1_000
 _LARGEST_MAP = 40_000
 """Cells of an attention map: more than a page can show, or a browser wants to draw."""
 _PAGE_POLICY = (
@@ -97,12 +104,16 @@ def create_app(
         hosts: names that the server may be asked by; None: any.
         keys: one of them must come with every request; none: no key is asked for.
     """
+    check_keys(keys)
+    if isinstance(hosts, str):
+        raise ConfigError("Hosts must be a list of names, but one string came. Put it into a list")
     server = _Server(predictor, name, limits or Limits())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        server.batcher.open()  # also where the application was ended before
         yield
-        await run_in_threadpool(server.batcher.close)
+        await run_in_threadpool(server.batcher.close, server.limits.seconds)
 
     # the usual pages for trying an API load their scripts from elsewhere; ours asks nobody
     app = FastAPI(
@@ -122,12 +133,15 @@ def create_app(
     app.get("/", include_in_schema=False)(_page)
     app.get("/assets/{file}", include_in_schema=False)(_asset)
     app.get("/health")(_health)
+    for path, answer in (("/", _page), ("/health", _health)):  # as those ask who watch a server
+        app.head(path, include_in_schema=False)(answer)
     app.get("/metrics", response_class=Response)(server.show_metrics)
     app.get("/model", response_model=ModelInfo)(server.model)
     app.post("/predict", response_model=Outputs)(server.predict)
     app.post("/score", response_model=Outputs)(server.score)
     app.post("/explain", response_model=Explanation)(server.explain)
-    app.post("/generate", response_model=Outputs)(server.generate)
+    streamed: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
+    app.post("/generate", response_model=Outputs, responses=streamed)(server.generate)
     allowed = None if hosts is None else frozenset(host.lower() for host in hosts)
     app.add_middleware(
         Guard,
@@ -144,7 +158,9 @@ class _Server:
     """What the routes share."""
 
     def __init__(self, predictor: Predictor, name: str, limits: Limits) -> None:
-        self.predictor, self.name, self.limits = predictor, name, limits
+        self.name, self.limits = name, limits
+        self.predictor = copy(predictor)
+        self.predictor.engine = _Stoppable(predictor.engine, lambda: self.batcher.wanted)
         self.metrics = Metrics(
             {*OPEN, "/model", "/predict", "/score", "/explain", "/generate", "/metrics"},
             lambda: self.batcher.waiting,
@@ -184,19 +200,23 @@ class _Server:
         for index, pair in enumerate(asked.pairs):
             self.limits.check_length(pair.source, index)
             self.limits.check_length(pair.target, index)
-        want = _Want("score", self._search(asked.search))
+        want = _Want("score", self._search(asked.search)[0])
         pairs = [(pair.source, pair.target) for pair in asked.pairs]
-        found = await self._within_time(self.batcher.submit(want, pairs), request)
-        return _json(_outputs(found))
+        waiting = self.batcher.submit(want, pairs, self._weight_of_pairs(pairs))
+        return _json(_outputs(await self._within_time(waiting, request)))
 
     async def explain(self, asked: ExplainRequest, request: Request) -> Response:
         """One output, and its attention map as a part of a web page."""
         self._must_read("It looks at no source while it writes")
         self.limits.check_length(asked.text)
         self.limits.check_length(asked.target or "")
-        kind = "predict" if asked.target is None else "score"
-        want = _Want(kind, self._search(asked.search), drawn=(asked.units, asked.head))
-        waiting = self.batcher.submit(want, [(asked.text, asked.target)])
+        search, settings = self._search(asked.search)
+        if asked.target is None:
+            kind, weight = "predict", self._weight([asked.text], settings)
+        else:
+            kind, weight = "score", self._weight_of_pairs([(asked.text, asked.target)])
+        want = _Want(kind, search, drawn=(asked.units, asked.head))
+        waiting = self.batcher.submit(want, [(asked.text, asked.target)], weight)
         [found] = await self._within_time(waiting, request)
         return _json(found)
 
@@ -209,50 +229,86 @@ class _Server:
             )
         self.limits.check_texts(range(asked.n))
         self.limits.check_length(asked.prompt)
-        self._search({"sample": True, **asked.search})
+        settings = self.predictor.drawing(asked.n, asked.search)
+        self._check_search({**asked.search, "n_best": asked.n}, settings)
         if asked.stream:
             return self._stream(asked)
-        found = await self._within_time(self._draw(asked, None), request)
-        return _json(_outputs(found))
+        waiting = self.batcher.submit(_Drawing(asked, None), range(asked.n))
+        return _json(_outputs(await self._within_time(waiting, request)))
 
     def _must_read(self, instead: str) -> None:
         if isinstance(self.predictor, LanguageModel):
             raise InputError(f"This server's model is a language model. {instead}")
 
-    def _search(self, asked: dict[str, Any]) -> str:
-        """Checked and as JSON."""
-        own = self.predictor.config.search
+    def _search(self, asked: dict[str, Any], phrases: int = 0) -> tuple[str, SearchConfig]:
+        """Checked, with so many other phrases in the request: as JSON, and what comes of it."""
         settings = self.predictor.settings(asked)
-        self.limits.check_search(asked, settings, own)
-        self.limits.check_phrases(len(settings.required) + len(settings.forbidden))
-        return json.dumps(asked, sort_keys=True)
+        self._check_search(asked, settings, phrases)
+        return json.dumps(asked, sort_keys=True), settings
 
-    def _ask_outputs(self, asked: PredictRequest) -> Future[list[Any]]:
+    def _check_search(
+        self, asked: dict[str, Any], settings: SearchConfig, phrases: int = 0
+    ) -> None:
+        self.limits.check_search(asked, settings, self.predictor.config.search)
+        told = (*settings.required, *settings.forbidden)
+        self.limits.check_phrases(len(told) + phrases)
+        for phrase in told:
+            self.limits.check_length(phrase)
+
+    def _ask_outputs(self, asked: PredictRequest) -> Asked:
         self.limits.check_texts(asked.texts)
         for index, text in enumerate(asked.texts):
             self.limits.check_length(text, index)
+        one = isinstance(asked.prefix, str)
         prefixes = [asked.prefix] if isinstance(asked.prefix, str) else asked.prefix or []
-        for text in (*prefixes, *(asked.choices or ())):
+        choices, dictionary = asked.choices or [], asked.dictionary or {}
+        for text in (*prefixes, *choices, *dictionary, *dictionary.values()):
             self.limits.check_length(text)
-        self.limits.check_phrases(len(asked.choices or ()) + len(asked.dictionary or ()))
+        search, settings = self._search(asked.search, len(choices) + len(dictionary))
         check_prefixes(asked.prefix, asked.texts)
         own: Sequence[str | None] = [None] * len(asked.texts)
         if asked.prefix is not None:
-            one = isinstance(asked.prefix, str)
             own = prefixes * len(asked.texts) if one else prefixes
         want = _Want(
             "predict",
-            self._search(asked.search),
-            None if asked.choices is None else tuple(asked.choices),
-            None if asked.dictionary is None else tuple(sorted(asked.dictionary.items())),
+            search,
+            None if asked.choices is None else tuple(choices),
+            None if asked.dictionary is None else tuple(sorted(dictionary.items())),
             asked.prefix is not None,
         )
-        return self.batcher.submit(want, list(zip(asked.texts, own, strict=True)))
+        more = max(map(len, (*prefixes, *choices)), default=0)
+        weight = self._weight(asked.texts, settings, more)
+        return self.batcher.submit(want, list(zip(asked.texts, own, strict=True)), weight)
 
-    def _draw(
-        self, asked: GenerateRequest, watch: Callable[[int, str], None] | None
-    ) -> Future[list[Any]]:
-        return self.batcher.submit(_Drawing(asked, watch), range(asked.n))
+    def _weight(self, texts: Sequence[str], settings: SearchConfig, more: int = 0) -> int:
+        """What texts count in a batch, where an output may have so many tokens ``more``."""
+        lengths = [len(ids) + 1 for ids in self.predictor.source_tokenizer.encode_ids(texts)]
+        longest = settings.max_length_offset + more
+        rows = settings.n_best if settings.sample else settings.beam
+        cells = (length * (int(settings.max_length_ratio * length) + longest) for length in lengths)
+        return self._weight_of(len(texts), sum(cells), max(rows, settings.n_best * self._maps))
+
+    def _weight_of_pairs(self, pairs: Sequence[tuple[str, str]]) -> int:
+        sides = zip(*pairs, strict=True) if pairs else ((), ())
+        tokenizers = (self.predictor.source_tokenizer, self.predictor.target_tokenizer)
+        sources, targets = (
+            [len(ids) + 1 for ids in tokenizer.encode_ids(side)]
+            for tokenizer, side in zip(tokenizers, sides, strict=True)
+        )
+        cells = sum(s * t for s, t in zip(sources, targets, strict=True))
+        return self._weight_of(len(pairs), cells, self._maps)
+
+    def _weight_of(self, texts: int, cells: int, rows: int) -> int:
+        """All that waits as one batch needs no more attention than one request may."""
+        self.limits.check_attention(cells * rows)
+        share = self.limits.attention / self.predictor.config.search.batch_size
+        return max(texts, math.ceil(cells * rows / share))
+
+    @property
+    def _maps(self) -> int:
+        """Attention maps in an output: the heads', where there are several, and their mean."""
+        heads = self.predictor.config.model.attention.heads
+        return 1 if heads == 1 else 1 + heads
 
     def _answer(self, want: _Want | _Drawing, items: list[Any]) -> list[str]:
         """What the batcher's thread does: answers as JSON, for attention is long to write."""
@@ -274,23 +330,24 @@ class _Server:
             return [_explained(one, *want.drawn) for one in found]
         return [_written(one.to_dict()) for one in found]
 
-    async def _within_time(self, asked: Future[list[Any]], request: Request) -> list[Any]:
+    async def _within_time(self, asked: Asked, request: Request) -> list[Any]:
         """The answer, if it is there in time and somebody still wants it."""
         answer = asyncio.wrap_future(asked)
-        gone = asyncio.ensure_future(_disconnected(request))
+        gone = asyncio.ensure_future(_disconnected(request.receive))
         both: set[asyncio.Future[Any]] = {answer, gone}
+        seconds = self.limits.seconds
         try:
-            seconds = self.limits.seconds
             await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if answer.done():
                 return answer.result()
             if gone.done():
                 raise _Gone
         finally:
-            answer.cancel()
+            answer.cancel()  # so that nobody misses what may still come
+            asked.drop()
             gone.cancel()
         raise Overdue(
-            f"The answer was not there within {self.limits.seconds:g} s. Ask for less, or start "
+            f"The answer was not there within {seconds:g} s. Ask for less, or start "
             "the server with a higher --timeout"
         )
 
@@ -298,47 +355,94 @@ class _Server:
         """Server-sent events: ``text`` as texts grow, and at the end ``done``, or ``error``."""
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
-        stopped = threading.Event()
 
         def tell(kind: str, what: str) -> None:
             loop.call_soon_threadsafe(events.put_nowait, (kind, what))
 
         def watch(number: int, text: str) -> None:
-            if stopped.is_set():
-                raise _Gone
             tell("text", _written({"number": number, "text": text}))
 
         def ended(found: Future[list[Any]]) -> None:
-            if found.cancelled():
+            if drawn.cancelled() or drawn.dropped:
                 return
             error = found.exception()
             if error is None:
                 tell("done", _outputs(found.result()))
-            elif not isinstance(error, _Gone):
+            else:
+                if not isinstance(error, JumokError):
+                    _LOG.error("A text could not be drawn", exc_info=error)
                 tell("error", _written(_problem(error)))
 
-        drawn = self._draw(asked, watch)
+        drawn = self.batcher.submit(_Drawing(asked, watch), range(asked.n))
         drawn.add_done_callback(ended)
 
         async def lines() -> AsyncIterator[str]:
             kind, deadline = "text", loop.time() + self.limits.seconds
-            try:
-                while kind == "text":
-                    try:  # around this alone: a timeout would break off whoever sends a line, too
-                        async with asyncio.timeout_at(deadline):
-                            kind, what = await events.get()
-                    except TimeoutError:
-                        seconds = f"{self.limits.seconds:g} s"
-                        late = Overdue(f"The texts were not there within {seconds}")
-                        kind, what = "error", _written(_problem(late))
-                    yield f"event: {kind}\ndata: {what}\n\n"
-            finally:  # also where the client has gone: no more tokens are drawn
-                stopped.set()
-                drawn.cancel()
+            while kind == "text":
+                try:  # around this alone: a timeout would break off whoever sends a line, too
+                    async with asyncio.timeout_at(deadline):
+                        kind, what = await events.get()
+                except TimeoutError:
+                    seconds = f"{self.limits.seconds:g} s"
+                    late = Overdue(f"The texts were not there within {seconds}")
+                    kind, what = "error", _written(_problem(late))
+                yield f"event: {kind}\ndata: {what}\n\n"
 
-        return StreamingResponse(
-            lines(), media_type="text/event-stream", headers={"cache-control": "no-store"}
-        )
+        return _Events(lines(), drawn)
+
+
+class _Events(StreamingResponse):
+    """Lines for as long as they are read; then nobody wants what they tell of.
+
+    Servers differ in how they say that a reader has gone, so both ways are listened to.
+    """
+
+    def __init__(self, lines: AsyncIterator[str], drawn: Asked) -> None:
+        headers = {"cache-control": "no-store"}
+        super().__init__(lines, media_type="text/event-stream", headers=headers)
+        self._drawn = drawn
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        sending = asyncio.ensure_future(self.stream_response(send))
+        gone = asyncio.ensure_future(_disconnected(receive))
+        both: set[asyncio.Future[Any]] = {sending, gone}
+        try:
+            with suppress(OSError):  # the reader has gone
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+                if sending.done():
+                    sending.result()
+        finally:
+            self._drawn.drop()
+            sending.cancel()
+            gone.cancel()
+
+
+class _Stoppable:
+    """An engine that goes no step further once nobody wants the answer.
+
+    A search as a whole (`WholeSearch`) is one call and is finished; it is short by `Limits`.
+    """
+
+    def __init__(self, engine: Engine, wanted: Callable[[], bool]) -> None:
+        self._engine, self._wanted = engine, wanted
+        self.target_vocab, self.attends = engine.target_vocab, engine.attends
+        if isinstance(engine, WholeSearch):
+            self.whole_search = engine.whole_search
+
+    def start(self, *arguments: Any) -> Any:
+        """`Engine.start`."""
+        self._check()
+        return self._engine.start(*arguments)
+
+    def step(self, *arguments: Any) -> Any:
+        """`Engine.step`."""
+        self._check()
+        return self._engine.step(*arguments)
+
+    def _check(self) -> None:
+        if not self._wanted():
+            raise _Gone
 
 
 def _written(value: Any) -> str:
@@ -364,14 +468,23 @@ def _json(text: str) -> Response:
     return Response(text, media_type="application/json", headers={"cache-control": "no-store"})
 
 
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass
 
 
-def _failure(status: int, kind: str, message: str, index: int | None = None) -> Response:
+def _failure(
+    status: int,
+    kind: str,
+    message: str,
+    index: int | None = None,
+    more: Mapping[str, str] | None = None,
+) -> Response:
+    if len(message) > _LONGEST_MESSAGE:  # it may quote what came
+        message = f"{message[:_LONGEST_MESSAGE]}..."
+    message = message.encode("utf-8", "backslashreplace").decode()  # halves of surrogate pairs
     error = {"kind": kind, "message": message, "index": index}
-    headers = {"cache-control": "no-store"}
+    headers = {"cache-control": "no-store", **(more or {})}
     if status == 503:
         headers["retry-after"] = "1"
     return JSONResponse({"error": error}, status, headers)
@@ -391,15 +504,17 @@ async def _jumok_error(_: Request, error: Exception) -> Response:
 
 async def _not_understood(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    said = [
-        f"{'.'.join(map(str, item['loc'][1:])) or 'the body'}: "
-        f"{item['msg'][0].lower()}{item['msg'][1:]}"
-        for item in error.errors()[:5]
-    ]
-    told = "; ".join(said)
+    told = "; ".join(_where(item) for item in error.errors()[:5])
     return _failure(
         422, "NotUnderstood", f"The request is not as /openapi.json describes it: {told}"
     )
+
+
+def _where(item: Any) -> str:
+    if item["type"] == "json_invalid":
+        return f"no JSON at character {item['loc'][-1]}: {item['ctx']['error']}"
+    place = ".".join(map(str, item["loc"][1:])) or "the body"
+    return f"{place}: {item['msg'][0].lower()}{item['msg'][1:]}"
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
@@ -409,7 +524,8 @@ async def _http_error(_: Request, error: Exception) -> Response:
         404: "There is nothing at this path. GET /openapi.json tells what there is",
         405: "This path is not asked in this way. GET /openapi.json tells how",
     }.get(error.status_code, str(error.detail))
-    return _failure(error.status_code, kind.get(error.status_code, "NotUnderstood"), message)
+    told = kind.get(error.status_code, "NotUnderstood")
+    return _failure(error.status_code, told, message, more=error.headers)
 
 
 _BUG = "The server failed at this request, which is its own fault; its log says why"
@@ -420,7 +536,8 @@ async def _nobody(_: Request, error: Exception) -> Response:
 
 
 async def _bug(_: Request, error: Exception) -> Response:
-    return _failure(500, "Bug", _BUG)
+    # outside the guard
+    return _failure(500, "Bug", _BUG, more={"x-content-type-options": "nosniff"})
 
 
 async def _health() -> dict[str, str]:

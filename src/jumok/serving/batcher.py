@@ -18,15 +18,32 @@ from jumok.errors import Overloaded
 
 Key = TypeVar("Key", bound=Hashable)
 
+_LAST_STEP = 2.0
+"""Seconds for a step that is being made when its batch is broken off."""
+
+
+class Asked(Future[list[Any]]):
+    """The answers to come of one job."""
+
+    dropped = False
+    """Whether nobody wants them any more, though they are being made."""
+
+    def drop(self) -> None:
+        """Nobody wants them: what is not begun never is, and what is may be broken off."""
+        self.dropped = not self.cancel()
+
 
 class _Job(NamedTuple):
     key: Any
     items: Sequence[Any]
-    found: Future[list[Any]]
+    weight: int
+    found: Asked
 
 
 class Batcher(Generic[Key]):
     """Has ``answer`` answer the items of jobs, many jobs at once where their keys are equal.
+
+    Its thread begins with the first job, so a process that was forked in between has one, too.
 
     Args:
         answer: given a key and items, gives an answer for each; called in one thread.
@@ -44,10 +61,10 @@ class Batcher(Generic[Key]):
     ) -> None:
         self._answer, self._size, self._most, self._told = answer, size, waiting, told
         self._jobs: deque[_Job] = deque()
+        self._made: list[_Job] = []
         self._changed = threading.Condition()
         self._open = True
-        self._thread = threading.Thread(target=self._work, name="jumok-batcher", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     @property
     def waiting(self) -> int:
@@ -55,15 +72,22 @@ class Batcher(Generic[Key]):
         with self._changed:
             return self._count()
 
-    def submit(self, key: Key, items: Sequence[Any]) -> Future[list[Any]]:
-        """A future of the items' answers; what is cancelled before its turn is never begun.
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody wants what is being answered; if not, ``answer`` may raise anything."""
+        return not all(job.found.dropped for job in self._made)
 
-        Raises `Overloaded` where too much waits already, and once it is closed.
+    def submit(self, key: Key, items: Sequence[Any], weight: int | None = None) -> Asked:
+        """What will be the items' answers, which may be dropped.
+
+        ``weight`` is what they count in a batch, if not as many as they are. Raises `Overloaded`
+        where too much waits already, and while it is closed.
         """
-        job = _Job(key, items, Future())
+        job = _Job(key, items, len(items) if weight is None else weight, Asked())
         with self._changed:
             if not self._open:
                 raise Overloaded("The server is about to end. Ask again when it is back")
+            self._jobs = deque(job for job in self._jobs if not job.found.cancelled())
             waiting = self._count()
             if waiting and waiting + len(items) > self._most:
                 raise Overloaded(
@@ -71,15 +95,30 @@ class Batcher(Generic[Key]):
                     "or start it with a higher --max-waiting"
                 )
             self._jobs.append(job)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(
+                    target=self._work, name="jumok-batcher", daemon=True
+                )
+                self._thread.start()
             self._changed.notify()
         return job.found
 
-    def close(self) -> None:
-        """Take nothing more, answer what waits, and end."""
+    def open(self) -> None:
+        """Take jobs again after `close`."""
+        with self._changed:
+            self._open = True
+
+    def close(self, seconds: float) -> None:
+        """Take nothing more and answer what waits, for so long; then drop what is left, and end."""
         with self._changed:
             self._open = False
             self._changed.notify()
-        self._thread.join()
+        if self._thread is None:
+            return
+        self._thread.join(seconds)
+        for job in [*self._made, *self._jobs]:
+            job.found.drop()
+        self._thread.join(_LAST_STEP)
 
     def _count(self) -> int:
         return sum(len(job.items) for job in self._jobs if not job.found.cancelled())
@@ -99,11 +138,11 @@ class Batcher(Generic[Key]):
     def _take(self) -> list[_Job]:
         """The first job, and those like it that go into its batch; the others stay in order."""
         first = self._jobs.popleft()
-        taken, left, count = [first], deque[_Job](), len(first.items)
+        taken, left, weight = [first], deque[_Job](), first.weight
         for job in self._jobs:
-            if job.key == first.key and count + len(job.items) <= self._size:
+            if job.key == first.key and weight + job.weight <= self._size:
                 taken.append(job)
-                count += len(job.items)
+                weight += job.weight
             else:
                 left.append(job)
         self._jobs = left
@@ -111,6 +150,7 @@ class Batcher(Generic[Key]):
 
     def _settle(self, jobs: list[_Job]) -> None:
         """Answer jobs of one key; an error is that of the job alone that it comes from."""
+        self._made = jobs
         try:
             found = self._answer(jobs[0].key, [item for job in jobs for item in job.items])
         except BaseException as error:  # handed to whoever asked
@@ -121,6 +161,8 @@ class Batcher(Generic[Key]):
             self._settle(jobs[:half])
             self._settle(jobs[half:])
             return
+        finally:
+            self._made = []
         for job in jobs:
             job.found.set_result(found[: len(job.items)])
             found = found[len(job.items) :]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Container, Sequence
 
@@ -15,11 +16,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from jumok.errors import ConfigError
 from jumok.serving.limits import Limits
 
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 OPEN = frozenset({"/", "/health", "/assets/page.css", "/assets/page.js", "/assets/attention.js"})
 """Where no key is needed: nothing of a user's is there."""
+
+_SHORTEST_KEY = 16
 
 Fail = Callable[[int, str, str], Response]
 """An answer for a status, a kind and a sentence."""
@@ -34,7 +37,8 @@ class Guard:
         app: what is guarded.
         limits: those of size and time.
         hosts: names that it may be asked by, in lower case; None: any. A page of another origin
-            whose name was made to point to this machine asks by that name (DNS rebinding).
+            whose name was made to point to this machine asks by that name (DNS rebinding), so an
+            address, which is no name, is always right.
         keys: one of them must come with a request (``Authorization: Bearer KEY``); none: no key.
         fail: makes an answer of an error.
         told: told of every request that was answered.
@@ -78,7 +82,7 @@ class Guard:
     def _refused(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         host = _without_port(headers.get("host", ""))
-        if self._hosts is not None and host.lower() not in self._hosts:
+        if not (self._hosts is None or host.lower() in self._hosts or _is_address(host)):
             return self._fail(
                 421,
                 "ForeignHost",
@@ -93,8 +97,17 @@ class Guard:
             )
             refused.headers["www-authenticate"] = "Bearer"
             return refused
-        if int(_number(headers.get("content-length"))) > self._limits.body:
-            return self._fail(413, "TooLarge", self._too_large())
+        if _number(headers.get("content-length")) > self._limits.body:
+            return _last(self._fail(413, "TooLarge", self._too_large()))
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if scope["method"] == "POST" and kind != "application/json":
+            # a page of another origin may send every other kind without asking first
+            return self._fail(
+                415,
+                "NoJson",
+                "A request must be JSON and say so (content-type: application/json), but "
+                f"{f'{kind:.60}' if kind else 'no content-type'} came",
+            )
         return None
 
     def _has_key(self, headers: Headers) -> bool:
@@ -127,14 +140,45 @@ class Guard:
                     408,
                     f"A request must have come to its end within {self._limits.seconds:g} s, but "
                     "this one had not",
+                    _LAST,
                 ) from None
             left -= len(message.get("body", b""))
             ended = not message.get("more_body", False)
             if left < 0:
-                raise HTTPException(413, self._too_large())
+                raise HTTPException(413, self._too_large(), _LAST)
             return message
 
         return limited
+
+
+_LAST = {"connection": "close"}
+"""What is left of such a request is not waited for."""
+
+
+def _last(refused: Response) -> Response:
+    refused.headers.update(_LAST)
+    return refused
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
+def check_keys(keys: Sequence[str]) -> None:
+    """Raise `ConfigError` for keys that can be guessed."""
+    if isinstance(keys, str):
+        raise ConfigError("Keys must be a list of them, but one string came. Put it into a list")
+    for key in keys:
+        if len(key) < _SHORTEST_KEY:
+            raise ConfigError(
+                f"A key must have at least {_SHORTEST_KEY} characters, or it can be guessed, but "
+                f"one of {len(key)} came. Make one: "
+                'python -c "import secrets; print(secrets.token_hex())"'
+            )
 
 
 def _without_port(host: str) -> str:

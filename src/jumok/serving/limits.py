@@ -24,6 +24,9 @@ class Limits:
     """Phrases, choices and entries of a dictionary of one request."""
     beam: int = 20
     """Hypotheses kept, and outputs given for a text, unless the server's own settings have more."""
+    attention: int = 8_000_000
+    """Numbers of attention that the texts of a request may need: beam x source tokens x the most
+    tokens of an output. They are kept while it is searched, and written into the answer."""
     waiting: int = 256
     """Texts that may wait for their turn, over all requests."""
     seconds: float = 30.0
@@ -31,8 +34,8 @@ class Limits:
 
     @property
     def body(self) -> int:
-        """Bytes of a request. JSON writes a character in at most 12 (``\\ud83d\\ude00``)."""
-        return 65_536 + 12 * self.characters * max(self.texts, 1)
+        """Bytes of a request. JSON writes a character in at most 12, and a pair has two texts."""
+        return 65_536 + 24 * self.characters * self.texts
 
     def check_texts(self, texts: Sized) -> None:
         """Raise `InputError` for too many texts."""
@@ -58,6 +61,16 @@ class Limits:
                 f"A request may have {self.phrases} phrases (choices, entries of a dictionary, "
                 f"required, forbidden), but {count} came. Leave some out, or start the server with "
                 "a higher --max-phrases"
+            )
+
+    def check_attention(self, numbers: int) -> None:
+        """Raise `InputError` for texts that are too long for their search."""
+        if numbers > self.attention:
+            raise InputError(
+                f"A request may need {self.attention:,} numbers of attention (beam x source tokens "
+                f"x the most tokens of an output), but this one may need {numbers:,}. Send fewer "
+                "or shorter texts, ask for a narrower beam, or start the server with a higher "
+                "--max-attention"
             )
 
     def check_search(
@@ -86,6 +99,3 @@ class Limits:
                     f"search.{key} may be at most {most} at this server, but "
                     f"{getattr(settings, key)} came. Ask for less"
                 )
-        phrases = (*settings.required, *settings.forbidden)
-        for phrase in phrases:
-            self.check_length(phrase)

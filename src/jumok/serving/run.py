@@ -20,7 +20,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         found = socket.create_server(address[:2], family=family, backlog=_CONNECTIONS)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         raise ConfigError(
             f"The server was to listen at {host}, port {port}, but the system refused: {error}. "
             "Choose another (--host, --port; 0 is any port that is free)"
@@ -31,12 +31,9 @@ def listen(host: str, port: int) -> socket.socket:
     return found
 
 
-def is_loopback(host: str) -> bool:
+def is_loopback(listener: socket.socket) -> bool:
     """Whether only this machine can reach it."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
 def serve(app: FastAPI, listener: socket.socket, seconds: float) -> None:
@@ -52,6 +49,11 @@ def serve(app: FastAPI, listener: socket.socket, seconds: float) -> None:
         timeout_graceful_shutdown=max(1, round(seconds)),
         lifespan="on",
     )
-    for each in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises it anew when all is done
-        signal.signal(each, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listener])
+    server = uvicorn.Server(config)
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, end)  # until uvicorn has its own, and when it raises it anew at the end
+    server.run(sockets=[listener])

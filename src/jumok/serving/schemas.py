@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, WithJsonSchema
 
 from jumok.config import SearchConfig
 from jumok.explain import Units
@@ -24,16 +24,28 @@ class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
+def _of_texts(value: Any) -> Any:
+    """The first that is no text is told, as `FailFast` does for lists: there may be a million."""
+    if isinstance(value, dict | list):
+        for key, text in value.items() if isinstance(value, dict) else enumerate(value):
+            if not isinstance(text, str):
+                raise ValueError(f"what stands at {key!r:.40} should be a text")
+    return value
+
+
+_TEXTS = BeforeValidator(_of_texts)
+
+
 class PredictRequest(_Message):
     """Texts that outputs are wanted for."""
 
-    texts: list[str]
+    texts: Annotated[list[str], FailFast()]
     """Sources; each is answered, in order."""
-    prefix: str | list[str] | None = None
+    prefix: Annotated[str | list[str] | None, _TEXTS] = None
     """What outputs begin with, one for all or one for each text."""
-    choices: list[str] | None = None
+    choices: Annotated[list[str] | None, _TEXTS] = None
     """The only outputs there are."""
-    dictionary: dict[str, str] | None = None
+    dictionary: Annotated[dict[str, str] | None, _TEXTS] = None
     """With `search.replace_unknown`, what to write for a source token."""
     search: Search = {}
     """As in `{"beam": 5, "n_best": 3}`."""
@@ -51,7 +63,7 @@ class SourceAndTarget(_Message):
 class ScoreRequest(_Message):
     """Outputs that a score is wanted for."""
 
-    pairs: list[SourceAndTarget]
+    pairs: Annotated[list[SourceAndTarget], FailFast()]
     """Each is answered, in order."""
     search: Search = {}
     """As in `{"length_penalty": "average"}`."""
@@ -85,61 +97,89 @@ class GenerateRequest(_Message):
     """As in `{"temperature": 0.7, "top_p": 0.9, "seed": 2}`."""
 
 
-class Output(BaseModel):
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class Output(_Answer):
     """A `jumok.Prediction`: an output with its evidence."""
 
-    model_config = ConfigDict(extra="forbid")
     source: str
+    """The text that was read."""
     text: str
+    """The text that was written."""
     score: float
+    """The log-probability, after penalties; higher is better."""
     tokens: list[str]
+    """What was written, `</s>` at the end unless it was cut."""
     token_log_probs: list[float]
+    """Natural log-probability of each token."""
     offsets: list[tuple[int, int]]
+    """Where each token but `</s>` stands in `text`: start and end, in characters."""
     source_tokens: list[str]
+    """What was read, `</s>` at the end."""
     source_offsets: list[tuple[int, int]]
+    """Where each of them but `</s>` stands in `source`."""
     attention: list[list[float]] | None
+    """For each token its weights over the source tokens, which add up to 1; or null."""
     attention_heads: list[list[list[float]]] | None
+    """The same of each head, where there are several; `attention` is their mean."""
     feature_attention: list[list[float]] | None
+    """The same over features that are read apart."""
     copied: list[int | None] | None
+    """For each token the source token that it was copied from, if it was."""
     alternatives: list[Output]
+    """Further outputs, where `n_best` asks for them."""
 
 
-class Outputs(BaseModel):
+class Outputs(_Answer):
     """Outputs in the order of what was asked."""
 
-    model_config = ConfigDict(extra="forbid")
     predictions: list[Output]
+    """One for each text."""
 
 
-class Explanation(BaseModel):
+class Explanation(_Answer):
     """An output, and its attention as a part of a web page."""
 
-    model_config = ConfigDict(extra="forbid")
     prediction: Output
+    """The output."""
     html: str
+    """A `<section>` with its style and its script."""
 
 
-class Problem(BaseModel):
-    """What is wrong: the kind of error (`jumok.errors`), a sentence, and which text, from 0."""
+class Problem(_Answer):
+    """What is wrong."""
 
     kind: str
+    """The kind of error, as in `jumok.errors`."""
     message: str
+    """A sentence: what was expected, what came, what to do."""
     index: int | None = None
+    """Which of several texts it is, from 0."""
 
 
-class Failure(BaseModel):
+class Failure(_Answer):
     """Every answer that is no success."""
 
     error: Problem
+    """What is wrong."""
 
 
-class ModelInfo(BaseModel):
+class ModelInfo(_Answer):
     """What a server answers with."""
 
     name: str
+    """The model's directory."""
     kind: str
+    """`seq2seq` or `language_model`."""
     version: str
+    """Of jumok."""
     attention: bool
+    """Whether outputs have attention."""
     heads: int
+    """Heads of the attention."""
     search: dict[str, Any]
+    """The search settings that hold where a request says nothing."""
     limits: dict[str, int | float]
+    """What a request may ask for."""

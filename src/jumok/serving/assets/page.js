@@ -5,19 +5,20 @@ const WORDS = {
   en: {
     text: "Text", prompt: "What the text begins with", beam: "Beam", outputs: "Outputs", units: "Attention between",
     token: "tokens", character: "characters", word: "words", head: "Head", mean: "mean", temperature: "Temperature",
-    seed: "Seed", key: "Key", send: "Answer", write: "Write", empty: "(empty)",
+    seed: "Seed", key: "Key", send: "Ask", write: "Write", empty: "(empty)",
     lost: "The server does not answer. Is it running?", other: "한국어",
   },
   ko: {
     text: "글", prompt: "글의 첫머리", beam: "빔 크기", outputs: "출력 수", units: "어텐션 단위",
     token: "토큰", character: "글자", word: "낱말", head: "헤드", mean: "평균", temperature: "온도",
-    seed: "시드", key: "키", send: "답하기", write: "쓰기", empty: "(빈 글)",
+    seed: "시드", key: "키", send: "묻기", write: "쓰기", empty: "(빈 글)",
     lost: "서버가 답하지 않습니다. 켜져 있나요?", other: "English",
   },
 };
 const at = (id) => document.getElementById(id);
 let model = null;
-let asked = 0; // an answer to an older question is not shown
+let asking = new AbortController(); // of the question on the page; a new one ends it
+let looking = new AbortController(); // of the map on the page
 let language = navigator.language.startsWith("ko") ? "ko" : "en";
 const say = (word) => WORDS[language][word];
 const writes = () => model !== null && model.kind === "language_model";
@@ -31,15 +32,17 @@ function speak() {
   if (writes()) document.querySelector("label[for=text]").textContent = say("prompt");
 }
 
-async function ask(path, body) {
+async function ask(path, body, signal) {
   const headers = { "content-type": "application/json" };
-  if (at("key").value) headers.authorization = "Bearer " + at("key").value;
+  // a header has bytes, and a key may be any text
+  const key = String.fromCharCode(...new TextEncoder().encode(at("key").value));
+  if (key) headers.authorization = "Bearer " + key;
   const request = body === undefined ? { headers } : { method: "POST", headers, body: JSON.stringify(body) };
   let answer;
   try {
-    answer = await fetch(path, request);
-  } catch {
-    throw new Error(say("lost"));
+    answer = await fetch(path, { ...request, signal });
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new Error(say("lost"));
   }
   if (answer.ok) return answer;
   if (answer.status === 401) at("secret").hidden = false;
@@ -53,6 +56,7 @@ async function ask(path, body) {
 }
 
 function showProblem(error) {
+  if (error.name === "AbortError") return; // something else was asked meanwhile
   at("problem").hidden = false;
   at("problem").textContent = error.message;
 }
@@ -78,41 +82,41 @@ function row(text, score, choose) {
 }
 
 async function explain(item, body) {
-  const number = asked;
+  looking.abort();
+  looking = new AbortController();
+  const { signal } = looking;
+  for (const other of at("texts").children) other.classList.toggle("shown", other === item);
+  at("problem").hidden = true;
   try {
-    const drawn = await (await ask("/explain", body)).json();
-    if (number === asked) showMap(drawn.html);
+    const drawn = await (await ask("/explain", body, signal)).json();
+    if (!signal.aborted) showMap(drawn.html);
   } catch (error) {
-    if (number !== asked) return;
-    at("map").textContent = "";
+    if (!signal.aborted) at("map").textContent = "";
     showProblem(error);
   }
-  for (const other of at("texts").children) other.classList.toggle("shown", other === item);
 }
 
-async function predict(number) {
+async function predict(signal) {
   const text = at("text").value;
   const search = { n_best: Number(at("outputs").value) };
   search.beam = Math.max(Number(at("beam").value), search.n_best);
-  const found = (await (await ask("/predict", { texts: [text], search })).json()).predictions[0];
-  if (number !== asked) return;
+  const found = (await (await ask("/predict", { texts: [text], search }, signal)).json()).predictions[0];
+  signal.throwIfAborted();
+  looking.abort();
   at("texts").textContent = at("map").textContent = "";
   const look = { text, units: at("units").value };
   if (at("head").value) look.head = Number(at("head").value);
   const seen = model.attention && found.tokens.length > 0;
-  const show = (one) => (item) => {
-    at("problem").hidden = true;
-    return explain(item, { ...look, target: one.text });
-  };
+  const show = (one) => (item) => explain(item, { ...look, target: one.text });
   const items = [found, ...found.alternatives].map((one) => row(one.text, one.score, seen ? show(one) : null));
   at("answer").hidden = false;
-  if (seen) await explain(items[0], { ...look, search });
+  if (seen) explain(items[0], { ...look, search });
 }
 
-async function generate(number) {
+async function generate(signal) {
   const n = Number(at("outputs").value);
   const search = { temperature: Number(at("temperature").value), seed: Number(at("seed").value) };
-  const answer = await ask("/generate", { prompt: at("text").value, n, stream: true, search });
+  const answer = await ask("/generate", { prompt: at("text").value, n, stream: true, search }, signal);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   at("texts").textContent = "";
   const items = Array.from({ length: n }, () => row("…", null, null));
@@ -124,7 +128,7 @@ async function generate(number) {
   let left = "";
   for (;;) {
     const { value, done } = await reader.read();
-    if (done || number !== asked) return reader.cancel();
+    if (done) return;
     const events = (left + value).split("\n\n");
     left = events.pop();
     for (const event of events) {
@@ -138,23 +142,28 @@ async function generate(number) {
 }
 
 async function answer() {
-  const number = ++asked;
-  at("send").disabled = true;
+  asking.abort();
+  asking = new AbortController();
+  const { signal } = asking;
   at("problem").hidden = true;
+  at("send").classList.add("busy");
   try {
     if (model === null) await begin();
-    await (writes() ? generate(number) : predict(number));
+    signal.throwIfAborted();
+    await (writes() ? generate(signal) : predict(signal));
   } catch (error) {
-    if (number === asked) showProblem(error);
+    showProblem(error);
   } finally {
-    if (number === asked) at("send").disabled = false;
+    if (!signal.aborted) at("send").classList.remove("busy");
   }
 }
 
 async function begin() {
   at("ask").hidden = false;
   speak();
-  model = await (await ask("/model")).json();
+  const told = await (await ask("/model")).json();
+  if (model !== null) return; // it was asked twice
+  model = told;
   at("name").textContent = document.title = model.name;
   at("beam").value = model.search.sample ? 1 : model.search.beam;
   at("beam").max = at("outputs").max = Math.max(model.limits.beam, model.search.beam);
@@ -182,7 +191,7 @@ at("text").addEventListener("keydown", (event) => {
   // Enter asks, Shift+Enter is a new line; the Enter that ends a Hangul syllable is the editor's own
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
-    answer();
+    at("ask").requestSubmit(); // so that the form looks at its numbers first
   }
 });
 begin().catch(showProblem);
