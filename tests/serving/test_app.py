@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from tiny import ALPHABET, MECHANISMS, tiny_language_model, tiny_predictor, tokenizers
 
 from jumok.config import resolve
+from jumok.engine import EnsembleEngine
 from jumok.errors import ConfigError, JumokError
 from jumok.predictor import LanguageModel, Predictor, load
 from jumok.serving import Limits, create_app
@@ -119,6 +120,26 @@ def test_a_bundle_without_torch_answers_too(engine: Any, exported: Callable[[str
         body = {"texts": TEXTS, "search": {"beam": 3}}
         expected = plain(predictor.predict(TEXTS, beam=3))
         assert web.post("/predict", json=body).json() == {"predictions": expected}
+
+
+def test_models_that_decide_together_answer_too(predictor: Predictor) -> None:
+    other = tiny_predictor("luong2015", 8)
+    judge = tiny_language_model(predictor.target_tokenizer, 5)
+    together = Predictor(
+        EnsembleEngine([predictor.engine, other.engine]),
+        predictor.source_tokenizer,
+        predictor.target_tokenizer,
+        predictor.config,
+        judge.engine,
+    )
+    search = {"lm_weight": 0.4, "beam": 3}
+    with client(together.with_search(search)) as web:
+        expected = plain(together.predict(TEXTS, **search))
+        assert web.post("/predict", json={"texts": TEXTS}).json() == {"predictions": expected}
+        pairs = [("abc", "x y"), ("가각", "z")]
+        body = {"pairs": [{"source": source, "target": target} for source, target in pairs]}
+        expected = plain(together.score(pairs, **search))
+        assert web.post("/score", json=body).json() == {"predictions": expected}
 
 
 def test_an_explanation_is_the_drawing_that_a_notebook_shows(
