@@ -11,6 +11,9 @@ OPTIONS = {
     "--output --resume --ray --ray-workers --set --ensemble --language-model --device --engine",
     "train-lm": "texts --dev --tokens-of --preset --config --set --output --dry-run",
     "generate": "model --prompt --n --temperature --top-k --top-p --seed --set --device --engine",
+    "serve": "model --host --port --max-texts --max-characters --max-phrases --max-beam "
+    "--max-attention --max-waiting --timeout --key-file --allow-host --beam --set --ensemble "
+    "--language-model --device --engine",
     "align": "model data --units --format --reverse-model --symmetrise --set --ensemble --device "
     "--engine",
     "evaluate": "model data --format --beam --set --ensemble --language-model --device --engine",
