@@ -186,7 +186,8 @@ class _Server:
 
     def show_metrics(self) -> Response:
         """Counts, in Prometheus' text format."""
-        return Response(self.metrics.render(), media_type="text/plain; version=0.0.4")
+        text, kind = self.metrics.render()
+        return Response(text, headers={"content-type": kind})
 
     async def predict(self, asked: PredictRequest, request: Request) -> Response:
         """Outputs for texts, with their attention."""
@@ -259,8 +260,9 @@ class _Server:
         self.limits.check_texts(asked.texts)
         for index, text in enumerate(asked.texts):
             self.limits.check_length(text, index)
-        one = isinstance(asked.prefix, str)
-        prefixes = [asked.prefix] if isinstance(asked.prefix, str) else asked.prefix or []
+        if isinstance(asked.prefix, str):
+            asked.prefix = [asked.prefix] * len(asked.texts)
+        prefixes = asked.prefix or []
         choices, dictionary = asked.choices or [], asked.dictionary or {}
         for text in (*prefixes, *choices, *dictionary, *dictionary.values()):
             self.limits.check_length(text)
@@ -268,7 +270,7 @@ class _Server:
         check_prefixes(asked.prefix, asked.texts)
         own: Sequence[str | None] = [None] * len(asked.texts)
         if asked.prefix is not None:
-            own = prefixes * len(asked.texts) if one else prefixes
+            own = asked.prefix
         want = _Want(
             "predict",
             search,

@@ -24,8 +24,8 @@ OPEN = frozenset({"/", "/health", "/assets/page.css", "/assets/page.js", "/asset
 
 _SHORTEST_KEY = 16
 
-Fail = Callable[[int, str, str], Response]
-"""An answer for a status, a kind and a sentence."""
+Fail = Callable[..., Response]
+"""An answer for a status, a kind and a sentence; ``more`` are headers."""
 Told = Callable[[str, int, float], None]
 """Told of every request: the path, the status and the seconds that it took."""
 
@@ -90,15 +90,14 @@ class Guard:
                 "them. Start it with --allow-host, or ask by localhost",
             )
         if self._keys and scope["path"] not in OPEN and not self._has_key(headers):
-            refused = self._fail(
+            return self._fail(
                 401,
                 "NoKey",
                 "This server wants a key with every request, as Authorization: Bearer KEY",
+                more={"www-authenticate": "Bearer"},
             )
-            refused.headers["www-authenticate"] = "Bearer"
-            return refused
         if _number(headers.get("content-length")) > self._limits.body:
-            return _last(self._fail(413, "TooLarge", self._too_large()))
+            return self._fail(413, "TooLarge", self._too_large(), more=_LAST)
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if scope["method"] == "POST" and kind != "application/json":
             # a page of another origin may send every other kind without asking first
@@ -153,11 +152,6 @@ class Guard:
 
 _LAST = {"connection": "close"}
 """What is left of such a request is not waited for."""
-
-
-def _last(refused: Response) -> Response:
-    refused.headers.update(_LAST)
-    return refused
 
 
 def _is_address(host: str) -> bool:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _TEXTS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -49,6 +56,6 @@ class Metrics:
         """One was begun."""
         self._batch.observe(texts)
 
-    def render(self) -> bytes:
-        """Prometheus' text format."""
-        return generate_latest(self._registry)
+    def render(self) -> tuple[bytes, str]:
+        """Prometheus' text format, and its content type."""
+        return generate_latest(self._registry), CONTENT_TYPE_LATEST
