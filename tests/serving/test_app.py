@@ -7,8 +7,8 @@ import json
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
@@ -209,6 +209,18 @@ def asking(app: Any) -> httpx2.AsyncClient:
     )
 
 
+@asynccontextmanager
+async def busy(
+    predictor: Predictor, app: Any
+) -> AsyncIterator[tuple[httpx2.AsyncClient, asyncio.Task[Any], threading.Event, list[int]]]:
+    """A client of an application whose first request is answered once it is let go."""
+    async with asking(app) as web:
+        with held(predictor) as (begun, go, sizes):
+            first = asyncio.ensure_future(web.post("/predict", json={"texts": ["a"]}))
+            await until(begun.is_set)
+            yield web, first, go, sizes
+
+
 REQUEST = st.tuples(
     st.lists(st.text(ALPHABET, max_size=8), min_size=1, max_size=4),
     st.sampled_from([{}, {"beam": 3}, {"beam": 3, "n_best": 2}, {"sample": True, "seed": 4}]),
@@ -225,21 +237,16 @@ def test_what_is_asked_at_one_time_is_answered_as_if_alone(
 
     async def ask() -> tuple[list[Any], str]:
         app = create_app(predictor)
-        async with asking(app) as web:
-            with held(predictor) as (begun, go, _):
-                first = asyncio.ensure_future(web.post("/predict", json={"texts": ["a"]}))
-                await until(begun.is_set)
-                rest = [
-                    asyncio.ensure_future(
-                        web.post("/predict", json={"texts": texts, "search": search})
-                    )
-                    for texts, search in requests
-                ]
-                count = sum(len(texts) for texts, _ in requests)
-                await until(lambda: f"waiting_texts {count}.0" in metrics(app))
-                go.set()
-                await first
-                answers = [(await one).json()["predictions"] for one in rest]
+        async with busy(predictor, app) as (web, first, go, _):
+            rest = [
+                asyncio.ensure_future(web.post("/predict", json={"texts": texts, "search": search}))
+                for texts, search in requests
+            ]
+            count = sum(len(texts) for texts, _ in requests)
+            await until(lambda: f"waiting_texts {count}.0" in metrics(app))
+            go.set()
+            await first
+            answers = [(await one).json()["predictions"] for one in rest]
             return answers, metrics(app)
 
     answers, counts = asyncio.run(ask())
@@ -279,22 +286,18 @@ def test_a_bad_text_is_refused_to_its_sender_alone() -> None:
 
     async def ask() -> list[httpx2.Response]:
         app = create_app(predictor)
-        async with asking(app) as web:
-            with held(predictor) as (begun, go, _):
-                first = asyncio.ensure_future(web.post("/predict", json={"texts": ["a"]}))
-                await until(begun.is_set)
-                texts = [["ab"], ["abc", "abcdef"], ["c"], ["abc"]]
-                rest = [
-                    asyncio.ensure_future(web.post("/predict", json={"texts": some}))
-                    for some in texts
-                ]
-                await until(lambda: "waiting_texts 5.0" in metrics(app))
-                go.set()
-                await first
-                answers = [await one for one in rest]
-                assert "jumok_batch_texts_sum 6.0" in metrics(app)
-                assert "jumok_batch_texts_count 2.0" in metrics(app)
-                return answers
+        async with busy(predictor, app) as (web, first, go, _):
+            texts = [["ab"], ["abc", "abcdef"], ["c"], ["abc"]]
+            rest = [
+                asyncio.ensure_future(web.post("/predict", json={"texts": some})) for some in texts
+            ]
+            await until(lambda: "waiting_texts 5.0" in metrics(app))
+            go.set()
+            await first
+            answers = [await one for one in rest]
+            assert "jumok_batch_texts_sum 6.0" in metrics(app)
+            assert "jumok_batch_texts_count 2.0" in metrics(app)
+            return answers
 
     answers = asyncio.run(ask())
     assert [one.status_code for one in answers] == [200, 422, 200, 200]
@@ -331,14 +334,11 @@ def test_a_late_answer_is_told_and_what_waits_behind_it_is_not_begun() -> None:
 
     async def ask() -> tuple[list[httpx2.Response], list[int]]:
         app = create_app(predictor, limits=Limits(seconds=0.3))
-        async with asking(app) as web:
-            with held(predictor) as (begun, go, sizes):
-                first = asyncio.ensure_future(web.post("/predict", json={"texts": ["a"]}))
-                await until(begun.is_set)
-                second = await web.post("/predict", json={"texts": ["b", "c"]})
-                late = [await first, second]
-                go.set()
-                late.append(await web.post("/predict", json={"texts": ["d"]}))
+        async with busy(predictor, app) as (web, first, go, sizes):
+            second = await web.post("/predict", json={"texts": ["b", "c"]})
+            late = [await first, second]
+            go.set()
+            late.append(await web.post("/predict", json={"texts": ["d"]}))
             return late, sizes
 
     answers, sizes = asyncio.run(ask())
@@ -352,26 +352,17 @@ def test_too_much_waiting_is_told_with_when_to_come_again() -> None:
 
     async def ask() -> list[httpx2.Response]:
         app = create_app(predictor, limits=Limits(waiting=2))
-        async with asking(app) as web:
-            with held(predictor) as (begun, go, _):
-                ask_for = lambda *texts: asyncio.ensure_future(  # noqa: E731
-                    web.post("/predict", json={"texts": texts})
-                )
-                waiting = [ask_for("a")]
-                await until(begun.is_set)
-                waiting.append(ask_for("b", "c"))
-                await until(lambda: "waiting_texts 2.0" in metrics(app))
-                refused = await ask_for("d")
-                go.set()
-                return [*[await one for one in waiting], refused]
+        async with busy(predictor, app) as (web, first, go, _):
+            waits = asyncio.ensure_future(web.post("/predict", json={"texts": ["b", "c"]}))
+            await until(lambda: "waiting_texts 2.0" in metrics(app))
+            refused = await web.post("/predict", json={"texts": ["d"]})
+            go.set()
+            return [await first, await waits, refused]
 
     answers = asyncio.run(ask())
     assert [one.status_code for one in answers] == [200, 200, 503]
     assert answers[-1].headers["retry-after"] == "1"
     assert "lets 2 texts wait, and 2 do" in error_of(answers[-1])["message"]
-
-
-Asgi = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 async def by_hand(
@@ -414,19 +405,16 @@ def test_who_goes_is_not_answered_and_not_searched_for() -> None:
             await leave.wait()
             yield {"type": "http.disconnect"}
 
-        async with asking(app) as web:
-            with held(predictor) as (begun, go, sizes):
-                first = asyncio.ensure_future(web.post("/predict", json={"texts": ["a"]}))
-                await until(begun.is_set)
-                body = json.dumps({"texts": ["b", "c"]}).encode()
-                gone = asyncio.ensure_future(by_hand(app, "/predict", body, then()))
-                await until(lambda: "waiting_texts 2.0" in metrics(app))
-                leave.set()
-                await gone
-                assert "waiting_texts 0.0" in metrics(app)
-                go.set()
-                await first
-                return metrics(app), sizes
+        async with busy(predictor, app) as (_, first, go, sizes):
+            body = json.dumps({"texts": ["b", "c"]}).encode()
+            gone = asyncio.ensure_future(by_hand(app, "/predict", body, then()))
+            await until(lambda: "waiting_texts 2.0" in metrics(app))
+            leave.set()
+            await gone
+            assert "waiting_texts 0.0" in metrics(app)
+            go.set()
+            await first
+            return metrics(app), sizes
 
     counts, sizes = asyncio.run(ask())
     assert 'jumok_requests_total{route="/predict",status="499"} 1.0' in counts
