@@ -81,8 +81,7 @@ def _plain(entry: Entry, folder: Path, updates: int) -> None:
 
 
 def _jumok(entry: Entry, folder: Path, updates: int) -> None:
-    train = train_jumok(entry, validate_every=updates)
-    complete([*train, "--set", f"train.max_steps={updates}"], folder)
+    complete(train_jumok(entry, updates), folder)
     jumok = [sys.executable, "-m", "jumok"]
     complete([*jumok, "export", "run/last"], folder)
     if entry.data in LISTED:

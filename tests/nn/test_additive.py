@@ -1,4 +1,4 @@
-"""The tiled additive score against the formula written out, in values and gradients.
+"""The additive score in tiles against the formula written out, in values and gradients.
 
 That the formula is the paper's is tested in test_paper_attention.py.
 """
@@ -41,18 +41,18 @@ def made(*shape: int, dtype: torch.dtype = torch.float64, scale: float = 1.0) ->
     return (scale * torch.randn(*shape, dtype=torch.float64, generator=generator)).to(dtype)
 
 
-@pytest.fixture
-def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So small that a few numbers need many tiles, and that nothing is computed at once."""
-    monkeypatch.setattr(additive, "_TILE", SMALL_TILE)
-    monkeypatch.setattr(additive, "_AT_ONCE", 0)
+@pytest.fixture(params=[SMALL_TILE, additive._TILE], ids=["many tiles", "one tile"])
+def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So small that a few numbers need many tiles, or one; and that nothing is written out."""
+    monkeypatch.setattr(additive, "_TILE", request.param)
+    monkeypatch.setattr(additive, "_WRITTEN_OUT", 0)
 
 
 lengths = st.integers(1, 11)
 
 
 @pytest.mark.paper
-@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.usefixtures("tiles")
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -96,16 +96,16 @@ def test_sizes_around_a_real_tile(pairs: int) -> None:
 
 @pytest.mark.parametrize("above", [0, 1])
 def test_the_two_roads_meet(above: int) -> None:
-    src_len = additive._AT_ONCE // 64 + above
+    src_len = additive._WRITTEN_OUT // 64 + above
     inputs = made(4, 4, 4), made(4, src_len, 4), made(4)
-    assert inputs[0].numel() * src_len == additive._AT_ONCE + 64 * above
+    assert inputs[0].numel() * src_len == additive._WRITTEN_OUT + 64 * above
     d = made(4, 4, src_len)
     torch.testing.assert_close(
         gradients(additive_score, inputs, d), gradients(written_out, inputs, d)
     )
 
 
-@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.usefixtures("tiles")
 def test_inputs_need_not_be_contiguous() -> None:
     """Heads come as views: (batch, length, heads x share) cut and transposed; d may be expanded."""
     whole = made(2, 7, 3 * 5), made(2, 6, 3 * 5)
@@ -121,7 +121,7 @@ def test_inputs_need_not_be_contiguous() -> None:
     )
 
 
-@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.usefixtures("tiles")
 @pytest.mark.parametrize(
     "shapes",
     [
@@ -136,7 +136,7 @@ def test_gradcheck(shapes: tuple[tuple[int, ...], ...]) -> None:
     assert torch.autograd.gradgradcheck(additive_score, inputs)
 
 
-@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.usefixtures("tiles")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("tgt_len", [1, 9])
 def test_lower_precision(dtype: torch.dtype, tgt_len: int) -> None:
@@ -153,7 +153,7 @@ def test_lower_precision(dtype: torch.dtype, tgt_len: int) -> None:
         assert error < (4e-6 if dtype == torch.float32 else torch.finfo(dtype).eps)
 
 
-@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.usefixtures("tiles")
 @pytest.mark.parametrize("offset", [0.0, 39.0, 41.0, 1e4, 1e30])
 def test_queries_and_keys_that_cancel(offset: float) -> None:
     """exp(-2 q) exp(-2 k) may not overflow where q + k is small."""
@@ -168,7 +168,7 @@ def test_queries_and_keys_that_cancel(offset: float) -> None:
     )
 
 
-@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.usefixtures("tiles")
 def test_nan_and_infinity_stay_visible_in_their_own_row() -> None:
     query, keys, v = made(2, 5, 4), made(2, 6, 4), made(4)
     query[0, 1, 2], keys[1, 3, 0] = math.nan, math.inf

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from jumok.config import resolve
 from jumok.nn import Seq2Seq
+from jumok.nn.cells import _LSTMGates
 from jumok.nn.memory import RNNState
 from jumok.nn.rnn import RNN
 from jumok.nn.shared import Shared
@@ -170,6 +171,37 @@ def test_cells_are_torchs(cell: Any, known: int) -> None:
         found.append([total, *torch.autograd.grad(total, [inputs, first, *stack.parameters()])])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
+def test_an_lstms_gates_by_small_differences() -> None:
+    torch.manual_seed(0)
+    given = [torch.randn(3, size, dtype=torch.float64, requires_grad=True) for size in (16, 4)]
+    assert torch.autograd.gradcheck(_LSTMGates.apply, given)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 200.0])
+def test_an_lstms_gates_in_float32_are_those_of_float64_to_its_rounding(scale: float) -> None:
+    torch.manual_seed(0)
+    gates, cell = scale * torch.randn(50, 80), torch.randn(50, 20)
+    enter, keep, new, out = gates.double().chunk(4, dim=1)
+    after = keep.sigmoid() * cell + enter.sigmoid() * new.tanh()
+    made = _LSTMGates.apply(gates, cell)
+    for one, other in zip(made, (out.sigmoid() * after.tanh(), after), strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=0, atol=5e-7)
+
+
+def test_a_loop_has_the_gradient_of_what_projects_its_queries_from_one_product() -> None:
+    torch.manual_seed(0)
+    score = {"model.attention.score": "additive", "model.attention.hidden": 11}
+    model = Seq2Seq(resolve(settings=score).model, 30, 30)
+    assert model.decoder.attention is not None
+    weight = model.decoder.attention.query_projection.weight
+    tokens, lengths = torch.randint(4, 30, (8, 9)), torch.full((8,), 9)
+    value = model(tokens, lengths, tokens).features.square().sum()
+    with Shapes() as shapes:
+        [found] = torch.autograd.grad(value, [weight])
+    assert found.shape == weight.shape
+    assert sum(sorted(made) == sorted(weight.shape) for made in shapes.made) == 1
 
 
 def test_in_bfloat16_the_shared_cell_adds_up_what_bfloat16_would_lose() -> None:

@@ -83,21 +83,26 @@ def test_fast_ways_give_the_weights_that_plain_ways_give(tmp_path):
         assert found["fast"][name] == pytest.approx(plain, rel=1e-3, abs=1e-5), name
 
 
-TILED, STEP = "jumok.nn.additive._Tiled.apply", "jumok.nn.shared._Step.apply"
+TILED, ONE_TILE = "jumok.nn.additive._Tiled.apply", "jumok.nn.additive._OneTile.apply"
+STEP, GATES = "jumok.nn.shared._Step.apply", "jumok.nn.cells._LSTMGates.apply"
 AT_ONCE = "jumok.nn.decoder.Decoder._forward_at_once"
 ROADS = {
     "jumok.nn.sequence._over_padding",
     "jumok.nn.cross_entropy._InChunks.apply",
     "jumok.nn.decoder.linear_alone",
     TILED,
+    ONE_TILE,
     STEP,
+    GATES,
     AT_ONCE,
 }
 OF_THE_RUN = "jumok.training.run.cpu_arithmetic"
 
 
 @pytest.mark.parametrize(
-    ("feeding", "unused"), [(True, {AT_ONCE}), (False, {STEP})], ids=["feeding", "no-feeding"]
+    ("feeding", "unused"),
+    [(True, {AT_ONCE, TILED}), (False, {STEP, GATES})],
+    ids=["feeding", "no-feeding"],
 )
 def test_train_fast_reaches_everything(tmp_path, feeding, unused):
     """By default every fast road is taken; with train.fast=false none, in validation neither."""

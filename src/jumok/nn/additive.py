@@ -35,10 +35,10 @@ Measured with 2 ** 17 to 2 ** 21: smaller tiles cost more in calls (2 ** 18: a t
 2 ** 21 on they leave the cache.
 """
 
-_AT_ONCE = 1 << 16
-"""The most numbers for which the formula is written out, as one decoding step may be: there it is
-faster, by the calls that it saves. The two meet at 2 ** 16 to 2 ** 17 with gradients, and below
-without."""
+_WRITTEN_OUT = 1 << 14
+"""The most numbers for which the formula is written out, as a decoding step may be: there it is
+faster, by the calls that it saves. The two meet at 2 ** 14 to 2 ** 15 with gradients, and at
+2 ** 13 without."""
 
 _LARGEST = 40.0
 """Largest |q| and |k| for which exp(2 |q|), exp(2 |k|) are far from float32's limits (exp(88))."""
@@ -63,15 +63,78 @@ def additive_score(
     tensor.
     """
     batch, (tgt_len, size), src_len = query.shape[:-2], query.shape[-2:], keys.shape[-2]
-    if not fast or query.numel() * src_len <= _AT_ONCE:
+    numbers = query.numel() * src_len
+    if not fast or numbers <= _WRITTEN_OUT:
         inner = torch.tanh(query[..., :, None, :] + keys[..., None, :, :])
         return (inner * v[..., None, None, :]).sum(dim=-1)
+    if numbers <= _TILE:
+        scores: Tensor = _OneTile.apply(query, keys, v)  # type: ignore[no-untyped-call]
+        return scores
     scores = _Tiled.apply(  # type: ignore[no-untyped-call]
         query.reshape(-1, tgt_len, size),
         keys.reshape(-1, src_len, size),
         v.expand(*batch, size).reshape(-1, size),
     )
     return scores.view(*batch, tgt_len, src_len)
+
+
+class _OneTile(torch.autograd.Function):
+    """The formula where all of it is one tile, as for a step of a loop: nothing has to be cut."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: Float[Tensor, "*batch tgt_len key"],
+        keys: Float[Tensor, "*batch src_len key"],
+        v: Float[Tensor, "*heads key"],
+    ) -> Float[Tensor, "*batch tgt_len src_len"]:
+        ctx.save_for_backward(query, keys, v)
+        v_dtype, v = v.dtype, v.to(type_of_sums(query))[..., None, None, :]
+        scores = _gates(query, keys).mul_(2 * v).sum(-1).sub_(v.sum(-1))
+        return scores.to(torch.promote_types(query.dtype, v_dtype))
+
+    @staticmethod
+    def backward(
+        ctx: Any, d: Float[Tensor, "*batch tgt_len src_len"]
+    ) -> tuple[
+        Float[Tensor, "*batch tgt_len key"],
+        Float[Tensor, "*batch src_len key"],
+        Float[Tensor, "*heads key"],
+    ]:
+        query, keys, v = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return _written_out_gradients(query, keys, v, d)
+        gates, d = _gates(query, keys), d[..., None].to(type_of_sums(query))
+        row = v[..., None, None, :]
+        part = gates * d
+        d_v = 2 * part.sum_to_size(row.shape) - d.sum_to_size(*row.shape[:-1], 1)
+        slopes = part.addcmul_(part, gates, value=-1)
+        d_keys = slopes[..., 0, :, :] if query.shape[-2] == 1 else slopes.sum(-3)
+        d_query, four_v = slopes.sum(-2), 4 * row[..., 0, :]
+        return (
+            d_query.mul_(four_v).to(query.dtype),
+            d_keys.mul_(four_v).to(keys.dtype),
+            d_v.view_as(v).to(v.dtype),
+        )
+
+
+def _gates(
+    query: Float[Tensor, "*batch tgt_len key"], keys: Float[Tensor, "*batch src_len key"]
+) -> Float[Tensor, "*batch tgt_len src_len key"]:
+    """g, all at once."""
+    dtype = type_of_sums(query)
+    twice, keys = 2 * query.to(dtype), keys.to(dtype)
+    return torch.add(twice[..., :, None, :], keys[..., None, :, :], alpha=2).sigmoid_()
+
+
+def _written_out_gradients(
+    query: Tensor, keys: Tensor, v: Tensor, d: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """For `create_graph`: at once, by what can be differentiated again."""
+    inner, row = torch.tanh(query[..., :, None, :] + keys[..., None, :, :]), v[..., None, None, :]
+    slope = d[..., None] * row * (1 - inner**2)
+    d_v = (d[..., None] * inner).sum_to_size(row.shape)
+    return slope.sum(-2), slope.sum(-3), d_v.view_as(v)
 
 
 class _Tiled(torch.autograd.Function):
@@ -101,10 +164,8 @@ class _Tiled(torch.autograd.Function):
         Float[Tensor, "batch key"],
     ]:
         query, keys, v = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph: at once, by what can be differentiated again
-            inner = torch.tanh(query[:, :, None] + keys[:, None])
-            slope = d[..., None] * v[:, None, None] * (1 - inner**2)
-            return slope.sum(2), slope.sum(1), (d[..., None] * inner).sum((1, 2))
+        if torch.is_grad_enabled():
+            return _written_out_gradients(query, keys, v, d)
         dtype = type_of_sums(query)
         d = d.to(dtype)
         d_query, d_keys, d_v = (torch.empty_like(x, dtype=dtype) for x in (query, keys, v))
@@ -114,12 +175,9 @@ class _Tiled(torch.autograd.Function):
             part = _view(product, *gates.shape)
             torch.mul(gates, d[b, t, i, None], out=part)
             _add_sum(d_v[b], part, (1, 2), total, first=t.start == i.start == 0)
-            # one step: the slopes d (g - g^2) are the keys' gradients
-            slopes = d_keys[b, None, i] if query.shape[1] == 1 else part
-            torch.addcmul(part, part, gates, value=-1, out=slopes)
-            _add_sum(d_query[b, t], slopes, (2,), total, first=i.start == 0)
-            if slopes is part:
-                _add_sum(d_keys[b, i], part, (1,), total, first=t.start == 0)
+            part.addcmul_(part, gates, value=-1)
+            _add_sum(d_query[b, t], part, (2,), total, first=i.start == 0)
+            _add_sum(d_keys[b, i], part, (1,), total, first=t.start == 0)
         four_v = 4 * v[:, None]
         return (
             d_query.mul_(four_v).to(query.dtype),

@@ -37,13 +37,15 @@ class AttentionOutput(NamedTuple):
 
 
 class SharedMemory(NamedTuple):
-    """Keys (turned, for a product) and values, for the steps of a loop that learns.
+    """Keys (turned, for a product), values and W_a, for the steps of a loop that learns.
 
-    ``keys`` is None where the score is no product with the same keys at every step.
+    ``keys`` is None where the score is no product with the same keys at every step, and
+    ``projection`` where it does not project queries.
     """
 
     keys: Shared | None
     values: Shared
+    projection: Shared | None
 
 
 def dot_score(
@@ -165,13 +167,16 @@ class Attention(nn.Module):
     def share(self, memory: Memory | FeatureMemory, steps: int) -> SharedMemory:
         """``memory`` for a loop of ``steps`` queries."""
         assert memory.keys is not None, "memory was made without attention"
-        keys, values = memory.keys, memory.values
+        keys, values, projection = memory.keys, memory.values, None
+        if hasattr(self, "query_projection"):
+            projection = _for_queries(self.query_projection.weight.t(), steps, len(keys))
         if self.config.heads > 1:
             keys, values = self._cut(keys), self._cut(values)
         product = self.config.score in PRODUCTS and not self.past_kinds
         return SharedMemory(
             _for_queries(keys.transpose(-1, -2), steps) if product else None,
             _for_queries(values, steps),
+            projection,
         )
 
     def forward(
@@ -197,7 +202,7 @@ class Attention(nn.Module):
             scores, known = self._location_scores(query, memory.mask)
             mask = mask & known
         else:
-            scores = self._scores(query, keys, shared and shared.keys)
+            scores = self._scores(query, keys, shared)
         gaussian = None
         if self.scope is not None:
             near, gaussian = self.scope(query, mask[:, 0], position)
@@ -238,17 +243,22 @@ class Attention(nn.Module):
         self,
         query: Float[Tensor, "batch tgt_len query"],
         keys: Float[Tensor, "batch src_len key"],
-        shared: Shared | None = None,
+        shared: SharedMemory | None = None,
     ) -> Float[Tensor, "batch *heads tgt_len src_len"]:
         score, v = self.config.score, cast(Tensor | None, None)
         if score in ("additive", "concat"):
-            query, v = self.query_projection(query), self.v
+            if shared is None or shared.projection is None:
+                query = self.query_projection(query)
+            else:
+                query = shared.projection(query[:, 0])[:, None]
+            v = self.v
         if self.config.heads > 1:
             query, keys = self._cut(query), self._cut(keys)
             v = None if v is None else v.view(self.config.heads, -1)
         if v is not None:
             return additive_score(query, keys, v, self.fast)
-        return (scaled_dot_score if score == "scaled_dot" else dot_score)(query, shared or keys)
+        product = scaled_dot_score if score == "scaled_dot" else dot_score
+        return product(query, (shared and shared.keys) or keys)
 
     def _location_scores(
         self, query: Float[Tensor, "batch tgt_len query"], mask: Bool[Tensor, "batch src_len"]
@@ -266,9 +276,11 @@ class Attention(nn.Module):
         return whole.view(batch, length, self.config.heads, -1).transpose(1, 2)
 
 
-def _for_queries(matrix: Float[Tensor, "*batch inner columns"], steps: int) -> Shared:
-    """For one row a step, and nothing to be added."""
-    nothing = matrix.new_zeros(()).expand(steps, *matrix.shape[:-2], 1, matrix.shape[-1])
+def _for_queries(
+    matrix: Float[Tensor, "*batch inner columns"], steps: int, rows: int = 1
+) -> Shared:
+    """For so many rows a step, and nothing to be added."""
+    nothing = matrix.new_zeros(()).expand(steps, *matrix.shape[:-2], rows, matrix.shape[-1])
     return Shared(matrix, nothing)
 
 

@@ -62,6 +62,7 @@ class _AtOnce(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, added: Tensor, matrix: Tensor, read: dict[int, Tensor]) -> Tensor:
         ctx.read, ctx.dtype = read, matrix.dtype
+        ctx.turned = matrix.stride(-2) < matrix.stride(-1)
         return added.view_as(added)
 
     @staticmethod
@@ -72,7 +73,11 @@ class _AtOnce(torch.autograd.Function):
             left = dy if len(steps) == len(dy) else dy[steps]
             rows = left.movedim(0, -3).flatten(-3, -2)
             read = torch.cat([ctx.read[step] for step in steps], dim=-2)
-            d_matrix = (read.transpose(-1, -2) @ rows).to(ctx.dtype)
+            if ctx.turned:  # its gradient lies in memory as it does
+                d_matrix = (rows.transpose(-1, -2) @ read).transpose(-1, -2)
+            else:
+                d_matrix = read.transpose(-1, -2) @ rows
+            d_matrix = d_matrix.to(ctx.dtype)
         ctx.read.clear()
         return dy, d_matrix, None
 
