@@ -12,7 +12,8 @@ between equal models.
 
 Counted is processor time (user and system) between two updates, both after the warm-up, so neither
 start-up nor other programs on the machine come into it, and real target tokens, </s> among them.
-Nothing is validated or saved between the two.
+Nothing is validated or saved between the two. (Yoyodyne and jumok do not tell enough of the first:
+a run that ends with it and one that ends with the other are subtracted.)
 The toolkits take turns, and a turn's ratios are taken within it. The limit is the time that an
 update's products with weights need, and nothing else, measured in the same turn.
 """

@@ -223,6 +223,27 @@ def test_turns_of_decoders_that_were_measured_are_kept(
 
 
 @pytest.mark.usefixtures("beside_benchmarks")
+def test_only_updates_count_for_jumoks_speed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what begins and ends a run: five seconds, beside an eighth of one for an update."""
+    rivals = importlib.import_module("rivals")
+
+    def train(arguments: list[str], folder: Path) -> Any:
+        [updates] = [int(a.partition("=")[2]) for a in arguments if "train.max_steps=" in a]
+        (folder / "run").mkdir()
+        record = json.dumps({"step": updates, "target_tokens": 10 * updates})
+        (folder / "run" / "metrics.jsonl").write_text(f"{record}\n", encoding="utf-8")
+        return rivals.Spent(5 + updates / 8, 99.0)
+
+    monkeypatch.setattr(rivals, "WORK", tmp_path)
+    monkeypatch.setattr(rivals, "complete", train)
+    for entry in rivals.ENTRIES:
+        if entry.toolkit == "jumok":
+            assert rivals.jumok(entry) == 80.0
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
 def test_turns_of_trainings_that_were_measured_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -202,6 +202,22 @@ def tensors(tree: object) -> Iterator[Tensor]:
     return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
 
 
+def test_a_tile_is_not_kept_for_the_backward_pass() -> None:
+    batch, src_len, size = 64, 20, 64
+    inputs = tuple(
+        made(*s).requires_grad_() for s in ((batch, 1, size), (batch, src_len, size), (size,))
+    )
+    inner = batch * src_len * size
+    assert additive._WRITTEN_OUT < inner <= additive._TILE
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.shape) or x, lambda x: x):
+        scores = additive_score(*inputs)
+    assert scores.grad_fn is not None
+    held = [value for value in vars(scores.grad_fn).values() if isinstance(value, Tensor)]
+    assert not held
+    assert sorted(kept) == sorted(x.shape for x in inputs)
+
+
 def test_the_inner_tensor_is_never_made() -> None:
     batch, tgt_len, src_len, size = 3, 90, 110, 64
     inputs = made(batch, tgt_len, size), made(batch, src_len, size), made(size)

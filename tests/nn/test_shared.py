@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from jumok.config import resolve
 from jumok.nn import Seq2Seq
 from jumok.nn.cells import _LSTMGates
+from jumok.nn.cross_entropy import linear_cross_entropy
 from jumok.nn.memory import RNNState
 from jumok.nn.rnn import RNN
 from jumok.nn.shared import Shared
@@ -94,11 +95,29 @@ def test_what_does_not_learn_gets_no_gradient(frozen: int) -> None:
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
-def test_a_second_derivative_is_refused_and_not_wrong() -> None:
+@pytest.mark.parametrize("node", ["products", "gates", "loss"])
+@pytest.mark.parametrize("linear", [True, False])
+def test_a_second_derivative_is_refused_and_not_wrong(node: str, linear: bool) -> None:
+    """Also where the gradient that comes in is a constant."""
     x, matrix, added = tensors(SHAPES["a weight"])
-    [d_x] = torch.autograd.grad(loop(x, matrix, added)[-1].sum(), [x], create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        d_x.sum().backward()
+    if node == "products":
+        made = Shared(matrix, added)(x[0])
+    elif node == "gates":
+        made, _ = _LSTMGates.apply(torch.cat([x[0], x[1], x[2], x[3]], dim=1), x[0])
+    else:
+        targets, bias = torch.zeros(5, dtype=torch.long), added[0, 0]
+        made = linear_cross_entropy(x[0], matrix.t(), bias, targets, chunk=1)
+    value = made.sum() if linear else made.square().sum()
+    with pytest.raises(RuntimeError, match="first derivatives only"):
+        torch.autograd.grad(value, [x], create_graph=True)
+
+
+def test_a_turned_matrix_has_its_gradient_as_it_lies_itself() -> None:
+    """Else it would be copied number by number for the weight."""
+    x, matrix, added = tensors(SHAPES["a weight"])
+    weight = matrix.detach().t().contiguous().requires_grad_()
+    [found] = torch.autograd.grad(loop(x, weight.t(), added)[-1].sum(), [weight])
+    assert found.is_contiguous()
 
 
 def test_what_is_changed_after_the_product_is_noticed() -> None:

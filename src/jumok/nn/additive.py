@@ -108,9 +108,9 @@ class _OneTile(torch.autograd.Function):
         row = v[..., None, None, :]
         part = gates * d
         d_v = 2 * part.sum_to_size(row.shape) - d.sum_to_size(*row.shape[:-1], 1)
-        slopes = part.addcmul_(part, gates, value=-1)
-        d_keys = slopes[..., 0, :, :] if query.shape[-2] == 1 else slopes.sum(-3)
-        d_query, four_v = slopes.sum(-2), 4 * row[..., 0, :]
+        part.addcmul_(part, gates, value=-1)
+        d_query, four_v = part.sum(-2), 4 * row[..., 0, :]
+        d_keys = part[..., 0, :, :] if query.shape[-2] == 1 else part.sum(-3)
         return (
             d_query.mul_(four_v).to(query.dtype),
             d_keys.mul_(four_v).to(keys.dtype),

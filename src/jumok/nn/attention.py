@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from jumok.config import AttentionConfig, Normaliser
 from jumok.nn.additive import additive_score
-from jumok.nn.arithmetic import at_least_float32
+from jumok.nn.arithmetic import at_least_float32, type_of_products
 from jumok.nn.masks import masked_normalise, places
 from jumok.nn.memory import FeatureMemory, Memory
 from jumok.nn.scope import LocalScope
@@ -247,9 +247,10 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "batch *heads tgt_len src_len"]:
         score, v = self.config.score, cast(Tensor | None, None)
         if score in ("additive", "concat"):
-            if shared is None or shared.projection is None:
+            if shared is None:
                 query = self.query_projection(query)
             else:
+                assert shared.projection is not None
                 query = shared.projection(query[:, 0])[:, None]
             v = self.v
         if self.config.heads > 1:
@@ -280,8 +281,8 @@ def _for_queries(
     matrix: Float[Tensor, "*batch inner columns"], steps: int, rows: int = 1
 ) -> Shared:
     """For so many rows a step, and nothing to be added."""
-    nothing = matrix.new_zeros(()).expand(steps, *matrix.shape[:-2], rows, matrix.shape[-1])
-    return Shared(matrix, nothing)
+    zero = matrix.new_zeros((), dtype=type_of_products(matrix))  # else autocast would write it out
+    return Shared(matrix, zero.expand(steps, *matrix.shape[:-2], rows, matrix.shape[-1]))
 
 
 def _around(

@@ -23,9 +23,9 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from jumok.nn.arithmetic import at_least_float32
+from jumok.nn.derivatives import first_derivative_only
 from jumok.nn.shared import Shared
 
 
@@ -82,8 +82,9 @@ class _LSTMGates(torch.autograd.Function):
     """h' and c' of an LSTM; first derivatives only.
 
     Written out, they are a dozen nodes of autograd's graph at every step, and torch's tanh runs at
-    a fraction of its sigmoid's speed on a CPU: here it is ``tanh(x) = 2 s(2x) - 1``. With i, f, g
-    and o bent, t = tanh(c') and D = dloss/dc' + dh' o (1 - t^2), the gradients are::
+    a fraction of its sigmoid's speed on a CPU: here it is ``tanh(x) = 2 s(2x) - 1``, exact to the
+    rounding of 1. With i, f, g and o bent, t = tanh(c') and D = dloss/dc' + dh' o (1 - t^2), the
+    gradients are::
 
         D g i (1 - i)    D c f (1 - f)    D i (1 - g^2)    dh' t o (1 - o)      of i, f, g, o
         D f                                                                     of c
@@ -106,7 +107,7 @@ class _LSTMGates(torch.autograd.Function):
         return out * tanh, after
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(
         ctx: Any, d_hidden: Float[Tensor, "batch hidden"], d_after: Float[Tensor, "batch hidden"]
     ) -> tuple[Float[Tensor, "batch gates"], Float[Tensor, "batch hidden"]]:

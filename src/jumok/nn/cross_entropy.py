@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from jumok.nn.arithmetic import at_least_float32, type_of_products
+from jumok.nn.derivatives import first_derivative_only
 
 _CHUNK = 1 << 21
 """Logits in a chunk: 8 MiB of float32. Smaller chunks make thin products: measured with 2 ** 18 to
@@ -107,7 +107,7 @@ class _InChunks(torch.autograd.Function):
         return total / len(x)
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx: Any, d: Float[Tensor, ""]) -> tuple[Tensor | None, ...]:
         d_x, d_weight, d_bias = (
             None if part is None else d / ctx.rows * part for part in ctx.saved_tensors

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from jumok.nn.arithmetic import type_of_products
+from jumok.nn.derivatives import first_derivative_only
 
 
 class Shared:
@@ -66,7 +66,7 @@ class _AtOnce(torch.autograd.Function):
         return added.view_as(added)
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         steps, d_matrix = sorted(ctx.read), None
         if ctx.needs_input_grad[1]:
@@ -98,7 +98,7 @@ class _Step(torch.autograd.Function):
         return x @ matrix + added
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, turned = ctx.saved_tensors
         ctx.read[ctx.step] = x.detach()
