@@ -72,7 +72,7 @@ def cmudict(stored: Stored) -> str:
     return (
         f"`cmudict-g2p`, {row['test']['sources']:,} test words, every pronunciation of a word "
         f"being right, one model: WER {row['test']['wer']:.2f}, PER {row['test']['per']:.2f}, "
-        f"after {row['seconds'] / 60:.0f} minutes on one core."
+        f"after {row['seconds'] / 60:.0f} minutes on two cores."
     )
 
 
