@@ -60,31 +60,9 @@ def train(
         jumok(arguments, threads)
     else:
         jumok(["train", "--resume", str(output)], threads)
-    return _recorded(record, {**same, **now})
-
-
-def go_on(done: dict[str, Any], name: str, settings: Sequence[str], threads: int) -> dict[str, Any]:
-    """`jumok train --resume` beyond the end of the run that `train` gave as ``done``; once, too.
-
-    The result has both commands, and the seconds and validations of both.
-    """
-    output = RUNS / name
-    arguments = ["train", "--resume", str(output), *(a for s in settings for a in ("--set", s))]
-    both = {**done, "command": f"{done['command']}\n{_shown(arguments)}"}
-    record = output / "gone-on.json"
-    if record.exists():
-        found = json.loads(record.read_text(encoding="utf-8"))
-        if all(found[key] == both[key] for key in ("command", "source")):
-            return found
-    jumok(arguments, threads)
-    return _recorded(record, both)
-
-
-def _recorded(record: Path, done: dict[str, Any]) -> dict[str, Any]:
-    """``done`` with what the run says of itself, written to ``record``."""
-    lines = (record.parent / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     validations = [json.loads(line) for line in lines]
-    done = {**done, "seconds": validations[-1]["seconds"], "validations": validations}
+    done = {**same, **now, "seconds": validations[-1]["seconds"], "validations": validations}
     record.write_text(json.dumps(done, indent=1), encoding="utf-8")
     return done
 

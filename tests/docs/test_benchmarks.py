@@ -123,15 +123,6 @@ def test_a_training_that_was_broken_off_is_gone_on_with(
     assert "--preset g2p" in done["command"]
     assert cli_runs.train(*files, ["train.seed=1"], threads=1) == done
     assert commands == [["train", "--resume", str(run)]]
-    more = ["train.max_epochs=9"]
-    both = cli_runs.go_on(done, "words", more, threads=1)
-    assert cli_runs.go_on(done, "words", more, threads=1) == both
-    assert commands[1:] == [["train", "--resume", str(run), "--set", *more]]
-    assert both["command"].splitlines() == [
-        done["command"],
-        "jumok train --resume runs/words --set train.max_epochs=9",
-    ]
-    del commands[1:]
     cli_runs.train(*files, ["train.seed=2"], threads=1)  # another run is begun anew
     assert commands[1][:2] == ["train", f"{cli_runs.DATA / 'train.tsv'}"]
     assert not (run / "last").exists()
