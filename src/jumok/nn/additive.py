@@ -37,7 +37,7 @@ Measured with 2 ** 17 to 2 ** 21: smaller tiles cost more in calls (2 ** 18: a t
 
 _WRITTEN_OUT = 1 << 14
 """The most numbers for which the formula is written out, as a decoding step may be: there it is
-faster, by the calls that it saves. The two meet at 2 ** 14 to 2 ** 15 with gradients, and at
+faster, by the calls that it saves. The two meet at 2 ** 14 to 2 ** 16 with gradients, and at
 2 ** 13 without."""
 
 _LARGEST = 40.0
