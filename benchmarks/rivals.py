@@ -520,19 +520,33 @@ def prepare_joeynmt(entry: Entry, folder: Path, updates: int, validate_every: in
     (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
 
 
-def yoyodyne(entry: Entry) -> float:
-    """Yoyodyne. It says nothing of its updates, so two runs of different length are subtracted; its
-    batches are random, so that they have as many tokens as the average."""
-    pairs = len((WORK / entry.data / "train.tsv").read_text(encoding="utf-8").splitlines())
-    times = []
+def between_two_runs(
+    entry: Entry, prepare: Callable[[Path, int], list[str]], tokens: Callable[[Path, int], float]
+) -> float:
+    """Tokens per second of the updates by which the longer of two runs is longer.
+
+    For what does not tell enough of its updates. Each run gets an empty folder: ``prepare``
+    gives its command for so many updates, and ``tokens`` says how many it learnt from.
+    """
+    seconds, seen = [], []
     for updates in (entry.warm, entry.last):
         folder = fresh(entry)
+        seconds.append(complete(prepare(folder, updates), folder).processor)
+        seen.append(tokens(folder, updates))
+    return (seen[1] - seen[0]) / (seconds[1] - seconds[0])
+
+
+def yoyodyne(entry: Entry) -> float:
+    """Yoyodyne; its batches are random, so that they have as many tokens as the average."""
+    pairs = len((WORK / entry.data / "train.tsv").read_text(encoding="utf-8").splitlines())
+    in_a_batch = pairs / math.ceil(pairs / BATCH) * mean_lengths(entry.data)[1]
+
+    def fit(folder: Path, updates: int) -> list[str]:
         config = yoyodyne_config(entry, folder, updates)
         (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
-        fit = command("yoyodyne", "yoyodyne", "fit", "--config", "config.yaml")
-        times.append(complete(fit, folder).processor)
-    sentences = (entry.last - entry.warm) * pairs / math.ceil(pairs / BATCH)
-    return sentences * mean_lengths(entry.data)[1] / (times[1] - times[0])
+        return command("yoyodyne", "yoyodyne", "fit", "--config", "config.yaml")
+
+    return between_two_runs(entry, fit, lambda folder, updates: updates * in_a_batch)
 
 
 def yoyodyne_config(entry: Entry, folder: Path, updates: int) -> dict[str, Any]:
@@ -606,15 +620,13 @@ ATTENTION = {
 
 
 def jumok(entry: Entry) -> float:
-    """`jumok train`. It tells of its updates where it validates and saves, so two runs of different
-    length are subtracted: both do that once, at their end."""
-    times, tokens = [], []
-    for updates in (entry.warm, entry.last):
-        folder = fresh(entry)
-        times.append(complete(train_jumok(entry, updates), folder).processor)
-        lines = (folder / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        tokens.append(sum(json.loads(line)["target_tokens"] for line in lines))
-    return (tokens[1] - tokens[0]) / (times[1] - times[0])
+    """`jumok train`, which tells of its updates where it validates and saves: once, at the end."""
+
+    def tokens(folder: Path, updates: int) -> float:
+        [line] = (folder / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        return json.loads(line)["target_tokens"]
+
+    return between_two_runs(entry, lambda folder, updates: train_jumok(entry, updates), tokens)
 
 
 def train_jumok(entry: Entry, updates: int) -> list[str]:

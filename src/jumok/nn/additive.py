@@ -65,8 +65,7 @@ def additive_score(
     batch, (tgt_len, size), src_len = query.shape[:-2], query.shape[-2:], keys.shape[-2]
     numbers = query.numel() * src_len
     if not fast or numbers <= _WRITTEN_OUT:
-        inner = torch.tanh(query[..., :, None, :] + keys[..., None, :, :])
-        return (inner * v[..., None, None, :]).sum(dim=-1)
+        return (_inner(query, keys) * v[..., None, None, :]).sum(dim=-1)
     if numbers <= _TILE:
         scores: Tensor = _OneTile.apply(query, keys, v)  # type: ignore[no-untyped-call]
         return scores
@@ -76,6 +75,13 @@ def additive_score(
         v.expand(*batch, size).reshape(-1, size),
     )
     return scores.view(*batch, tgt_len, src_len)
+
+
+def _inner(
+    query: Float[Tensor, "*batch tgt_len key"], keys: Float[Tensor, "*batch src_len key"]
+) -> Float[Tensor, "*batch tgt_len src_len key"]:
+    """The tanh of the formula, written out."""
+    return torch.tanh(query[..., :, None, :] + keys[..., None, :, :])
 
 
 class _OneTile(torch.autograd.Function):
@@ -131,7 +137,7 @@ def _written_out_gradients(
     query: Tensor, keys: Tensor, v: Tensor, d: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """For `create_graph`: at once, by what can be differentiated again."""
-    inner, row = torch.tanh(query[..., :, None, :] + keys[..., None, :, :]), v[..., None, None, :]
+    inner, row = _inner(query, keys), v[..., None, None, :]
     slope = d[..., None] * row * (1 - inner**2)
     d_v = (d[..., None] * inner).sum_to_size(row.shape)
     return slope.sum(-2), slope.sum(-3), d_v.view_as(v)
@@ -175,9 +181,12 @@ class _Tiled(torch.autograd.Function):
             part = _view(product, *gates.shape)
             torch.mul(gates, d[b, t, i, None], out=part)
             _add_sum(d_v[b], part, (1, 2), total, first=t.start == i.start == 0)
-            part.addcmul_(part, gates, value=-1)
-            _add_sum(d_query[b, t], part, (2,), total, first=i.start == 0)
-            _add_sum(d_keys[b, i], part, (1,), total, first=t.start == 0)
+            # one step: the slopes d (g - g^2) are the keys' gradients
+            slopes = d_keys[b, None, i] if query.shape[1] == 1 else part
+            torch.addcmul(part, part, gates, value=-1, out=slopes)
+            _add_sum(d_query[b, t], slopes, (2,), total, first=i.start == 0)
+            if slopes is part:
+                _add_sum(d_keys[b, i], part, (1,), total, first=t.start == 0)
         four_v = 4 * v[:, None]
         return (
             d_query.mul_(four_v).to(query.dtype),

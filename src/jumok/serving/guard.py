@@ -9,7 +9,8 @@ import asyncio
 import hmac
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable, Container, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -24,10 +25,17 @@ OPEN = frozenset({"/", "/health", "/assets/page.css", "/assets/page.js", "/asset
 
 _SHORTEST_KEY = 16
 
-Fail = Callable[..., Response]
-"""An answer for a status, a kind and a sentence; ``more`` are headers."""
 Told = Callable[[str, int, float], None]
 """Told of every request: the path, the status and the seconds that it took."""
+
+
+@runtime_checkable
+class Fail(Protocol):
+    """An answer for a status, a kind and a sentence; ``more`` are headers."""
+
+    def __call__(
+        self, status: int, kind: str, message: str, *, more: Mapping[str, str] | None = None
+    ) -> Response: ...
 
 
 class Guard:
