@@ -72,15 +72,13 @@ def test_a_frozen_cell_is_exactly_the_last_one_also_after_long_padding() -> None
 
 
 TILED, ONE_TILE = "jumok.nn.additive._Tiled.apply", "jumok.nn.additive._OneTile.apply"
-STEP, GATES = "jumok.nn.shared._Step.apply", "jumok.nn.cells._LSTMGates.apply"
-AT_ONCE = "jumok.nn.decoder.Decoder._forward_at_once"
+STEP, AT_ONCE = "jumok.nn.shared._Step.apply", "jumok.nn.decoder.Decoder._forward_at_once"
 ROADS = {
     "jumok.nn.sequence._over_padding",
     "jumok.nn.cross_entropy._InChunks.apply",
     TILED,
     ONE_TILE,
     STEP,
-    GATES,
     AT_ONCE,
 }
 
@@ -124,8 +122,6 @@ def test_a_model_on_plain_roads_equals_itself_on_fast_ones(
             )
             value = sequence_loss(model, model(source, lengths, target), target, mask, 0.1)
         taken = {road for road, watch in watched.items() if watch.called}
-        if STEP in unused or cell != "lstm":
-            unused = unused | {GATES}
         assert taken == (ROADS - unused if fast else set())
         found.append([value, *torch.autograd.grad(value, list(model.parameters()))])
     for one, other in zip(*found, strict=True):

@@ -13,7 +13,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from jumok.config import resolve
 from jumok.nn import Seq2Seq
-from jumok.nn.cells import _LSTMGates
 from jumok.nn.cross_entropy import linear_cross_entropy
 from jumok.nn.memory import RNNState
 from jumok.nn.rnn import RNN
@@ -95,15 +94,13 @@ def test_what_does_not_learn_gets_no_gradient(frozen: int) -> None:
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("node", ["products", "gates", "loss"])
+@pytest.mark.parametrize("node", ["products", "loss"])
 @pytest.mark.parametrize("linear", [True, False])
 def test_a_second_derivative_is_refused_and_not_wrong(node: str, linear: bool) -> None:
     """Also where the gradient that comes in is a constant."""
     x, matrix, added = tensors(SHAPES["a weight"])
     if node == "products":
         made = Shared(matrix, added)(x[0])
-    elif node == "gates":
-        made, _ = _LSTMGates.apply(torch.cat([x[0], x[1], x[2], x[3]], dim=1), x[0])
     else:
         targets, bias = torch.zeros(5, dtype=torch.long), added[0, 0]
         made = linear_cross_entropy(x[0], matrix.t(), bias, targets, chunk=1)
@@ -190,23 +187,6 @@ def test_cells_are_torchs(cell: Any, known: int) -> None:
         found.append([total, *torch.autograd.grad(total, [inputs, first, *stack.parameters()])])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
-
-
-def test_an_lstms_gates_by_small_differences() -> None:
-    torch.manual_seed(0)
-    given = [torch.randn(3, size, dtype=torch.float64, requires_grad=True) for size in (16, 4)]
-    assert torch.autograd.gradcheck(_LSTMGates.apply, given)
-
-
-@pytest.mark.parametrize("scale", [1e-4, 1.0, 200.0])
-def test_an_lstms_gates_in_float32_are_those_of_float64_to_its_rounding(scale: float) -> None:
-    torch.manual_seed(0)
-    gates, cell = scale * torch.randn(50, 80), torch.randn(50, 20)
-    enter, keep, new, out = gates.double().chunk(4, dim=1)
-    after = keep.sigmoid() * cell + enter.sigmoid() * new.tanh()
-    made = _LSTMGates.apply(gates, cell)
-    for one, other in zip(made, (out.sigmoid() * after.tanh(), after), strict=True):
-        torch.testing.assert_close(one.double(), other, rtol=0, atol=5e-7)
 
 
 def test_a_loop_has_the_gradient_of_what_projects_its_queries_from_one_product() -> None:

@@ -203,10 +203,16 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def asking(app: Any) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(
-        transport=httpx2.ASGITransport(app), base_url="http://localhost", timeout=60
-    )
+@asynccontextmanager
+async def asking(app: Any) -> AsyncIterator[httpx2.AsyncClient]:
+    """Asks the application, and ends it, so that its thread is not at work any more: where types
+    are checked it draws random numbers, which Hypothesis does not want while it draws."""
+    transport = httpx2.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as web,
+    ):
+        yield web
 
 
 @asynccontextmanager

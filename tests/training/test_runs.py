@@ -84,8 +84,7 @@ def test_fast_ways_give_the_weights_that_plain_ways_give(tmp_path):
 
 
 TILED, ONE_TILE = "jumok.nn.additive._Tiled.apply", "jumok.nn.additive._OneTile.apply"
-STEP, GATES = "jumok.nn.shared._Step.apply", "jumok.nn.cells._LSTMGates.apply"
-AT_ONCE = "jumok.nn.decoder.Decoder._forward_at_once"
+STEP, AT_ONCE = "jumok.nn.shared._Step.apply", "jumok.nn.decoder.Decoder._forward_at_once"
 ROADS = {
     "jumok.nn.sequence._over_padding",
     "jumok.nn.cross_entropy._InChunks.apply",
@@ -93,7 +92,6 @@ ROADS = {
     TILED,
     ONE_TILE,
     STEP,
-    GATES,
     AT_ONCE,
 }
 OF_THE_RUN = "jumok.training.run.cpu_arithmetic"
@@ -101,7 +99,7 @@ OF_THE_RUN = "jumok.training.run.cpu_arithmetic"
 
 @pytest.mark.parametrize(
     ("feeding", "unused"),
-    [(True, {AT_ONCE, TILED}), (False, {STEP, GATES})],
+    [(True, {AT_ONCE, TILED}), (False, {STEP})],
     ids=["feeding", "no-feeding"],
 )
 def test_train_fast_reaches_everything(tmp_path, feeding, unused):

@@ -18,14 +18,12 @@ also where products are in bfloat16.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from jumok.nn.arithmetic import at_least_float32
-from jumok.nn.derivatives import first_derivative_only
 from jumok.nn.shared import Shared
 
 
@@ -74,52 +72,6 @@ class SharedCell:
         if self.mode == "RNN_TANH":
             return gates.tanh(), None
         assert cell is not None
-        hidden, cell = _LSTMGates.apply(gates, cell)  # type: ignore[no-untyped-call]
-        return hidden, cell
-
-
-class _LSTMGates(torch.autograd.Function):
-    """h' and c' of an LSTM; first derivatives only.
-
-    Written out, they are a dozen nodes of autograd's graph at every step, and torch's tanh runs at
-    a fraction of its sigmoid's speed on a CPU: here it is ``tanh(x) = 2 s(2x) - 1``, exact to the
-    rounding of 1. With i, f, g and o bent, t = tanh(c') and D = dloss/dc' + dh' o (1 - t^2), the
-    gradients are::
-
-        D g i (1 - i)    D c f (1 - f)    D i (1 - g^2)    dh' t o (1 - o)      of i, f, g, o
-        D f                                                                     of c
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        gates: Float[Tensor, "batch gates"],
-        cell: Float[Tensor, "batch hidden"],
-    ) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden"]]:
-        bent = gates.clone()
-        enter, keep, new, out = bent.chunk(4, dim=1)
-        new.mul_(2)
-        bent.sigmoid_()
-        new.mul_(2).sub_(1)
-        after = torch.addcmul(keep * cell, enter, new)
-        tanh = (2 * after).sigmoid_().mul_(2).sub_(1)
-        ctx.save_for_backward(bent, cell, tanh)
-        return out * tanh, after
-
-    @staticmethod
-    @first_derivative_only
-    def backward(
-        ctx: Any, d_hidden: Float[Tensor, "batch hidden"], d_after: Float[Tensor, "batch hidden"]
-    ) -> tuple[Float[Tensor, "batch gates"], Float[Tensor, "batch hidden"]]:
-        bent, cell, tanh = ctx.saved_tensors
-        enter, keep, new, out = bent.chunk(4, dim=1)
-        d = d_hidden * out
-        d = d_after + torch.addcmul(d, d * tanh, tanh, value=-1)
-        d_gates = torch.addcmul(bent, bent, bent, value=-1)
-        d_enter, d_keep, d_new, d_out = d_gates.chunk(4, dim=1)
-        torch.addcmul(d_new.new_ones(()), new, new, value=-1, out=d_new)
-        d_enter.mul_(d * new)
-        d_keep.mul_(d * cell)
-        d_new.mul_(d * enter)
-        d_out.mul_(d_hidden * tanh)
-        return d_gates, d * keep
+        enter, keep, new, out = gates.chunk(4, dim=1)
+        cell = keep.sigmoid() * cell + enter.sigmoid() * new.tanh()
+        return out.sigmoid() * cell.tanh(), cell
