@@ -550,8 +550,9 @@ MISTAKES = [1] * 300_000
     ids=["texts", "objects", "choices", "prefixes", "dictionary"],
 )
 def test_a_million_mistakes_are_one(web: TestClient, body: dict[str, Any]) -> None:
+    content = json.dumps(body)  # a client's own work, which takes as long as the server's
     begun = time.process_time()
-    answer = web.post("/predict", json=body)
+    answer = web.post("/predict", content=content, headers={"content-type": "application/json"})
     assert answer.status_code == 422 and len(answer.content) < 1_000
     assert time.process_time() - begun < 1  # it took eleven seconds to make a sentence of each
 
