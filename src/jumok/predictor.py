@@ -294,7 +294,7 @@ class Predictor:
                 engine.start(source, source_lengths, copies),
                 [targets[i] for i in batch],
                 length_penalty(settings),
-                self._coverage(settings, source_lengths),
+                self._coverage(settings, source, source_lengths),
             )
             for index, hypothesis in zip(batch, hypotheses, strict=True):
                 found[index] = hypothesis
@@ -443,7 +443,7 @@ class Predictor:
             np.maximum(limits + constraints.begun(batch), constraints.longest),
             length_penalty(settings),
             constraints.rules(batch, extra, None if listed is None else listed.tokens),
-            self._coverage(settings, lengths),
+            self._coverage(settings, source, lengths),
         )
 
         def same(ids: Int[np.ndarray, "tgt_len"], index: int) -> str:
@@ -492,11 +492,19 @@ class Predictor:
         plain = constraints.plain and not settings.coverage_penalty and self._copying is None
         return one and plain and self._reads
 
-    def _coverage(self, settings: SearchConfig, lengths: np.ndarray) -> CoveragePenalty | None:
+    def _coverage(
+        self, settings: SearchConfig, source: np.ndarray, lengths: np.ndarray
+    ) -> CoveragePenalty | None:
         if not settings.coverage_penalty:
             return None
         self._must_attend("search.coverage_penalty")
-        return coverage_penalty(settings.coverage_penalty, lengths)
+        model, places = self.config.model, np.arange(source.shape[1])
+        counted = places < lengths[:, None]
+        if model.encoder.features == "apart":  # those have an attention of their own
+            counted &= source < self.source_tokenizer.text_size
+        if model.attention.score == "location":
+            counted &= places < model.attention.positions
+        return coverage_penalty(settings.coverage_penalty, counted)
 
     def _replaced(
         self, settings: SearchConfig, dictionary: Mapping[str, str] | None

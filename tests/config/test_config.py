@@ -157,7 +157,17 @@ def test_all_mistakes_come_at_once() -> None:
          "text.source.kind is 'jamo' and text.target.kind is 'char'"),
         (["model.attention.copy_tokens=true", "text.source.kind=word", "text.target.kind=word",
           "text.target.lowercase=true"], "text.target.lowercase is 'true'"),
+        *(
+            ([f"model.attention.score={score}", "model.attention.input_feeding=false",
+              f"model.encoder.layers={layers}", f"model.encoder.{field}=true"],
+             f"model.encoder.{field}=true changes what layers hand up, but with "
+             f"model.attention.score={score} nobody reads")
+            for score, field, layers in (("none", "layer_norm", 1), ("peek", "residual", 2))
+        ),
+        (["model.attention.score=none", "model.attention.input_feeding=false",
+          "model.decoder.bridge=zero"], "Set model.decoder.bridge=learned"),
         (["search.n_best=3"], "Set search.beam to at least 3"),
+        (["search.beam=4", "search.groups=2"], "Set search.diversity=0.5"),
     ],
 )  # fmt: skip
 def test_impossible_combinations_say_what_to_do(settings: list[str], words: str) -> None:

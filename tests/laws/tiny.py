@@ -78,7 +78,8 @@ def tiny_predictor(
     )
     source, target = between or tokenizers(config)
     torch.manual_seed(seed)
-    model = Seq2Seq(config.model, source.vocab_size, target.vocab_size).double().eval()
+    sizes = source.vocab_size, target.vocab_size, source.text_size
+    model = Seq2Seq(config.model, *sizes).double().eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.7)
     return Predictor(TorchEngine(model), source, target, config)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import tiny_predictor
+from tiny import tiny_predictor, tokenizers
 
 from jumok.bundle import write_bundle
 from jumok.config import TokenizerConfig, resolve
@@ -172,6 +172,23 @@ def test_a_coverage_penalty_ranks_by_what_was_looked_at() -> None:
     assert best.attention is not None
     unseen = np.log(np.minimum(best.attention.sum(axis=0), 1)).sum()
     assert best.score == pytest.approx(sum(best.token_log_probs) + 0.5 * unseen)
+
+
+def test_coverage_counts_what_attention_can_rest_on() -> None:
+    """Features that are read apart, and what a location score knows nothing of, it cannot see."""
+    features = train_tokenizer(["V;PST"], TokenizerConfig(kind="split", separator=";"))
+    source, target = tokenizers(resolve())
+    between = source.with_features(features), target
+    apart = tiny_predictor("luong2015", 1, {"model.encoder.features": "apart"}, between)
+    near = tiny_predictor("locations in a moving window", 1, {"model.attention.positions": 2})
+    for model, source in ((apart, "V;PST abc"), (near, "abcde")):
+        [plain] = model.score([(source, "x y")])
+        [covered] = model.score([(source, "x y")], coverage_penalty=0.5)
+        assert plain.attention is not None
+        seen = plain.attention.sum(axis=0)
+        assert (seen == 0).sum() >= 2
+        expected = plain.score + 0.5 * np.log(np.minimum(seen[seen > 0], 1)).sum()
+        assert covered.score == pytest.approx(expected)
 
 
 def test_what_can_be_copied_counts_as_letters() -> None:

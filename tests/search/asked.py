@@ -70,7 +70,7 @@ class Asked(NamedTuple):
             np.array(self.max_lengths),
             length_penalty(SearchConfig(length_penalty=self.penalty, length_alpha=self.alpha)),
             Rules(rules, guides),
-            coverage_penalty(self.coverage, np.array(toy.lengths)) if self.coverage else None,
+            coverage_penalty(self.coverage, toy.real) if self.coverage else None,
         )
 
     def allows(self, source: int, tokens: list[int]) -> bool:

@@ -166,7 +166,7 @@ def test_penalties_by_hand() -> None:
     gnmt = length_penalty(SearchConfig(length_penalty="gnmt", length_alpha=0.5))
     assert gnmt(np.array([1, 19])).tolist() == [1.0, 2.0]
     seen = np.array([[0.5, 2.0, 0.0], [1.0, 0.25, 0.0]])
-    penalty = coverage_penalty(2.0, np.array([3, 2]))
+    penalty = coverage_penalty(2.0, np.arange(3) < [[3], [2]])
     found = penalty(seen, np.array([1, 1]))
     assert found == pytest.approx([2 * np.log(0.5), 2 * np.log(0.25)])
     assert penalty(seen, np.array([0, 0]))[0] == pytest.approx(2 * (np.log(0.5) + np.log(1e-9)))

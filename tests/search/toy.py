@@ -39,6 +39,7 @@ class Toy:
     def __init__(self, seed: int, lengths, heads: int = 0, padding: int = 0) -> None:
         self.seed, self.lengths, self.heads = seed, list(lengths), heads
         self.width = max(self.lengths) + padding
+        self.real = np.arange(self.width) < np.array(self.lengths)[:, None]
         self.rows = 0
         """Rows that were computed."""
 

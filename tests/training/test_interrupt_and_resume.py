@@ -125,6 +125,48 @@ def test_other_batches_may_follow(tmp_path):
     assert records(run)[-1]["step"] == 22
 
 
+def test_a_limit_that_is_passed_at_once_leaves_nothing_undone(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr("jumok.training.run.listen", stop_after(4))
+        train_small(tmp_path, SETTINGS)
+    run = tmp_path / "run"
+    assert not (run / "best").exists() and not (run / "metrics.jsonl").exists()
+    jumok.resume(run, {"train.max_steps": 3})
+    assert [r["step"] for r in records(run)] == [4]
+    state, _ = read_state(run / "last")
+    assert state.finished and state.best == records(run)[0]["exact_match"]
+    best = files(run, "best/model.safetensors")
+    assert run_cli("train", "--resume", run).code == 0
+    assert files(run, "best/model.safetensors") == best and len(records(run)) == 1
+
+
+def test_what_is_left_out_of_an_epoch_is_told(tmp_path):
+    settings = {"train.batch_tokens": 40, "train.max_epochs": 2}
+    whole = train_small(tmp_path / "whole", settings)
+    run = train_small(tmp_path, {**settings, "train.max_steps": 5})
+    unlimited = ["--set", "train.max_steps=null"]
+    # where batches are made by tokens, this is not what they follow from
+    same = run_cli("train", "--resume", run, *unlimited, "--set", "train.batch_size=3")
+    assert same.code == 0 and "left out" not in same.err
+    assert [r["epoch"] for r in records(run)][1:] == [1, 2]
+    assert records(run)[-1]["step"] == records(whole)[-1]["step"]
+    run = train_small(tmp_path / "other", {**settings, "train.max_steps": 5})
+    other = run_cli("train", "--resume", run, *unlimited, "--set", "train.batch_tokens=50")
+    assert other.code == 0 and "what was left of epoch 1 is left out" in other.err
+    assert [r["epoch"] for r in records(run)][1:] == [2]
+
+
+def test_what_a_plateau_made_of_the_rate_ends_with_it(tmp_path):
+    run = train_small(tmp_path, {"train.schedule": "plateau", "train.max_epochs": 1})
+    path = run / "last" / "training_state.json"
+    state = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**state, "rate_factor": 0.25}), encoding="utf-8")
+    jumok.resume(run, {"train.max_epochs": 2})
+    assert records(run)[-1]["learning_rate"] == pytest.approx(0.0025)
+    jumok.resume(run, {"train.max_epochs": 3, "train.schedule": "constant"})
+    assert records(run)[-1]["learning_rate"] == pytest.approx(0.01)
+
+
 def test_only_training_settings_may_change(tmp_path, uninterrupted):
     run = shutil.copytree(uninterrupted, tmp_path / "run")
     before = files(run, *PARTS, "config.yaml")

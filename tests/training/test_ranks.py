@@ -85,6 +85,23 @@ def test_two_processes_train_as_one(tmp_path: Path, alone: Path) -> None:
     assert_same_training(tmp_path / "run", longer)
 
 
+def test_what_nobody_reads_does_not_keep_two_processes_from_training(tmp_path: Path) -> None:
+    """Without attention only the encoder's states are read, so its top layer has no norm."""
+    settings = {
+        **SETTINGS,
+        "model.attention.score": "none",
+        "model.attention.input_feeding": False,
+        "model.encoder.layers": 2,
+        "model.encoder.layer_norm": True,
+        "train.coverage_loss": 0,
+    }
+    alone = train_small(tmp_path / "alone", settings)
+    pairs = pairs_file(tmp_path)
+    done = torchrun("train", pairs, *as_options(settings), "--output", tmp_path / "run")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert_same_training(tmp_path / "run", alone)
+
+
 def test_two_machines_of_one_process_each_go_on_with_a_run(tmp_path: Path, alone: Path) -> None:
     """As in the guide, with two groups of processes that meet over the loopback."""
     begun = train_small(tmp_path, {**SETTINGS, "train.max_epochs": 1})

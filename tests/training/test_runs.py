@@ -232,6 +232,22 @@ def test_limits_of_steps_and_minutes_and_epochs(tmp_path):
     assert [r["epoch"] for r in records(run)] == [1, 2, 3]
 
 
+def test_a_validation_may_be_what_ends_the_time(tmp_path, monkeypatch):
+    """Nothing is trained, and nothing judged again, when the time was over before."""
+    judge = validate
+
+    def slowly(*arguments):
+        time.sleep(3.0)
+        return judge(*arguments)
+
+    monkeypatch.setattr("jumok.training.run.validate", slowly)
+    endless = {"train.max_epochs": 10**6, "train.validate_every": 1, "train.max_minutes": 0.05}
+    run = train_small(tmp_path, {**endless, "train.learning_rate": STILL})
+    assert [r["step"] for r in records(run)] == [1]
+    state = json.loads((run / "last" / "training_state.json").read_text(encoding="utf-8"))
+    assert state["seconds"] >= 3.0
+
+
 def test_linear_ends_at_zero(tmp_path):
     run = train_small(tmp_path, {"train.schedule": "linear", "train.warmup_steps": 3})
     assert records(run)[-1]["learning_rate"] == 0
@@ -380,6 +396,17 @@ def test_tokens_given_and_tokens_wrong_are_recorded(tmp_path):
         ]
         edits += levenshtein(forced, [*pair.target, "</s>"])
     assert best["forced_token_error"] == pytest.approx(100 * edits / tokens)
+
+
+def test_an_unknown_token_is_wrong_given_or_not(tmp_path):
+    """So that the two errors differ by what the model reads alone."""
+    pairs = [(text, text) for text in letters(120, 2, 4)]  # whose words come once
+    train = write_pairs(tmp_path / "train.tsv", [*pairs, ("a", "x"), ("b", "x")])
+    dev = write_pairs(tmp_path / "dev.tsv", pairs[:20])
+    settings = {**SIZES, "text.target.kind": "word", "text.target.min_count": 2}
+    jumok.train(train, dev=dev, output=tmp_path / "run", settings=settings)
+    for record in records(tmp_path / "run"):
+        assert record["forced_token_error"] == record["token_error"] == 50  # `</s>` is right
 
 
 def test_of_several_references_each_is_compared_as_with_forced_tokens(tmp_path):

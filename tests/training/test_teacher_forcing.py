@@ -3,10 +3,13 @@
 import math
 
 import pytest
+import torch
 
 from jumok.config import TeacherForcing, resolve
 from jumok.errors import ConfigError
 from jumok.training.schedule import given_share
+from jumok.training.state import TrainingState
+from jumok.training.trainer import Trainer
 
 pytestmark = pytest.mark.paper
 
@@ -37,8 +40,28 @@ def test_shares_are_those_of_bengio_2015():
         ({"decay": "exponential", "c": 0.5}, "c=0.5 does nothing where"),
         ({"decay": "exponential", "rate": 0.5}, "rate=0.5 does nothing where"),
         ({"least": 0.5}, "least=0.5 does nothing where"),
+        ({"own": "sample"}, "own=sample does nothing where every"),
     ],
 )
 def test_settings_that_say_nothing_are_refused(settings, words):
     with pytest.raises(ConfigError, match=words):
         resolve(settings={f"train.teacher_forcing.{k}": v for k, v in settings.items()})
+
+
+def test_coins_fall_as_often_as_the_share_says():
+    settings = {"decay": "linear", "c": 0.001, "own": "sample"}
+    config = resolve(settings={f"train.teacher_forcing.{k}": v for k, v in settings.items()})
+    trainer = Trainer.__new__(Trainer)  # of which the coins need this alone
+    trainer.config, trainer.device = config, torch.device("cpu")
+    target_in = torch.zeros(1_000, 101, dtype=torch.long)
+    torch.manual_seed(1)
+    for step, share in ((201, 0.8), (701, 0.3), (5_000, 0.0)):
+        trainer.state = TrainingState(step=step)
+        own = trainer._own_tokens(target_in)
+        assert own.given[:, 0].all()  # `<s>`, before which there is nothing
+        assert float(own.given[:, 1:].double().mean()) == pytest.approx(share, abs=0.01)
+        by_place = own.given[:, 1:].double().mean(dim=0)
+        assert (by_place - share).abs().max() < 0.1  # a coin for each token, not for each row
+        assert own.sample
+    trainer.state = TrainingState(step=1)
+    assert trainer._own_tokens(target_in) is None  # all given

@@ -315,6 +315,11 @@ class ModelConfig(Section):
         return self.kind == "seq2seq"
 
     @property
+    def reads_values(self) -> bool:
+        """Whether what the encoder's top layer hands up is read, and not its last state alone."""
+        return self.attention.attends or self.decoder.bridge == "mean"
+
+    @property
     def context(self) -> int:
         """Size of a context: with features apart, theirs stands beside that of the text."""
         return self.encoder.memory * (2 if self.encoder.features == "apart" else 1)
@@ -383,6 +388,24 @@ class ModelConfig(Section):
                 f"{att.score} attends to nothing. Set model.encoder.features=tokens, or use "
                 "another score"
             )
+        if self.reads and att.score == "none" and dec.bridge == "zero":
+            raise ValueError(
+                "model.attention.score=none leaves the encoder's last state alone to tell the "
+                "decoder of the source, but model.decoder.bridge=zero passes none. Set "
+                "model.decoder.bridge=learned, or use another score"
+            )
+        if self.reads and not self.reads_values:
+            for name, set_, layers in (
+                ("layer_norm", enc.layer_norm, 1),
+                ("residual", enc.residual, 2),
+            ):
+                if set_ and enc.layers == layers:
+                    raise ValueError(
+                        f"model.encoder.{name}=true changes what layers hand up, but with "
+                        f"model.attention.score={att.score} nobody reads what the top layer of "
+                        f"model.encoder.layers={layers} hands up. Set model.encoder.{name}=false, "
+                        "use more layers, or another score"
+                    )
         copies = dec.bridge in ("last", "last_hidden")
         if copies and (dec.hidden, dec.layers) != (enc.memory, enc.layers):
             raise ValueError(
@@ -441,6 +464,11 @@ class TeacherForcing(Section):
             raise ValueError(
                 f"train.teacher_forcing.{field}={getattr(self, field):g} does nothing where "
                 f"train.teacher_forcing.decay={self.decay}. Leave it out, or change the decay"
+            )
+        if self.own != "argmax" and (self.decay, self.rate) == ("constant", 1.0):
+            raise ValueError(
+                f"train.teacher_forcing.own={self.own} does nothing where every token is given. "
+                "Leave it out, or set train.teacher_forcing.rate or decay"
             )
         if self.decay == "exponential" and self.slowness >= 1:
             raise ValueError(
@@ -636,6 +664,11 @@ class SearchConfig(Section):
             )
         if self.groups == 1:
             self._need_idle("groups=1", ("diversity",))
+        elif not self.diversity:
+            raise ValueError(
+                f"search.groups={self.groups} all find the same where search.diversity=0. Set "
+                "search.diversity=0.5, or some such number, or search.groups=1"
+            )
         return self
 
     def _need_idle(self, because: str, fields: Sequence[str]) -> None:

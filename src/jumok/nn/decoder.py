@@ -247,9 +247,12 @@ class Decoder(nn.Module):
         given = own.given[:, position]
         if given.all():
             return embedded
+        # autocast of older torch keeps casts from under no_grad, and the loss would teach nothing
+        with torch.set_grad_enabled(torch.is_autocast_enabled(embedded.device.type)):
+            logits = self.logits(before.features).detach()
         with torch.no_grad():
             made = StepOutput(
-                self.logits(before.features),
+                logits,
                 before.state,
                 before.looked.weights,
                 before.looked.context,

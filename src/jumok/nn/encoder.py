@@ -35,9 +35,13 @@ class Encoder(nn.Module):
 
     Features that are read apart have a stack of one layer of their own. It reads what has an id of
     ``text_vocab`` or more, the other stack all else; each sees its tokens as if they stood alone.
+
+    Without ``hands_up``, values are not for use: only the last states are.
     """
 
-    def __init__(self, config: EncoderConfig, vocab: int, text_vocab: int) -> None:
+    def __init__(
+        self, config: EncoderConfig, vocab: int, text_vocab: int, hands_up: bool = True
+    ) -> None:
         super().__init__()
         self.embedding = Embedding(vocab, config.embedding, config.dropout, config.token_dropout)
         self.dropout = Dropout(config.dropout)
@@ -51,6 +55,7 @@ class Encoder(nn.Module):
             both if config.bidirectional else 0,
             config.residual,
             config.layer_norm,
+            hands_up,
         )
         self.text_vocab = text_vocab
         self.apart = config.features == "apart"

@@ -39,7 +39,8 @@ class RNN(nn.Module):
     """``layers`` recurrent layers of kind ``cell``, each with outputs of ``size``.
 
     The lowest ``bidirectional_layers`` read in both directions, each with half of ``size``, and the
-    two states stand side by side; the layers above read forwards alone.
+    two states stand side by side; the layers above read forwards alone. Where the stack
+    ``hands_up`` nothing, as its states alone are read, its top layer has no norm.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class RNN(nn.Module):
         bidirectional_layers: int = 0,
         residual: bool = False,
         layer_norm: bool = False,
+        hands_up: bool = True,
     ) -> None:
         super().__init__()
         self.cell = cell
@@ -67,7 +69,8 @@ class RNN(nn.Module):
             )
             for number in range(layers)
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(size) for _ in range(layers * layer_norm))
+        norms = (layers if hands_up else layers - 1) * layer_norm
+        self.norms = nn.ModuleList(nn.LayerNorm(size) for _ in range(norms))
 
     @property
     def hands_up_its_state(self) -> bool:
@@ -158,7 +161,7 @@ class RNN(nn.Module):
         number: int,
     ) -> Float[Tensor, "*rows size"]:
         """x^l from m^l and x^{l-1}."""
-        if self.norms:
+        if number < len(self.norms):
             made = self.norms[number](made)
         return made + below if self.residual and number else made
 

@@ -34,7 +34,7 @@ class Seq2Seq(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = (
-            Encoder(config.encoder, source_vocab, text_vocab or source_vocab)
+            Encoder(config.encoder, source_vocab, text_vocab or source_vocab, config.reads_values)
             if config.kind == "seq2seq"
             else None
         )

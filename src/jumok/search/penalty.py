@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from jumok.config import SearchConfig
 
@@ -43,17 +43,17 @@ def length_penalty(config: SearchConfig) -> PowerPenalty:
     return PowerPenalty(5.0 if config.length_penalty == "gnmt" else 0.0, config.length_alpha)
 
 
-def coverage_penalty(beta: float, lengths: Int[np.ndarray, "batch"]) -> CoveragePenalty:
+def coverage_penalty(beta: float, counted: Bool[np.ndarray, "batch src_len"]) -> CoveragePenalty:
     """``beta sum_i log(min(sum_t a[t, i], 1))`` over a source's positions: Wu et al. 2016, eq. 14.
 
-    So an output is worse for what it never looked at. ``lengths`` are those of the sources.
+    So an output is worse for what it never looked at. ``counted`` are the positions that attention
+    can rest on.
     """
 
     def penalty(
         seen: Float[np.ndarray, "rows src_len"], source: Int[np.ndarray, "rows"]
     ) -> Float[np.ndarray, "rows"]:
-        real = np.arange(seen.shape[1]) < lengths[source, None]
         logs = np.log(np.clip(seen, _UNSEEN, 1.0, dtype=np.float64))
-        return beta * np.where(real, logs, 0.0).sum(axis=1)
+        return beta * np.where(counted[source], logs, 0.0).sum(axis=1)
 
     return penalty

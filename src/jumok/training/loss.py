@@ -11,7 +11,7 @@ from jumok.nn.arithmetic import at_least_float32
 from jumok.nn.attention import mean_of_heads
 from jumok.nn.copying import target_log_prob
 from jumok.nn.cross_entropy import linear_cross_entropy
-from jumok.text import UNK
+from jumok.text import BOS, PAD, UNK
 
 
 def sequence_loss(
@@ -56,7 +56,8 @@ def forced_tokens(
     output: DecoderOutput,
     memory: Memory,
 ) -> Int[Tensor, "batch tgt_len"]:
-    """The most probable token at each position, after the given ones before it.
+    """The most probable token at each position, after the given ones before it: one that a search
+    may write, so never an unknown one.
 
     One position after the other, so that the logits of all never exist at once.
     """
@@ -68,7 +69,9 @@ def forced_tokens(
             None if output.weights is None else output.weights[..., here, :],
             None if output.switch is None else output.switch[:, here],
         )
-        found.append(model.decoder.log_probs(step, memory).argmax(dim=-1))
+        log_probs = model.decoder.log_probs(step, memory)
+        log_probs[..., [PAD, BOS, UNK]] = -torch.inf
+        found.append(log_probs.argmax(dim=-1))
     return torch.cat(found, dim=1)
 
 

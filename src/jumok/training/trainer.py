@@ -79,13 +79,14 @@ class Trainer:
         settings = config.train
         self.state = TrainingState(
             corpus=pairs_digest(train, dev),
-            order=f"seed {settings.seed} batch {settings.batch_size} {settings.batch_tokens}",
+            order=f"seed {settings.seed} batch {settings.batch_tokens or settings.batch_size}"
+            f"{' tokens' * bool(settings.batch_tokens)}",
         )
         self.sampler = make_sampler(train, config)
         self._target_lengths = train.target_lengths
         self.total_steps = total_steps(config, self.sampler)
         self._since = _Since(self.state)
-        self._kept = time.monotonic()
+        self._begun = self._kept = time.monotonic()
         self._before: dict[str, Tensor] = {}
         """Random numbers before the update that is made."""
         self._order: tuple[int, list[np.ndarray]] = (-1, [])
@@ -106,6 +107,9 @@ class Trainer:
                 "is held out, has changed. Put the old pairs back, or begin a new run"
             )
         if begun.order != self.state.order and begun.batch:  # `batch` counts other batches now
+            self.reporter.message(
+                f"Batches are others now: what was left of epoch {begun.epoch + 1} is left out"
+            )
             begun.epoch, begun.batch = begun.epoch + 1, 0
         begun.order = self.state.order
         self.state, self._since = begun, _Since(begun)
@@ -115,10 +119,12 @@ class Trainer:
 
     def fit(self) -> TrainingState:
         """Train until a limit is reached or patience ends; raise `Interrupted` if asked to stop."""
-        started = time.monotonic() - self.state.seconds
+        self._begun = time.monotonic() - self.state.seconds
+        if self.state.finished and self._since.tokens:  # by a limit that came with a resumption
+            self._judge_and_keep()
         while not self.state.finished:
             for batches in self.updates_of_epoch():
-                self.update(batches, time.monotonic() - started)
+                self.update(batches, time.monotonic() - self._begun)
                 self._after_update(len(batches))
                 if self.state.finished:
                     break
@@ -144,8 +150,10 @@ class Trainer:
         state.step += 1
         [state.seconds] = self.ranks.told([seconds], self.device)
         factor = learning_rate_factor(config, state.step, self.total_steps, state.seconds)
+        if config.schedule == "plateau":
+            factor *= state.rate_factor
         for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * factor * state.rate_factor
+            group["lr"] = config.learning_rate * factor
         tokens = sum(int(self._target_lengths[rows].sum()) for rows in batches)
         loss = 0.0
         self.optimizer.zero_grad(set_to_none=True)
@@ -276,9 +284,7 @@ class Trainer:
         if state.step % 10 == 0 or due or last:
             self.reporter.update(state, self._since.loss, self._since.tokens_per_second)
         if due or last:
-            self._validate()
-            state.finished = self.limit() is not None
-            self.checkpoint()
+            self._judge_and_keep()
         # everybody comes to one decision: a signal or a clock is not everywhere the same
         late = time.monotonic() - self._kept > 60 * config.checkpoint_minutes
         asked, late_too = self.ranks.sums(
@@ -307,6 +313,12 @@ class Trainer:
             if most is not None and value >= most:
                 return f"train.{name}={most:g}"
         return None
+
+    def _judge_and_keep(self) -> None:
+        self._validate()
+        [self.state.seconds] = self.ranks.told([time.monotonic() - self._begun], self.device)
+        self.state.finished = self.limit() is not None
+        self.checkpoint()
 
     def _validate(self) -> None:
         state, metric = self.state, self.config.evaluation.metric
