@@ -125,7 +125,8 @@ def measure_all(
             if error is not None:
                 failed.append(error)
                 continue
-            row = done.result()
+            here = environment()
+            row = {**done.result(), "on": {key: here[key] for key in ("versions", "cpu", "cores")}}
             rows[tuple(row[key] for key in keys)] = row
             order = dict.fromkeys([*jobs, *rows])  # what this call does not ask for is kept
             store(name, [rows[job] for job in order if job in rows])
@@ -139,6 +140,14 @@ def source_hash() -> str:
     for path in sorted((ROOT / "src").rglob("*")):
         if path.suffix in (".py", ".yaml"):
             digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def scripts_hash(*names: str) -> str:
+    """SHA-256 of benchmarks that say how something is measured."""
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update((ROOT / "benchmarks" / f"{name}.py").read_bytes())
     return digest.hexdigest()
 
 

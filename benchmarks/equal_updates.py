@@ -25,6 +25,8 @@ UPDATES = 4 * EPOCH["multi30k"]
 NAMES = ("opennmt-256", "jumok-256", "jumok-256-bf16")
 SEEDS = (1, 2, 3)
 BEAMS = ("1", "5")
+LONGEST = 60
+"""Tokens of an output, whoever writes it. Nobody may write an unknown word."""
 
 
 def main() -> None:
@@ -59,16 +61,19 @@ def one(entry: Entry) -> dict[str, Any]:
 def _opennmt(folder: Path) -> Callable[[str, str, str], None]:
     def translate(beam: str, source: str, output: str) -> None:
         options = ["-model", f"model_step_{UPDATES}.pt", "-src", source, "-output", output]
-        search = ["-beam_size", beam, "-length_penalty", "avg", "-max_length", "60"]
-        complete(command("opennmt", "onmt_translate", *options, *search), folder)
+        search = ["-beam_size", beam, "-length_penalty", "avg", "-ban_unk_token"]
+        limit = ["-max_length", str(LONGEST), "-max_length_ratio", "0"]
+        complete(command("opennmt", "onmt_translate", *options, *search, *limit), folder)
 
     return translate
 
 
 def _jumok(folder: Path) -> Callable[[str, str, str], None]:
     def translate(beam: str, source: str, output: str) -> None:
-        search = ["--beam", beam, "--set", "search.length_penalty=average", "--engine", "torch"]
-        predict = [sys.executable, "-m", "jumok", "predict", "run/last", source, *search]
+        search = ["length_penalty=average", "max_length_ratio=0", f"max_length_offset={LONGEST}"]
+        options = [option for one in search for option in ("--set", f"search.{one}")]
+        predict = [sys.executable, "-m", "jumok", "predict", "run/last", source, *options]
+        predict += ["--beam", beam, "--engine", "torch"]
         complete(predict, folder, writes=Path(output))
 
     return translate

@@ -406,6 +406,7 @@ def prepare_opennmt(entry: Entry, folder: Path, updates: int) -> None:
         "dropout": [0.1],
         "batch_type": "sents",
         "batch_size": BATCH,
+        "normalization": "tokens",  # as all others have it, or 5 were a much closer limit here
         "optim": "adam",
         "learning_rate": 0.001,
         "max_grad_norm": 5,

@@ -48,12 +48,14 @@ def main() -> None:
     expected = {beam: json.loads(alone(beam, words, ours)) for beam in BEAMS}
     rows = [(beam, clients) for beam in BEAMS for clients in CLIENTS]
     found: dict[tuple[int, int], list[dict[str, float]]] = {row: [] for row in rows}
+    cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {theirs})
     with served(ours) as port:
         for turn, (beam, clients) in in_turns(rows, options.repeats):
             one = load(port, beam, clients, words, expected[beam]["texts"])
             found[beam, clients].append(one)
             print(f"turn {turn}: beam {beam}, {clients} at one time: {one}", flush=True)
+    os.sched_setaffinity(0, cores)  # which are told beside the figures
     stored = [
         {
             "beam": beam,

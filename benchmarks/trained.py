@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from cli_runs import source_hash
+from cli_runs import scripts_hash, source_hash
 from rivals import (
     REQUIREMENTS,
     WORK,
@@ -34,10 +34,12 @@ LISTED = ("multi30k",)
 
 
 def trained(entry: Entry, updates: int) -> Path:
-    """The model's folder. What the same version of the toolkit left there is not trained again."""
+    """The model's folder. What the same version of the toolkit left there, with the same
+    code here, is not trained again."""
     folder = WORK / f"{entry.name}-seed-{entry.seed}-updates-{updates}"
     by = REQUIREMENTS[entry.toolkit][0] if entry.toolkit in REQUIREMENTS else entry.toolkit
-    made = {**asdict(entry), "updates": updates, "by": by}
+    how = scripts_hash("rivals", "trained", "plain_loop")
+    made = {**asdict(entry), "updates": updates, "by": by, "how": how}
     if entry.toolkit == "jumok":
         made["source"] = source_hash()
     record = folder / "trained.json"

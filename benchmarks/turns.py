@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cli_runs import source_hash
+from cli_runs import scripts_hash, source_hash
 
 T = TypeVar("T")
 
@@ -35,11 +35,16 @@ def kept_turns(path: Path, names: Iterable[str]) -> list[dict[str, Any]]:
         return []
     kept = json.loads(path.read_text(encoding="utf-8"))
     wanted = set(names)
-    same = kept["source"] == source_hash()
+    same = kept["source"] == _code()
     return [turn for turn in kept["turns"] if same and turn.keys() == wanted]
 
 
 def keep_turns(path: Path, turns: Sequence[dict[str, Any]]) -> None:
     """Whole turns: what was measured of each name."""
-    kept = {"source": source_hash(), "turns": turns}
+    kept = {"source": _code(), "turns": turns}
     path.write_text(json.dumps(kept), encoding="utf-8")
+
+
+def _code() -> str:
+    """All that a figure follows from: jumok's code, and how everybody is trained and timed."""
+    return f"{source_hash()} {scripts_hash('rivals', 'trained', 'decoding', 'plain_loop')}"

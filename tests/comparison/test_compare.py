@@ -161,6 +161,8 @@ def test_outputs_that_do_not_stand_beside_the_pairs(outputs, message):
 def test_what_cannot_be_compared():
     with pytest.raises(InputError, match="must be pairs to compare on"):
         compare(GOLD, GOLD, [])
+    with pytest.raises(ConfigError, match="a list of outputs, but one string came"):
+        compare("abcd", ["x"] * 4, [(letter, "x") for letter in "abcd"])
     with pytest.raises(ConfigError, match=r"no model searches for them: leave search\.beam out"):
         compare(GOLD, GOLD, PAIRS, beam=3)
     with pytest.raises(ConfigError, match=r"must be one of exact_match, .* but rouge came"):

@@ -208,8 +208,9 @@ def test_turns_of_decoders_that_were_measured_are_kept(
     }.items():
         monkeypatch.setattr(decoding, name, fake)
     monkeypatch.setattr("turns.source_hash", lambda: source)
+    monkeypatch.setattr("turns.scripts_hash", lambda *names: scripts)
     stored: list[Any] = []
-    source = "one"
+    source = scripts = "one"
     with pytest.raises(KeyboardInterrupt):
         run([])
     assert [len(found[0]["turns"]) for found in stored] == [1, 2]
@@ -220,6 +221,71 @@ def test_turns_of_decoders_that_were_measured_are_kept(
     source = "another"
     run([])
     assert measurements == 6 * len(rows) + 1
+    scripts = "others"  # a rival's setting, or the plain loop itself
+    run([])
+    assert measurements == 9 * len(rows) + 1
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
+def test_a_model_is_trained_again_where_it_would_be_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module("trained")
+    made: list[str] = []
+    source = scripts = "one"
+
+    def train(entry: Any, folder: Path, updates: int) -> None:
+        made.append(entry.name)
+
+    monkeypatch.setattr(module, "WORK", tmp_path)
+    monkeypatch.setattr(module, "TRAIN", dict.fromkeys(module.TRAIN, train))
+    monkeypatch.setattr(module, "source_hash", lambda: source)
+    monkeypatch.setattr(module, "scripts_hash", lambda *names: scripts)
+    plain, ours = (
+        next(e for e in importlib.import_module("rivals").ENTRIES if e.name == name)
+        for name in ("plain-kor", "jumok-kor")
+    )
+    for _ in range(2):
+        module.trained(plain, 4)
+        module.trained(ours, 4)
+    assert made == ["plain-kor", "jumok-kor"]
+    source = "another"
+    module.trained(plain, 4)  # knows nothing of jumok
+    module.trained(ours, 4)
+    assert made[2:] == ["jumok-kor"]
+    scripts = "others"
+    module.trained(plain, 4)
+    module.trained(ours, 4)
+    assert made[3:] == ["plain-kor", "jumok-kor"]
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
+def test_both_write_as_much_and_no_unknown_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is compared after the same updates is searched for in the same way."""
+    module, asked = importlib.import_module("equal_updates"), []
+    monkeypatch.setattr(module, "complete", lambda arguments, *_, **__: asked.append(arguments))
+    for translate in (module._opennmt, module._jumok):
+        translate(tmp_path)("5", "source", str(tmp_path / "output"))
+    theirs, ours = (" ".join(map(str, one)) for one in asked)
+    assert "-beam_size 5" in theirs and "--beam 5" in ours
+    assert "-ban_unk_token" in theirs and "replace_unknown" not in ours
+    assert "-max_length 60 -max_length_ratio 0" in theirs
+    assert "search.max_length_ratio=0" in ours and "search.max_length_offset=60" in ours
+    assert "-length_penalty avg" in theirs and "search.length_penalty=average" in ours
+
+
+@pytest.mark.usefixtures("beside_benchmarks")
+def test_ratios_are_told_with_what_they_were_in_each_turn() -> None:
+    report, base = importlib.import_module("report"), {"attention": "general", "feeds": True}
+    ours = {"name": "ours", "turns": [98.0, 118.0], "times": {"theirs": 1.08}}
+    rows = [
+        {**base, **row, "tokens_per_second": 1.0, "of_limit": 0.5}
+        for row in (ours, {"name": "theirs", "turns": [100.0, 100.0], "times": {}})
+    ]
+    page = report.rivals({"rows": rows, "batch": 64, "repeats": 2, "rivals": {"a": "A==1"}})
+    assert "1.08 × theirs (0.98–1.18)" in page
 
 
 @pytest.mark.usefixtures("beside_benchmarks")

@@ -18,6 +18,8 @@ def test_every_modern_letter_stands_alone():
 
 def test_white_space_controls_and_marks_are_visible():
     assert display_tokens([" ", "\n", "\t", "\x00", "\u0301"]) == ["␣", "↵", "⇥", "␀", "◌\u0301"]
+    # vowels of Thai and Hindi, whose combining class is 0
+    assert display_tokens(["\u0e31", "\u093f"]) == ["◌\u0e31", "◌\u093f"]
 
 
 def test_the_rest_stays():

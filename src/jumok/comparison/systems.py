@@ -30,6 +30,11 @@ def check_systems(
 ) -> list[Predictor]:
     """The models among the systems. Raises `ConfigError` where there is nothing to compare."""
     for system, name in zip(systems, names, strict=True):
+        if isinstance(system, str):
+            raise ConfigError(
+                f"{name} should be a model or a list of outputs, but one string came "
+                f"({system!r:.40}). Load a model with jumok.load"
+            )
         if isinstance(system, LanguageModel):
             raise ConfigError(
                 f"Models that write outputs for sources can be compared, but {name} is a language "

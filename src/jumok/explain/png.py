@@ -1,6 +1,7 @@
 """An attention map as a PNG file, drawn by matplotlib to look like the SVG.
 
-Only matplotlib's objects are used, never its global state, so that a server's threads may draw.
+Only matplotlib's objects are used, and of its global state the list of fonts alone, so that a
+server's threads may draw.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _INK, _SOFT = "#16202e", "#5c6b80"
 
 
 def write_png(attention: AttentionMap, path: str | Path) -> None:
-    """Draw the map into a PNG file at 220 dpi, or fewer where it would pass 8,000 pixels.
+    """Draw the map into a PNG file at 220 dpi, or fewer where its cells would pass 8,000 pixels.
 
     Raises `MissingExtra` without matplotlib, `StorageError` if the file cannot be written. Warns
     where no installed font has a character of a token, and draws ``□`` for it.

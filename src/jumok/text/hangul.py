@@ -27,8 +27,8 @@ def display_tokens(tokens: Sequence[str]) -> list[str]:
 
 
 def _seat(token: str) -> str:
-    # a combining mark without a base would be drawn over its neighbour
-    return f"◌{token}" if token and unicodedata.combining(token[0]) else token
+    # a mark without a base, also one that joins on the right, would be drawn on its neighbour
+    return f"◌{token}" if token and unicodedata.category(token[0])[0] == "M" else token
 
 
 @cache
