@@ -49,7 +49,7 @@ class Constraints:
         prefix: str | Sequence[str] | None = None,
         choices: Sequence[str] | None = None,
     ) -> None:
-        self._speller = speller
+        self._speller = speller = speller.for_one_call()
         self._spelling = Spelling(speller.vocabulary)
         self._one_for_all = isinstance(prefix, str)
         prefixes = [prefix] if isinstance(prefix, str) else prefix
@@ -163,7 +163,8 @@ class Constraints:
         copied = [[]] * len(prefixes) if extra is None else extra
         joining = [self._speller.joining(*one) for one in zip(prefixes, copied, strict=True)]
         units = [self._speller.cut(prefix) for prefix in prefixes]
-        return Guide(begins(units, self._speller.skipped, joining), spelling)
+        barred, marks = [one.barred for one in joining], [one.marks for one in joining]
+        return Guide(begins(units, self._speller.skipped, barred, marks), spelling)
 
     def _spell(self, extra: Sequence[Sequence[str]]) -> Int[np.ndarray, "batch more longest"]:
         flat = self._speller.spell([token for tokens in extra for token in tokens])

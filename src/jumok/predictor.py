@@ -239,11 +239,7 @@ class Predictor:
         settings = self.settings(search)
         if settings.shortlist:
             _ = self._shortlist  # where there is none, that is said though there may be no text
-        if self.judge is not None and not settings.lm_weight:
-            raise ConfigError(
-                "A language model came to judge outputs, but search.lm_weight=0 gives it no say. "
-                "Set that (to 0.2, say), or leave the language model out"
-            )
+        self._judge_must_speak(settings)
         replaced = self._replaced(settings, dictionary)
         check_prefixes(prefix, source)
         constraints = Constraints(
@@ -349,6 +345,13 @@ class Predictor:
         lengths = np.array([len(encodings[i].ids) for i in filled], dtype=np.int64)
         for batch in sorted_batches(lengths, batch_size):
             yield [filled[i] for i in batch]
+
+    def _judge_must_speak(self, settings: SearchConfig) -> None:
+        if self.judge is not None and not settings.lm_weight:
+            raise ConfigError(
+                "A language model came to judge outputs, but search.lm_weight=0 gives it no say. "
+                "Set that (to 0.2, say), or leave the language model out"
+            )
 
     def _judged(self, settings: SearchConfig) -> Engine:
         """The engine, with the language model where it has something to say."""
@@ -666,6 +669,7 @@ class LanguageModel(Predictor):
         vocabulary cannot write.
         """
         settings = self.drawing(n, search)
+        self._judge_must_speak(settings)
         self._replaced(settings, None)
         constraints = Constraints(
             self.target_tokenizer, self._speller, settings, self._forbidden, False, prompt

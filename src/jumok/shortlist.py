@@ -64,20 +64,19 @@ class LinkCounts:
         read = self._predictor.source_tokenizer.encode_ids([source for source, _ in pairs])
         fits = [len(source) <= self._longest for source in read]
         pairs, read = list(compress(pairs, fits)), list(compress(read, fits))
-        self.too_long += fits.count(False)
         written = self._predictor.target_tokenizer.encode_ids([target for _, target in pairs])
         forced = self._predictor.score(pairs, **self._search)
         for source, target, one in zip(read, written, forced, strict=True):
             tokens = np.array([*target, EOS])
             self._frequency += np.bincount(tokens, minlength=self._targets)
-            if one.attention is None:  # of an empty source
-                continue
+            assert one.attention is not None  # models without are refused
             looked_at = np.array([*source, EOS])[one.attention.argmax(axis=1)]
             links = looked_at * self._targets + tokens
             links = links[(one.attention.max(axis=1) > 0) & (tokens >= len(SPECIALS))]
             self._fresh.append(links)
             self._waiting += len(links)
         self.pairs += len(pairs)
+        self.too_long += fits.count(False)
         if self._waiting > self._links.shape[1] + 1_000_000:  # so that each is sorted a few times
             self._merge()
 

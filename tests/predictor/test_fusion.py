@@ -62,6 +62,18 @@ def test_outputs_are_ranked_by_both(seed, sources) -> None:
         model.predict(sources)
 
 
+def test_a_judge_without_a_say_is_refused_by_a_language_model_too() -> None:
+    model = tiny_predictor("luong2015", 1)
+    writer = judge_of(model, 2)
+    both = LanguageModel(
+        writer.engine, writer.source_tokenizer, writer.target_tokenizer, writer.config,
+        judge_of(model, 3).engine,
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="gives it no say"):
+        both.generate()
+    assert both.generate(lm_weight=0.2)
+
+
 def test_what_cannot_judge_is_refused(tmp_path) -> None:
     model = tiny_predictor("luong2015", 1)
     judge = judge_of(model, 2)

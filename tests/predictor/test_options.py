@@ -290,6 +290,28 @@ def test_a_long_prefix_leaves_room_for_more() -> None:
     assert one.text.startswith(prefix) and len(one.text) >= 24
 
 
+@pytest.mark.parametrize("prefix", ["m", "m\u0329"])
+@pytest.mark.parametrize("kind", ["char", "jamo"])
+def test_marks_do_not_change_a_prefix(kind: str, prefix: str) -> None:
+    """An acute accent goes past the stroke below, to the m."""
+    for seed in range(3):
+        model = predictor(kind, seed, texts=("m\u0329x\u0301",))
+        drawn = model.predict("m", prefix=prefix, sample=True, n_best=100, temperature=3.0)
+        for one in (drawn, *drawn.alternatives):
+            assert one.text.startswith(prefix)
+
+
+@pytest.mark.parametrize("options", [{"forbidden": "new words here"}, {"forbidden": ["new"] * 3}])
+def test_words_of_a_call_are_forgotten(options) -> None:
+    model = predictor("word", 1)
+    before = dict(model._speller._numbers)
+    model.predict(["the cat", "other words"], **options)
+    assert model._speller._numbers == before == model._speller._new
+    copying = predictor("word", 1, copies=True)
+    copying.predict("never seen words", required=["seen words"])
+    assert copying._speller._new == before
+
+
 def test_copied_and_replaced_letters_do_not_change_a_prefix_either() -> None:
     for seed in range(6):
         for options in ({"copies": True}, {}):

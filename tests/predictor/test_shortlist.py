@@ -221,8 +221,7 @@ def test_links_are_counted_from_each_token_to_what_it_looks_at_most(name, revers
     frequency: Counter[str] = Counter()
     for one in predictor.score(PAIRS):
         frequency.update(token for token in one.tokens if token not in SPECIALS)
-        if one.attention is None:
-            continue
+        assert one.attention is not None
         for token, weights in zip(one.tokens, one.attention, strict=True):
             if token not in SPECIALS:
                 looked_at = one.source_tokens[int(np.argmax(weights))]

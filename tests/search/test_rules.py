@@ -65,10 +65,17 @@ def test_begins_is_startswith_for_each_source(prefixes: list[str], written: list
 
 
 def test_what_would_join_the_prefix_may_not_follow_it() -> None:
-    guide = Guide(begins([units("ab"), []], joining=[units("a"), []]), SPELLING)
+    guide = Guide(begins([units("ab"), []], barred=[units("a"), []]), SPELLING)
     said = {(4, 5): True, (4, 5, 4): False, (6, 5, 4): True, (4, 7): False, (): False}
     assert {tokens: run(guide, list(tokens), 0, 2) for tokens in said} == said
     assert run(guide, [4, 5, 4], 1, 2)
+
+
+def test_nor_what_would_join_it_over_a_mark() -> None:
+    a, b = units("a"), units("b")
+    guide = Guide(begins([a], barred=[a], marks=[b]), SPELLING)
+    said = {(4, 5): True, (4, 5, 5): True, (4, 4): False, (4, 5, 4): False, (4, 5, 5, 4): False}
+    assert {tokens: run(guide, list(tokens), 0, 1) for tokens in said} == said
 
 
 @given(outputs=st.lists(tokens, min_size=1, max_size=5), written=tokens)

@@ -1,16 +1,16 @@
 """Reading and writing a bundle: one directory in the Hugging Face hub's layout.
 
-    config.json             format version, configuration, SHA-256 of it and of the files below
+    config.json             format version, configuration, SHA-256 of it, weights, tokenizers
     model.safetensors       weights
     source.tokenizer.json   target.tokenizer.json
-    metrics.json            how it scored when it was saved
+    metrics.json            how it scored when it was saved (not hashed)
     README.md               model card (free to edit; not hashed)
 
     onnx/                   graphs that run without torch, after `jumok export` (`exported`)
     shortlist.safetensors   target tokens of each source token, after `jumok shortlist`
 
-Nothing here is a pickle. Reading checks the hashes of all but the weights. The engine that needs
-these checks theirs, and names and shapes against the configuration, before any is allocated.
+Nothing here is a pickle. Reading checks the hashes of configuration and tokenizers. The engine
+that needs the weights checks theirs, and names and shapes against the configuration, before any is allocated.
 """
 
 from __future__ import annotations

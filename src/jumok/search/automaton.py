@@ -145,26 +145,30 @@ def avoids(phrases: Sequence[Sequence[int]], skip: int | None = None) -> Automat
 def begins(
     prefixes: Sequence[Sequence[int]],
     skip: int | None = None,
-    joining: Sequence[Sequence[int]] | None = None,
+    barred: Sequence[Sequence[int]] | None = None,
+    marks: Sequence[Sequence[int]] | None = None,
 ) -> Automaton:
     """Outputs that begin with each source's prefix.
 
-    ``joining`` are units that may not come right after it, because it would no longer be there.
+    ``barred`` are units that may not come right after it, because it would no longer be there;
+    ``marks`` such after which they may come no more than before.
     """
-    joining = [[] for _ in prefixes] if joining is None else joining
-    known = [unit for some in (*prefixes, *joining) for unit in some]
+    barred = [[] for _ in prefixes] if barred is None else barred
+    marks = [[] for _ in prefixes] if marks is None else marks
+    known = [unit for some in (*prefixes, *barred, *marks) for unit in some]
     units = np.unique(np.array(known, dtype=np.int64))
     states = 1 + len(prefixes) + sum(map(len, prefixes))  # 0 is where anything may follow
     delta, accepts = np.full((states, len(units) + 1), -1), np.zeros(states, dtype=bool)
     delta[0], accepts[0] = 0, True
     first, start = 1, []
-    for prefix, barred in zip(prefixes, joining, strict=True):
+    for prefix, never, over in zip(prefixes, barred, marks, strict=True):
         start.append(first)
         for state, unit in enumerate(prefix, start=first):
             delta[state, np.searchsorted(units, unit)] = state + 1
         end = first + len(prefix)
         delta[end], accepts[end] = 0, True
-        delta[end, np.searchsorted(units, np.array(barred, dtype=np.int64))] = -1
+        delta[end, np.searchsorted(units, np.array(never, dtype=np.int64))] = -1
+        delta[end, np.searchsorted(units, np.array(over, dtype=np.int64))] = end
         first = end + 1
     nothing = np.zeros(states, dtype=np.int64)
     return _start(Automaton(units, delta, accepts, nothing, np.array(start)), skip)

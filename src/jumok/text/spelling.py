@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
+from copy import copy
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -21,6 +23,15 @@ _UNKNOWN = -2
 """What an unknown token is written with."""
 
 
+class Joining(NamedTuple):
+    """What may and may not come right after a prefix, in units."""
+
+    barred: list[int]
+    """Would change what the prefix ends with."""
+    marks: list[int]
+    """Stand over the prefix's last letter too, so that the next ones are still right after it."""
+
+
 class Speller:
     """Numbers for the units of one tokenizer's tokens."""
 
@@ -28,11 +39,18 @@ class Speller:
         self._tokenizer = tokenizer
         self._whole = tokenizer.kind in ("word", "split")
         self._numbers: dict[str, int] = {}
+        self._new = self._numbers
         texts = tokenizer.tokens(range(tokenizer.vocab_size))
         self.vocabulary = self.spell([*[""] * len(SPECIALS), *texts[len(SPECIALS) :]])
         """The units of every token, a row each; of the unknown one, a unit that no phrase has."""
         self.vocabulary[UNK, 0] = _UNKNOWN
         self._known = frozenset(np.unique(self.vocabulary).tolist()) - {_NOTHING, _UNKNOWN}
+
+    def for_one_call(self) -> Speller:
+        """The same, but tokens that the vocabulary lacks are remembered no longer than this one."""
+        other = copy(self)
+        other._new = {}
+        return other
 
     @property
     def skipped(self) -> int | None:
@@ -81,20 +99,24 @@ class Speller:
         found[: len(SPECIALS)] = False
         return np.flatnonzero(found)
 
-    def joining(self, prefix: str, copied: Sequence[str] = ()) -> list[int]:
-        """Units that would change what ``prefix`` ends with: 지 with a final ㅆ is 짔.
+    def joining(self, prefix: str, copied: Sequence[str] = ()) -> Joining:
+        """Of the letters, and those of ``copied`` tokens: 지 with a final ㅆ is 짔.
 
-        Those of ``copied`` tokens too, and an unknown one, which may become any.
+        An unknown one, which may become any, is barred, too.
         """
         if self._tokenizer.kind not in ("char", "jamo") or not prefix:
-            return []
-        last = unicodedata.normalize("NFC", self._tokenizer.normalise(prefix))[-1]
-        joined = [
-            unit
-            for unit in sorted(self.letters(copied))
-            if not unicodedata.normalize("NFC", last + chr(unit)).startswith(last)
-        ]
-        return [_UNKNOWN, *joined]
+            return Joining([], [])
+        written = unicodedata.normalize("NFC", self._tokenizer.normalise(prefix))
+        first = len(written) - 1  # of the last letter with its marks, over which others come
+        while first and unicodedata.combining(written[first]):
+            first -= 1
+        last, barred, marks = written[first:], [_UNKNOWN], []
+        for unit in sorted(self.letters(copied)):
+            if not unicodedata.normalize("NFC", last + chr(unit)).startswith(last):
+                barred.append(unit)
+            elif unicodedata.combining(chr(unit)):
+                marks.append(unit)
+        return Joining(barred, marks)
 
     def missing(self, phrase: str) -> str | None:
         """The first unit of a phrase that no token has; None where all can be written."""
@@ -108,7 +130,11 @@ class Speller:
         if not token:
             return []
         if self._whole:
-            return [self._numbers.setdefault(token, len(self._numbers))]
+            known = self._numbers.get(token)
+            if known is None:
+                size = len(self._numbers) + (0 if self._new is self._numbers else len(self._new))
+                known = self._new.setdefault(token, size)
+            return [known]
         if self._tokenizer.kind in ("bpe", "unigram"):
             token = token.replace(SPACE, " ")
         return list(map(ord, token))
