@@ -20,7 +20,8 @@ class Prediction:
     ``tokens`` end with ``</s>`` unless the output was cut at the length limit;
     ``token_log_probs`` and the rows of ``attention`` stand beside them. ``source_tokens`` also
     end with ``</s>``, which the encoder reads and attention may rest on. Rows of ``attention``
-    sum to 1; it is None for a model without attention. Where a model has several heads,
+    sum to 1; it is None for a model without attention. The output for an empty source is empty:
+    without a token, and without attention. Where a model has several heads,
     ``attention`` is their mean and ``attention_heads`` has each; else that is None. ``copied``
     has, for a model that can copy, the source position that each token was copied from, and None
     for a token that was not copied; so too where unknown tokens were replaced. Ensembles, and

@@ -10,7 +10,8 @@
     shortlist.safetensors   target tokens of each source token, after `jumok shortlist`
 
 Nothing here is a pickle. Reading checks the hashes of configuration and tokenizers. The engine
-that needs the weights checks theirs, and names and shapes against the configuration, before any is allocated.
+that needs the weights checks theirs, and names and shapes against the configuration, before any
+is allocated.
 """
 
 from __future__ import annotations
