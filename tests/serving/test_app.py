@@ -539,21 +539,23 @@ MISTAKES = [1] * 300_000
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "status"),
     [
-        {"texts": MISTAKES},
-        {"texts": [{}] * 300_000},
-        {"texts": [], "choices": MISTAKES},
-        {"texts": [], "prefix": MISTAKES},
-        {"texts": [], "dictionary": dict.fromkeys(map(str, range(150_000)), 1)},
+        ({"texts": MISTAKES}, 422),
+        ({"texts": [{}] * 300_000}, 422),
+        ({"texts": [], "choices": MISTAKES}, 422),
+        ({"texts": [], "prefix": MISTAKES}, 422),
+        ({"texts": [], "dictionary": dict.fromkeys(map(str, range(150_000)), 1)}, 422),
+        ({"texts": [], "search": {"required": [{}] * 300_000}}, 400),
+        ({"texts": [], "search": {"forbidden": [{}] * 300_000}}, 400),
     ],
-    ids=["texts", "objects", "choices", "prefixes", "dictionary"],
+    ids=["texts", "objects", "choices", "prefixes", "dictionary", "required", "forbidden"],
 )
-def test_a_million_mistakes_are_one(web: TestClient, body: dict[str, Any]) -> None:
+def test_a_million_mistakes_are_one(web: TestClient, body: dict[str, Any], status: int) -> None:
     content = json.dumps(body)  # a client's own work, which takes as long as the server's
     begun = time.process_time()
     answer = web.post("/predict", content=content, headers={"content-type": "application/json"})
-    assert answer.status_code == 422 and len(answer.content) < 1_000
+    assert answer.status_code == status and len(answer.content) < 1_000
     assert time.process_time() - begun < 1  # it took eleven seconds to make a sentence of each
 
 
