@@ -21,12 +21,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import ALPHABET, MECHANISMS, tiny_language_model, tiny_predictor, tokenizers
 
-from jumok.config import resolve
+from jumok.config import TokenizerConfig, resolve
 from jumok.engine import EnsembleEngine
 from jumok.errors import ConfigError, JumokError
 from jumok.predictor import LanguageModel, Predictor, load
 from jumok.serving import Limits, create_app
 from jumok.serving.schemas import Explanation, ModelInfo, Outputs
+from jumok.text import train_tokenizer
 
 TEXTS = ["abc", "가각 d", "", "eeee dcba", "a", "bcd e"]
 
@@ -592,6 +593,47 @@ def test_texts_need_no_more_attention_than_there_is_room_for() -> None:
         assert answer.status_code == 422
     with client(tiny_predictor("sutskever2014", 3), Limits(attention=100)) as web:
         assert web.post("/predict", json={"texts": ["abcd"]}).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["char", "jamo", "word"])
+def test_phrases_need_no_larger_table_than_there_is_room_for(kind: Any) -> None:
+    syllables = [chr(0xAC00 + i) for i in range(2_000)]
+    apart = " " if kind == "word" else ""
+    many = [apart.join(syllables[i:] + syllables[:i])[:2_000] for i in range(40)]
+    few = [f"{i:04} {chr(97 + i % 26)} 가나다" for i in range(1_000)]
+    target = train_tokenizer([*many, *few], TokenizerConfig(kind=kind, vocab_size=9_000))
+    between = (tokenizers(resolve())[0], target)
+    predictor = tiny_predictor("luong2015", 3, between=between)
+    with client(predictor) as web:
+        for asked in ({"search": {"forbidden": many}}, {"search": {"required": many}},
+                      {"choices": many}, {"prefix": many}):  # fmt: skip
+            begun = time.process_time()
+            answer = web.post("/predict", json={"texts": ["a"] * 40, **asked})
+            assert answer.status_code == 422, asked.keys()
+            assert "different. Send fewer or shorter ones" in error_of(answer)["message"]
+            assert web.post("/predict", json={"texts": ["a"]}).status_code == 200
+            assert time.process_time() - begun < 2
+        body = {"texts": ["a"], "search": {"forbidden": few}}
+        assert web.post("/predict", json=body).status_code == 200
+
+
+def test_prefixes_that_are_too_much_together_are_searched_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    predictor = tiny_predictor("luong2015", 3)
+    monkeypatch.setattr("jumok.serving.limits._TABLE", 3 * (64 + 2))
+    app = create_app(predictor)
+
+    async def ask() -> list[httpx2.Response]:
+        async with busy(predictor, app) as (web, first, go, _):
+            bodies = [{"texts": ["a"], "prefix": prefix} for prefix in ("x", "y", "x y z")]
+            rest = [asyncio.ensure_future(web.post("/predict", json=body)) for body in bodies]
+            await until(lambda: "waiting_texts 2.0" in metrics(app) and rest[2].done())
+            go.set()
+            await first
+            return [await one for one in rest]
+
+    assert [one.status_code for one in asyncio.run(ask())] == [200, 200, 422]
 
 
 def test_an_application_can_be_started_again(predictor: Predictor) -> None:

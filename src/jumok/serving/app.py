@@ -52,6 +52,7 @@ from jumok.serving.schemas import (
     PredictRequest,
     ScoreRequest,
 )
+from jumok.text import pieces
 
 _LOG = logging.getLogger("jumok.serving")
 _LONGEST_MESSAGE = 1_000
@@ -255,6 +256,12 @@ class _Server:
         self.limits.check_phrases(len(told) + phrases)
         for phrase in told:
             self.limits.check_length(phrase)
+        self._check_table(told)
+
+    def _check_table(self, texts: Iterable[str]) -> None:
+        """Phrases or prefixes, before a table is made of them."""
+        target = self.predictor.target_tokenizer
+        self.limits.check_table(pieces(target, text) for text in texts)
 
     def _ask_outputs(self, asked: PredictRequest) -> Asked:
         self.limits.check_texts(asked.texts)
@@ -268,6 +275,9 @@ class _Server:
             self.limits.check_length(text)
         search, settings = self._search(asked.search, len(choices) + len(dictionary))
         check_prefixes(asked.prefix, asked.texts)
+        self._check_table(prefixes)
+        target = self.predictor.target_tokenizer
+        self.limits.check_table(target.encode_ids([choice])[0] for choice in choices)
         own: Sequence[str | None] = [None] * len(asked.texts)
         if asked.prefix is not None:
             own = asked.prefix
@@ -321,9 +331,11 @@ class _Server:
         elif want.kind == "score":
             found = self.predictor.score(items, **json.loads(want.search))
         else:
+            prefixes = [prefix for _, prefix in items] if want.prefix else None
+            self._check_table(prefixes or ())  # one table: too much together, each is told alone
             found = self.predictor.predict(
                 [text for text, _ in items],
-                prefix=[prefix for _, prefix in items] if want.prefix else None,
+                prefix=prefixes,
                 choices=want.choices,
                 dictionary=None if want.dictionary is None else dict(want.dictionary),
                 **json.loads(want.search),

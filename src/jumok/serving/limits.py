@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Hashable, Iterable, Sized
 from dataclasses import dataclass
 
 from jumok.config import SearchConfig
@@ -10,6 +10,12 @@ from jumok.errors import InputError
 
 _SERVER_ONLY = ("batch_size", "max_source_length", "max_length_ratio", "max_length_offset")
 """Search settings that say what a server can bear. They are the server's own (``--set``)."""
+
+_TABLE = 8_000_000
+"""Numbers in the table that phrases, choices or prefixes become: a row for each of their units, a
+column for each different one. Made in a second, and with copies 400 MB at worst."""
+_STEP = 64
+"""What a unit costs beside its row, however short that is."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,21 @@ class Limits:
                 f"required, forbidden), but {count} came. Leave some out, or start the server with "
                 "a higher --max-phrases"
             )
+
+    def check_table(self, texts: Iterable[Iterable[Hashable]]) -> None:
+        """Raise `InputError` for phrases, choices or prefixes, cut into units, that are too much
+        together for the table that is made of them before a search."""
+        units, different = 0, set[Hashable]()
+        for text in texts:  # only as far as there is room
+            text = list(text)
+            units += 1 + len(text)
+            different.update(text)
+            if units * (_STEP + len(different)) > _TABLE:
+                raise InputError(
+                    "Phrases, choices and prefixes may each have units x (different units + "
+                    f"{_STEP}) = {_TABLE:,} in a request, but {units:,} units came, "
+                    f"{len(different):,} of them different. Send fewer or shorter ones"
+                )
 
     def check_attention(self, numbers: int) -> None:
         """Raise `InputError` for texts that are too long for their search."""

@@ -9,7 +9,7 @@ vocabulary, ``hangul`` shows tokens to people, ``spelling`` finds phrases in tok
 """
 
 from jumok.text.hangul import display_tokens
-from jumok.text.spelling import Speller
+from jumok.text.spelling import Speller, pieces
 from jumok.text.tokenizer import (
     BOS,
     EOS,
@@ -36,6 +36,7 @@ __all__ = [
     "Speller",
     "Tokenizer",
     "display_tokens",
+    "pieces",
     "resolve_kind",
     "split_features",
     "train_tokenizer",
