@@ -803,6 +803,7 @@ def test_what_a_language_model_refuses(writer: LanguageModel) -> None:
         for stream in (False, True):
             for body, status, message in (
                 ({"n": 3}, 422, "2 texts, but 3 came"),
+                ({"n": 10**20}, 422, "2 texts, but 1" + "0" * 20 + " came"),
                 ({"prompt": "abcabca"}, 422, "6 characters"),
                 ({"search": {"top_k": 0}}, 400, "search.top_k"),
                 ({"search": {"max_length_offset": 9999}}, 422, "the server's own"),
@@ -812,9 +813,11 @@ def test_what_a_language_model_refuses(writer: LanguageModel) -> None:
                 assert answer.status_code == status
                 assert message in error_of(answer)["message"]
         with client(writer, Limits(beam=4)) as wide:
-            answer = wide.post("/generate", json={"n": 5, "search": {"sample": False}})
+            answer = wide.post("/generate", json={"search": {"sample": False, "beam": 5}})
             assert "search.beam may be at most 4" in error_of(answer)["message"]
-            assert wide.post("/generate", json={"n": 5}).status_code == 422
+            answer = wide.post("/generate", json={"n": 5})
+            assert answer.status_code == 422
+            assert error_of(answer)["message"].startswith("n may be at most 4")
         [(kind, told)] = events(web.post("/generate", json={"prompt": "zz", "stream": True}).text)
         assert kind == "error" and told["kind"] == "InputError"
 

@@ -198,7 +198,7 @@ class _Server:
 
     async def score(self, asked: ScoreRequest, request: Request) -> Response:
         """Given outputs with their probabilities and their attention."""
-        self.limits.check_texts(asked.pairs)
+        self.limits.check_texts(len(asked.pairs))
         for index, pair in enumerate(asked.pairs):
             self.limits.check_length(pair.source, index)
             self.limits.check_length(pair.target, index)
@@ -229,7 +229,8 @@ class _Server:
                 "This server's model writes outputs for sources and is no language model: ask with "
                 "POST /predict"
             )
-        self.limits.check_texts(range(asked.n))
+        self.limits.check_texts(asked.n)
+        self.limits.check_outputs(asked.n, self.predictor.config.search)
         self.limits.check_length(asked.prompt)
         settings = self.predictor.drawing(asked.n, asked.search)
         self._check_search({**asked.search, "n_best": asked.n}, settings)
@@ -264,7 +265,7 @@ class _Server:
         self.limits.check_table(pieces(target, text) for text in texts)
 
     def _ask_outputs(self, asked: PredictRequest) -> Asked:
-        self.limits.check_texts(asked.texts)
+        self.limits.check_texts(len(asked.texts))
         for index, text in enumerate(asked.texts):
             self.limits.check_length(text, index)
         if isinstance(asked.prefix, str):

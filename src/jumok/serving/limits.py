@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sized
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 from jumok.config import SearchConfig
@@ -43,11 +43,11 @@ class Limits:
         """Bytes of a request. JSON writes a character in at most 12, and a pair has two texts."""
         return 65_536 + 24 * self.characters * self.texts
 
-    def check_texts(self, texts: Sized) -> None:
+    def check_texts(self, count: int) -> None:
         """Raise `InputError` for too many texts."""
-        if len(texts) > self.texts:
+        if count > self.texts:
             raise InputError(
-                f"A request may have {self.texts} texts, but {len(texts)} came. Divide it, or "
+                f"A request may have {self.texts} texts, but {count} came. Divide it, or "
                 "start the server with a higher --max-texts"
             )
 
@@ -94,6 +94,10 @@ class Limits:
                 "--max-attention"
             )
 
+    def check_outputs(self, count: int, own: SearchConfig) -> None:
+        """Raise `InputError` for more texts of a language model than a server's beam is wide."""
+        _check_most("n", count, max(self.beam, own.n_best))
+
     def check_search(
         self, asked: dict[str, object], settings: SearchConfig, own: SearchConfig
     ) -> None:
@@ -115,8 +119,11 @@ class Limits:
             ("n_best", max(self.beam, own.n_best)),
             ("min_length", max(own.min_length, own.max_length_offset)),
         ):
-            if getattr(settings, key) > most:
-                raise InputError(
-                    f"search.{key} may be at most {most} at this server, but "
-                    f"{getattr(settings, key)} came. Ask for less"
-                )
+            _check_most(f"search.{key}", getattr(settings, key), most)
+
+
+def _check_most(what: str, came: int, most: int) -> None:
+    if came > most:
+        raise InputError(
+            f"{what} may be at most {most} at this server, but {came} came. Ask for less"
+        )
