@@ -536,6 +536,17 @@ def test_half_a_character_in_a_message_can_be_told(web: TestClient) -> None:
     assert answer.status_code == 400 and "\\ud83d" in error_of(answer)["message"]
 
 
+@pytest.mark.parametrize("entry", [{"a": "\ud800"}, {"\ud800": "a"}])
+def test_half_a_character_in_a_dictionary_is_refused(
+    web: TestClient, entry: dict[str, str]
+) -> None:
+    body = {"texts": ["a"], "dictionary": entry, "search": {"replace_unknown": True}}
+    head = {"content-type": "application/json"}
+    answer = web.post("/predict", content=json.dumps(body), headers=head)
+    assert answer.status_code == 422
+    assert "half of a surrogate pair" in error_of(answer)["message"]
+
+
 MISTAKES = [1] * 300_000
 
 

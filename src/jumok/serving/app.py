@@ -52,7 +52,7 @@ from jumok.serving.schemas import (
     PredictRequest,
     ScoreRequest,
 )
-from jumok.text import pieces
+from jumok.text import HALF, pieces
 
 _LOG = logging.getLogger("jumok.serving")
 _LONGEST_MESSAGE = 1_000
@@ -274,6 +274,10 @@ class _Server:
         choices, dictionary = asked.choices or [], asked.dictionary or {}
         for text in (*prefixes, *choices, *dictionary, *dictionary.values()):
             self.limits.check_length(text)
+            try:
+                text.encode()
+            except UnicodeEncodeError:  # what a dictionary has is written without a tokenizer
+                raise InputError(HALF) from None
         search, settings = self._search(asked.search, len(choices) + len(dictionary))
         check_prefixes(asked.prefix, asked.texts)
         self._check_table(prefixes)

@@ -13,6 +13,7 @@ from jumok.text.spelling import Speller, pieces
 from jumok.text.tokenizer import (
     BOS,
     EOS,
+    HALF,
     PAD,
     SPACE,
     SPECIALS,
@@ -28,6 +29,7 @@ from jumok.text.train import resolve_kind, train_tokenizer
 __all__ = [
     "BOS",
     "EOS",
+    "HALF",
     "PAD",
     "SPACE",
     "SPECIALS",
