@@ -223,6 +223,30 @@ def test_sections_must_be_sections(tmp_path, text: str, words: str) -> None:
         resolve(settings=["train.seed=1", "model.attention.score=dot"], base=read_tree(path))
 
 
+@pytest.mark.parametrize(
+    ("value", "phrases"),
+    [
+        ("2024", ("2024",)),
+        ("1.50", ("1.50",)),
+        ("true", ("true",)),
+        ("null", ("null",)),
+        ('"2024"', ("2024",)),
+        ('["2024", "x"]', ("2024", "x")),
+        ("[2024, 1.5]", ("2024", "1.5")),
+        ("[x", ("[x",)),
+    ],
+)
+def test_a_phrase_may_look_like_a_number(value: str, phrases: tuple[str, ...]) -> None:
+    assert resolve(settings=[f"search.required={value}"]).search.required == phrases
+
+
+def test_a_number_may_stand_by_itself_where_a_list_of_texts_may() -> None:
+    assert resolve(settings={"search.required": 2024}).search.required == ("2024",)
+    assert resolve(base={"data": {"train": 1.5}}).data.train == ("1.5",)
+    with pytest.raises(ConfigError, match=r"search\.required.*string, but True came"):
+        resolve(settings={"search.required": True})
+
+
 def test_text_that_looks_like_a_number_stays_text(tmp_path) -> None:
     config = resolve(settings=["data.source_column=2024", "text.target.separator=true"])
     assert (config.data.source_column, config.text.target.separator) == ("2024", "true")

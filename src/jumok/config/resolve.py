@@ -149,8 +149,11 @@ def _split_setting(text: str) -> tuple[str, Any]:
             f"A setting is written section.field=value, as in train.max_epochs=3, but '{text}' came"
         )
     key = key.strip()
-    if _kind(key) is str and not value.startswith('"'):
+    kind = _kind(key)
+    if kind is str and not value.startswith('"'):
         return key, value  # a separator or a column may look like a number
+    if kind == tuple[str, ...] and not value.lstrip().startswith(('"', "[")):
+        return key, value  # so may a phrase or a file
     try:
         return key, json.loads(value)
     except ValueError:

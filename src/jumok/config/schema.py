@@ -17,7 +17,7 @@ Metric = Literal["exact_match", "wer", "per", "cer", "bleu", "chrf", "ter", "per
 LOWER_IS_BETTER: frozenset[Metric] = frozenset({"wer", "per", "cer", "ter", "perplexity"})
 
 
-_ALONE = BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)
+_ALONE = BeforeValidator(lambda v: (v,) if isinstance(v, str | int | float) else v)
 Strings = Annotated[tuple[str, ...], FailFast(), _ALONE]
 """Names of files, or phrases; one may stand by itself. The first mistake is told: a request to a
 server may have a million."""
