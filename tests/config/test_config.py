@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import pytest
@@ -199,7 +200,7 @@ def test_a_file_of_settings_is_read_back(tmp_path) -> None:
         resolve(base=read_tree(path))
 
 
-@pytest.mark.parametrize("text", ["- a list", "", "{", "\udcff"])
+@pytest.mark.parametrize("text", ["- a list", "", "{", "\udcff", "[" * 2_000])
 def test_a_file_of_anything_else_is_refused(tmp_path, text: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -221,6 +222,19 @@ def test_sections_must_be_sections(tmp_path, text: str, words: str) -> None:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=words):
         resolve(settings=["train.seed=1", "model.attention.score=dot"], base=read_tree(path))
+
+
+def test_a_value_of_thousands_of_brackets_is_answered() -> None:
+    for key in ("search.required", "train.seed"):
+        assert f"{key} takes a value" in refused(f"{key}={'[' * 200_000}")
+
+
+def test_what_is_given_as_a_base_is_left_as_it_was() -> None:
+    base = {"train": {"seed": 5}, "model": {"attention": {"score": "dot"}}}
+    given = copy.deepcopy(base)
+    config = resolve(settings=["train.seed=7", "model.attention.score=general"], base=base)
+    assert (config.train.seed, config.model.attention.score) == (7, "general")
+    assert base == given
 
 
 @pytest.mark.parametrize(

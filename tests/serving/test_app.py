@@ -905,6 +905,13 @@ def test_the_page_asks_nobody_else(web: TestClient) -> None:
         assert path in web.get("/openapi.json").json()["paths"]
 
 
+def test_the_page_lets_as_much_be_asked_as_the_server(web: TestClient) -> None:
+    script = web.get("/assets/page.js").text
+    for field, setting in (("beam", "beam"), ("outputs", "n_best")):
+        most = f"Math.max(model.limits.beam, model.search.{setting})"
+        assert f'at("{field}").max = {most};' in script
+
+
 def test_the_page_says_everything_in_both_languages() -> None:
     assets = resources.files("jumok.serving") / "assets"
     page = (assets / "page.html").read_text(encoding="utf-8")

@@ -109,7 +109,7 @@ def read_tree(path: Path) -> dict[str, Any]:
     """The nested settings in a YAML file, such as a run's ``config.yaml``; not yet validated."""
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         said = " ".join(str(error).split())
         raise ConfigError(f"{path} is not readable YAML: {said}") from None
     if not isinstance(tree, dict):
@@ -158,6 +158,11 @@ def _split_setting(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except ValueError:
         return key, value
+    except RecursionError:
+        raise ConfigError(
+            f"{key} takes a value or a list of them, but lists inside so many others came that "
+            f"they cannot be read ({value:.30}...). Write fewer brackets"
+        ) from None
 
 
 def _assign(tree: dict[str, Any], key: str, value: Any) -> None:
@@ -169,7 +174,8 @@ def _assign(tree: dict[str, Any], key: str, value: Any) -> None:
         )
     *sections, field = key.split(".")
     for section in sections:
-        tree = tree.setdefault(section, {})
+        tree[section] = dict(tree.get(section, {}))  # it may be the caller's
+        tree = tree[section]
     tree[field] = value
 
 
