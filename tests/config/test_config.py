@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import pytest
@@ -199,7 +200,7 @@ def test_a_file_of_settings_is_read_back(tmp_path) -> None:
         resolve(base=read_tree(path))
 
 
-@pytest.mark.parametrize("text", ["- a list", "", "{", "\udcff"])
+@pytest.mark.parametrize("text", ["- a list", "", "{", "\udcff", "[" * 2_000])
 def test_a_file_of_anything_else_is_refused(tmp_path, text: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -221,6 +222,43 @@ def test_sections_must_be_sections(tmp_path, text: str, words: str) -> None:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=words):
         resolve(settings=["train.seed=1", "model.attention.score=dot"], base=read_tree(path))
+
+
+def test_a_value_of_thousands_of_brackets_is_answered() -> None:
+    for key in ("search.required", "train.seed"):
+        assert f"{key} takes a value" in refused(f"{key}={'[' * 200_000}")
+
+
+def test_what_is_given_as_a_base_is_left_as_it_was() -> None:
+    base = {"train": {"seed": 5}, "model": {"attention": {"score": "dot"}}}
+    given = copy.deepcopy(base)
+    config = resolve(settings=["train.seed=7", "model.attention.score=general"], base=base)
+    assert (config.train.seed, config.model.attention.score) == (7, "general")
+    assert base == given
+
+
+@pytest.mark.parametrize(
+    ("value", "phrases"),
+    [
+        ("2024", ("2024",)),
+        ("1.50", ("1.50",)),
+        ("true", ("true",)),
+        ("null", ("null",)),
+        ('"2024"', ("2024",)),
+        ('["2024", "x"]', ("2024", "x")),
+        ("[2024, 1.5]", ("2024", "1.5")),
+        ("[x", ("[x",)),
+    ],
+)
+def test_a_phrase_may_look_like_a_number(value: str, phrases: tuple[str, ...]) -> None:
+    assert resolve(settings=[f"search.required={value}"]).search.required == phrases
+
+
+def test_a_number_may_stand_by_itself_where_a_list_of_texts_may() -> None:
+    assert resolve(settings={"search.required": 2024}).search.required == ("2024",)
+    assert resolve(base={"data": {"train": 1.5}}).data.train == ("1.5",)
+    with pytest.raises(ConfigError, match=r"search\.required.*string, but True came"):
+        resolve(settings={"search.required": True})
 
 
 def test_text_that_looks_like_a_number_stays_text(tmp_path) -> None:

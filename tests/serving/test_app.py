@@ -21,12 +21,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import ALPHABET, MECHANISMS, tiny_language_model, tiny_predictor, tokenizers
 
-from jumok.config import resolve
+from jumok.config import TokenizerConfig, resolve
 from jumok.engine import EnsembleEngine
 from jumok.errors import ConfigError, JumokError
 from jumok.predictor import LanguageModel, Predictor, load
 from jumok.serving import Limits, create_app
 from jumok.serving.schemas import Explanation, ModelInfo, Outputs
+from jumok.text import train_tokenizer
 
 TEXTS = ["abc", "가각 d", "", "eeee dcba", "a", "bcd e"]
 
@@ -535,25 +536,38 @@ def test_half_a_character_in_a_message_can_be_told(web: TestClient) -> None:
     assert answer.status_code == 400 and "\\ud83d" in error_of(answer)["message"]
 
 
+@pytest.mark.parametrize("entry", [{"a": "\ud800"}, {"\ud800": "a"}])
+def test_half_a_character_in_a_dictionary_is_refused(
+    web: TestClient, entry: dict[str, str]
+) -> None:
+    body = {"texts": ["a"], "dictionary": entry, "search": {"replace_unknown": True}}
+    head = {"content-type": "application/json"}
+    answer = web.post("/predict", content=json.dumps(body), headers=head)
+    assert answer.status_code == 422
+    assert "half of a surrogate pair" in error_of(answer)["message"]
+
+
 MISTAKES = [1] * 300_000
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "status"),
     [
-        {"texts": MISTAKES},
-        {"texts": [{}] * 300_000},
-        {"texts": [], "choices": MISTAKES},
-        {"texts": [], "prefix": MISTAKES},
-        {"texts": [], "dictionary": dict.fromkeys(map(str, range(150_000)), 1)},
+        ({"texts": MISTAKES}, 422),
+        ({"texts": [{}] * 300_000}, 422),
+        ({"texts": [], "choices": MISTAKES}, 422),
+        ({"texts": [], "prefix": MISTAKES}, 422),
+        ({"texts": [], "dictionary": dict.fromkeys(map(str, range(150_000)), 1)}, 422),
+        ({"texts": [], "search": {"required": [{}] * 300_000}}, 400),
+        ({"texts": [], "search": {"forbidden": [{}] * 300_000}}, 400),
     ],
-    ids=["texts", "objects", "choices", "prefixes", "dictionary"],
+    ids=["texts", "objects", "choices", "prefixes", "dictionary", "required", "forbidden"],
 )
-def test_a_million_mistakes_are_one(web: TestClient, body: dict[str, Any]) -> None:
+def test_a_million_mistakes_are_one(web: TestClient, body: dict[str, Any], status: int) -> None:
     content = json.dumps(body)  # a client's own work, which takes as long as the server's
     begun = time.process_time()
     answer = web.post("/predict", content=content, headers={"content-type": "application/json"})
-    assert answer.status_code == 422 and len(answer.content) < 1_000
+    assert answer.status_code == status and len(answer.content) < 1_000
     assert time.process_time() - begun < 1  # it took eleven seconds to make a sentence of each
 
 
@@ -590,6 +604,47 @@ def test_texts_need_no_more_attention_than_there_is_room_for() -> None:
         assert answer.status_code == 422
     with client(tiny_predictor("sutskever2014", 3), Limits(attention=100)) as web:
         assert web.post("/predict", json={"texts": ["abcd"]}).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["char", "jamo", "word"])
+def test_phrases_need_no_larger_table_than_there_is_room_for(kind: Any) -> None:
+    syllables = [chr(0xAC00 + i) for i in range(2_000)]
+    apart = " " if kind == "word" else ""
+    many = [apart.join(syllables[i:] + syllables[:i])[:2_000] for i in range(40)]
+    few = [f"{i:04} {chr(97 + i % 26)} 가나다" for i in range(1_000)]
+    target = train_tokenizer([*many, *few], TokenizerConfig(kind=kind, vocab_size=9_000))
+    between = (tokenizers(resolve())[0], target)
+    predictor = tiny_predictor("luong2015", 3, between=between)
+    with client(predictor) as web:
+        for asked in ({"search": {"forbidden": many}}, {"search": {"required": many}},
+                      {"choices": many}, {"prefix": many}):  # fmt: skip
+            begun = time.process_time()
+            answer = web.post("/predict", json={"texts": ["a"] * 40, **asked})
+            assert answer.status_code == 422, asked.keys()
+            assert "different. Send fewer or shorter ones" in error_of(answer)["message"]
+            assert web.post("/predict", json={"texts": ["a"]}).status_code == 200
+            assert time.process_time() - begun < 2
+        body = {"texts": ["a"], "search": {"forbidden": few}}
+        assert web.post("/predict", json=body).status_code == 200
+
+
+def test_prefixes_that_are_too_much_together_are_searched_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    predictor = tiny_predictor("luong2015", 3)
+    monkeypatch.setattr("jumok.serving.limits._TABLE", 3 * (64 + 2))
+    app = create_app(predictor)
+
+    async def ask() -> list[httpx2.Response]:
+        async with busy(predictor, app) as (web, first, go, _):
+            bodies = [{"texts": ["a"], "prefix": prefix} for prefix in ("x", "y", "x y z")]
+            rest = [asyncio.ensure_future(web.post("/predict", json=body)) for body in bodies]
+            await until(lambda: "waiting_texts 2.0" in metrics(app) and rest[2].done())
+            go.set()
+            await first
+            return [await one for one in rest]
+
+    assert [one.status_code for one in asyncio.run(ask())] == [200, 200, 422]
 
 
 def test_an_application_can_be_started_again(predictor: Predictor) -> None:
@@ -759,6 +814,7 @@ def test_what_a_language_model_refuses(writer: LanguageModel) -> None:
         for stream in (False, True):
             for body, status, message in (
                 ({"n": 3}, 422, "2 texts, but 3 came"),
+                ({"n": 10**20}, 422, "2 texts, but 1" + "0" * 20 + " came"),
                 ({"prompt": "abcabca"}, 422, "6 characters"),
                 ({"search": {"top_k": 0}}, 400, "search.top_k"),
                 ({"search": {"max_length_offset": 9999}}, 422, "the server's own"),
@@ -768,9 +824,11 @@ def test_what_a_language_model_refuses(writer: LanguageModel) -> None:
                 assert answer.status_code == status
                 assert message in error_of(answer)["message"]
         with client(writer, Limits(beam=4)) as wide:
-            answer = wide.post("/generate", json={"n": 5, "search": {"sample": False}})
+            answer = wide.post("/generate", json={"search": {"sample": False, "beam": 5}})
             assert "search.beam may be at most 4" in error_of(answer)["message"]
-            assert wide.post("/generate", json={"n": 5}).status_code == 422
+            answer = wide.post("/generate", json={"n": 5})
+            assert answer.status_code == 422
+            assert error_of(answer)["message"].startswith("n may be at most 4")
         [(kind, told)] = events(web.post("/generate", json={"prompt": "zz", "stream": True}).text)
         assert kind == "error" and told["kind"] == "InputError"
 
@@ -845,6 +903,13 @@ def test_the_page_asks_nobody_else(web: TestClient) -> None:
     assert "/assets/attention.js" in script
     for path in re.findall(r'(?:ask|fetch)\("(/[^"]+)"', script):
         assert path in web.get("/openapi.json").json()["paths"]
+
+
+def test_the_page_lets_as_much_be_asked_as_the_server(web: TestClient) -> None:
+    script = web.get("/assets/page.js").text
+    for field, setting in (("beam", "beam"), ("outputs", "n_best")):
+        most = f"Math.max(model.limits.beam, model.search.{setting})"
+        assert f'at("{field}").max = {most};' in script
 
 
 def test_the_page_says_everything_in_both_languages() -> None:

@@ -109,7 +109,7 @@ def read_tree(path: Path) -> dict[str, Any]:
     """The nested settings in a YAML file, such as a run's ``config.yaml``; not yet validated."""
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         said = " ".join(str(error).split())
         raise ConfigError(f"{path} is not readable YAML: {said}") from None
     if not isinstance(tree, dict):
@@ -149,12 +149,20 @@ def _split_setting(text: str) -> tuple[str, Any]:
             f"A setting is written section.field=value, as in train.max_epochs=3, but '{text}' came"
         )
     key = key.strip()
-    if _kind(key) is str and not value.startswith('"'):
+    kind = _kind(key)
+    if kind is str and not value.startswith('"'):
         return key, value  # a separator or a column may look like a number
+    if kind == tuple[str, ...] and not value.lstrip().startswith(('"', "[")):
+        return key, value  # so may a phrase or a file
     try:
         return key, json.loads(value)
     except ValueError:
         return key, value
+    except RecursionError:
+        raise ConfigError(
+            f"{key} takes a value or a list of them, but lists inside so many others came that "
+            f"they cannot be read ({value:.30}...). Write fewer brackets"
+        ) from None
 
 
 def _assign(tree: dict[str, Any], key: str, value: Any) -> None:
@@ -166,7 +174,8 @@ def _assign(tree: dict[str, Any], key: str, value: Any) -> None:
         )
     *sections, field = key.split(".")
     for section in sections:
-        tree = tree.setdefault(section, {})
+        tree[section] = dict(tree.get(section, {}))  # it may be the caller's
+        tree = tree[section]
     tree[field] = value
 
 

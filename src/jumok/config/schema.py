@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
 
 Cell = Literal["lstm", "gru", "rnn"]
 Score = Literal["none", "peek", "dot", "scaled_dot", "general", "concat", "additive", "location"]
@@ -17,9 +17,10 @@ Metric = Literal["exact_match", "wer", "per", "cer", "bleu", "chrf", "ter", "per
 LOWER_IS_BETTER: frozenset[Metric] = frozenset({"wer", "per", "cer", "ter", "perplexity"})
 
 
-_ALONE = BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)
-Strings = Annotated[tuple[str, ...], _ALONE]
-"""Names of files, or phrases; one may stand by itself."""
+_ALONE = BeforeValidator(lambda v: (v,) if isinstance(v, str | int | float) else v)
+Strings = Annotated[tuple[str, ...], FailFast(), _ALONE]
+"""Names of files, or phrases; one may stand by itself. The first mistake is told: a request to a
+server may have a million."""
 Sink = Literal["tensorboard", "wandb", "mlflow"]
 
 

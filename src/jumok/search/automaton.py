@@ -258,23 +258,21 @@ def _aho_corasick(phrases: Sequence[Sequence[int]]) -> _Found:
     """For every state and unit, the longest beginning of a phrase that the text now ends with."""
     assert all(map(len, phrases)), "an empty phrase is in every text"
     trie = _Trie(phrases)
-    delta, hit = trie.delta.copy(), trie.ends.copy()
-    failure = np.zeros(len(delta), dtype=np.int64)
+    delta, hit = trie.delta.tolist(), trie.ends.tolist()  # ten times as fast, cell by cell
+    failure = [0] * len(delta)
+    nothing = [0] * (len(trie.units) + 1)
     waiting = deque([0])
     while waiting:
         state = waiting.popleft()
-        for column in range(delta.shape[1]):
-            child, otherwise = (
-                delta[state, column],
-                0 if state == 0 else delta[failure[state], column],
-            )
+        row, below = delta[state], nothing if state == 0 else delta[failure[state]]
+        for column, (child, otherwise) in enumerate(zip(row, below, strict=True)):
             if child < 0:
-                delta[state, column] = otherwise
+                row[column] = otherwise
             else:
                 failure[child] = otherwise
                 hit[child] |= hit[otherwise]
                 waiting.append(child)
-    return _Found(trie.units, delta, trie.depth, hit)
+    return _Found(trie.units, np.array(delta), trie.depth, np.array(hit))
 
 
 def _start(automaton: Automaton, skip: int | None) -> Automaton:

@@ -52,6 +52,7 @@ from jumok.serving.schemas import (
     PredictRequest,
     ScoreRequest,
 )
+from jumok.text import HALF, pieces
 
 _LOG = logging.getLogger("jumok.serving")
 _LONGEST_MESSAGE = 1_000
@@ -197,7 +198,7 @@ class _Server:
 
     async def score(self, asked: ScoreRequest, request: Request) -> Response:
         """Given outputs with their probabilities and their attention."""
-        self.limits.check_texts(asked.pairs)
+        self.limits.check_texts(len(asked.pairs))
         for index, pair in enumerate(asked.pairs):
             self.limits.check_length(pair.source, index)
             self.limits.check_length(pair.target, index)
@@ -228,7 +229,8 @@ class _Server:
                 "This server's model writes outputs for sources and is no language model: ask with "
                 "POST /predict"
             )
-        self.limits.check_texts(range(asked.n))
+        self.limits.check_texts(asked.n)
+        self.limits.check_outputs(asked.n, self.predictor.config.search)
         self.limits.check_length(asked.prompt)
         settings = self.predictor.drawing(asked.n, asked.search)
         self._check_search({**asked.search, "n_best": asked.n}, settings)
@@ -255,9 +257,15 @@ class _Server:
         self.limits.check_phrases(len(told) + phrases)
         for phrase in told:
             self.limits.check_length(phrase)
+        self._check_table(told)
+
+    def _check_table(self, texts: Iterable[str]) -> None:
+        """Phrases or prefixes, before a table is made of them."""
+        target = self.predictor.target_tokenizer
+        self.limits.check_table(pieces(target, text) for text in texts)
 
     def _ask_outputs(self, asked: PredictRequest) -> Asked:
-        self.limits.check_texts(asked.texts)
+        self.limits.check_texts(len(asked.texts))
         for index, text in enumerate(asked.texts):
             self.limits.check_length(text, index)
         if isinstance(asked.prefix, str):
@@ -266,8 +274,15 @@ class _Server:
         choices, dictionary = asked.choices or [], asked.dictionary or {}
         for text in (*prefixes, *choices, *dictionary, *dictionary.values()):
             self.limits.check_length(text)
+            try:
+                text.encode()
+            except UnicodeEncodeError:  # what a dictionary has is written without a tokenizer
+                raise InputError(HALF) from None
         search, settings = self._search(asked.search, len(choices) + len(dictionary))
         check_prefixes(asked.prefix, asked.texts)
+        self._check_table(prefixes)
+        target = self.predictor.target_tokenizer
+        self.limits.check_table(target.encode_ids([choice])[0] for choice in choices)
         own: Sequence[str | None] = [None] * len(asked.texts)
         if asked.prefix is not None:
             own = asked.prefix
@@ -321,9 +336,11 @@ class _Server:
         elif want.kind == "score":
             found = self.predictor.score(items, **json.loads(want.search))
         else:
+            prefixes = [prefix for _, prefix in items] if want.prefix else None
+            self._check_table(prefixes or ())  # one table: too much together, each is told alone
             found = self.predictor.predict(
                 [text for text, _ in items],
-                prefix=[prefix for _, prefix in items] if want.prefix else None,
+                prefix=prefixes,
                 choices=want.choices,
                 dictionary=None if want.dictionary is None else dict(want.dictionary),
                 **json.loads(want.search),

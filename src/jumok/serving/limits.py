@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 from jumok.config import SearchConfig
@@ -10,6 +10,12 @@ from jumok.errors import InputError
 
 _SERVER_ONLY = ("batch_size", "max_source_length", "max_length_ratio", "max_length_offset")
 """Search settings that say what a server can bear. They are the server's own (``--set``)."""
+
+_TABLE = 8_000_000
+"""Numbers in the table that phrases, choices or prefixes become: a row for each of their units, a
+column for each different one. Made in a second, and with copies 400 MB at worst."""
+_STEP = 64
+"""What a unit costs beside its row, however short that is."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +43,11 @@ class Limits:
         """Bytes of a request. JSON writes a character in at most 12, and a pair has two texts."""
         return 65_536 + 24 * self.characters * self.texts
 
-    def check_texts(self, texts: Sized) -> None:
+    def check_texts(self, count: int) -> None:
         """Raise `InputError` for too many texts."""
-        if len(texts) > self.texts:
+        if count > self.texts:
             raise InputError(
-                f"A request may have {self.texts} texts, but {len(texts)} came. Divide it, or "
+                f"A request may have {self.texts} texts, but {count} came. Divide it, or "
                 "start the server with a higher --max-texts"
             )
 
@@ -63,6 +69,21 @@ class Limits:
                 "a higher --max-phrases"
             )
 
+    def check_table(self, texts: Iterable[Iterable[Hashable]]) -> None:
+        """Raise `InputError` for phrases, choices or prefixes, cut into units, that are too much
+        together for the table that is made of them before a search."""
+        units, different = 0, set[Hashable]()
+        for text in texts:  # only as far as there is room
+            text = list(text)
+            units += 1 + len(text)
+            different.update(text)
+            if units * (_STEP + len(different)) > _TABLE:
+                raise InputError(
+                    "Phrases, choices and prefixes may each have units x (different units + "
+                    f"{_STEP}) = {_TABLE:,} in a request, but {units:,} units came, "
+                    f"{len(different):,} of them different. Send fewer or shorter ones"
+                )
+
     def check_attention(self, numbers: int) -> None:
         """Raise `InputError` for texts that are too long for their search."""
         if numbers > self.attention:
@@ -72,6 +93,10 @@ class Limits:
                 "or shorter texts, ask for a narrower beam, or start the server with a higher "
                 "--max-attention"
             )
+
+    def check_outputs(self, count: int, own: SearchConfig) -> None:
+        """Raise `InputError` for more texts of a language model than a server's beam is wide."""
+        _check_most("n", count, max(self.beam, own.n_best))
 
     def check_search(
         self, asked: dict[str, object], settings: SearchConfig, own: SearchConfig
@@ -94,8 +119,11 @@ class Limits:
             ("n_best", max(self.beam, own.n_best)),
             ("min_length", max(own.min_length, own.max_length_offset)),
         ):
-            if getattr(settings, key) > most:
-                raise InputError(
-                    f"search.{key} may be at most {most} at this server, but "
-                    f"{getattr(settings, key)} came. Ask for less"
-                )
+            _check_most(f"search.{key}", getattr(settings, key), most)
+
+
+def _check_most(what: str, came: int, most: int) -> None:
+    if came > most:
+        raise InputError(
+            f"{what} may be at most {most} at this server, but {came} came. Ask for less"
+        )

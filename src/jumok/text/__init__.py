@@ -9,10 +9,11 @@ vocabulary, ``hangul`` shows tokens to people, ``spelling`` finds phrases in tok
 """
 
 from jumok.text.hangul import display_tokens
-from jumok.text.spelling import Speller
+from jumok.text.spelling import Speller, pieces
 from jumok.text.tokenizer import (
     BOS,
     EOS,
+    HALF,
     PAD,
     SPACE,
     SPECIALS,
@@ -28,6 +29,7 @@ from jumok.text.train import resolve_kind, train_tokenizer
 __all__ = [
     "BOS",
     "EOS",
+    "HALF",
     "PAD",
     "SPACE",
     "SPECIALS",
@@ -36,6 +38,7 @@ __all__ = [
     "Speller",
     "Tokenizer",
     "display_tokens",
+    "pieces",
     "resolve_kind",
     "split_features",
     "train_tokenizer",

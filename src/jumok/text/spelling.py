@@ -22,6 +22,16 @@ _NOTHING = -1
 _UNKNOWN = -2
 """What an unknown token is written with."""
 
+_WHOLE = ("word", "split")
+"""Kinds of tokenizer whose tokens are units."""
+
+
+def pieces(tokenizer: Tokenizer, phrase: str) -> Sequence[str]:
+    """The units of a phrase, as text: a token or a character each."""
+    if tokenizer.kind in _WHOLE:
+        return tokenizer.encode(phrase).tokens
+    return tokenizer.normalise(phrase)
+
 
 class Joining(NamedTuple):
     """What may and may not come right after a prefix, in units."""
@@ -37,7 +47,7 @@ class Speller:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._whole = tokenizer.kind in ("word", "split")
+        self._whole = tokenizer.kind in _WHOLE
         self._numbers: dict[str, int] = {}
         self._new = self._numbers
         texts = tokenizer.tokens(range(tokenizer.vocab_size))
@@ -79,10 +89,10 @@ class Speller:
 
     def cut(self, phrase: str) -> list[int]:
         """The units of a phrase; none where it has no letter."""
+        found = pieces(self._tokenizer, phrase)
         if self._whole:
-            tokens = self._tokenizer.encode(phrase).tokens
-            return [unit for token in tokens for unit in self._units(token)]
-        return list(map(ord, self._tokenizer.normalise(phrase)))
+            return [unit for token in found for unit in self._units(token)]
+        return list(map(ord, found))
 
     def within(self, phrase: str) -> Int[np.ndarray, "found"]:
         """Ids of all tokens that a phrase, however it is cut, can be made of; of subwords, also of
@@ -120,11 +130,8 @@ class Speller:
 
     def missing(self, phrase: str) -> str | None:
         """The first unit of a phrase that no token has; None where all can be written."""
-        pieces: Sequence[str] = self._tokenizer.normalise(phrase)
-        if self._whole:
-            pieces = self._tokenizer.encode(phrase).tokens
-        units = self.cut(phrase)
-        return next((p for p, u in zip(pieces, units, strict=True) if u not in self._known), None)
+        both = zip(pieces(self._tokenizer, phrase), self.cut(phrase), strict=True)
+        return next((piece for piece, unit in both if unit not in self._known), None)
 
     def _units(self, token: str) -> list[int]:
         if not token:

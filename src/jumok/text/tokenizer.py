@@ -44,6 +44,13 @@ class Encoding(NamedTuple):
     syllable point at that syllable; a `▁` that stands for no space is empty."""
 
 
+HALF = (
+    "A text must be valid Unicode, but half of a surrogate pair came (as '\\ud83d' in JSON). Send "
+    "the whole character"
+)
+"""What is said of a text that cannot be encoded."""
+
+
 class Tokenizer:
     """Cuts texts of one side into tokens of one vocabulary. Made by `train_tokenizer` or `load`.
 
@@ -217,10 +224,7 @@ class Tokenizer:
         try:
             return encode(normal, add_special_tokens=False)
         except TypeError:  # the library's word for a string that is not Unicode text
-            raise InputError(
-                "A text must be valid Unicode, but half of a surrogate pair came "
-                "(as '\\ud83d' in JSON). Send the whole character"
-            ) from None
+            raise InputError(HALF) from None
 
     def _align(self, text: str, normal: str, encoded: hf.Encoding) -> Encoding:
         """Our ids, and offsets that count in ``text`` where Hugging Face's count in ``normal``."""

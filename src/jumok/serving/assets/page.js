@@ -166,7 +166,8 @@ async function begin() {
   model = told;
   at("name").textContent = document.title = model.name;
   at("beam").value = model.search.sample ? 1 : model.search.beam;
-  at("beam").max = at("outputs").max = Math.max(model.limits.beam, model.search.beam);
+  at("beam").max = Math.max(model.limits.beam, model.search.beam);
+  at("outputs").max = Math.max(model.limits.beam, model.search.n_best); // as the server does
   at("outputs").value = model.search.n_best;
   at("temperature").value = model.search.temperature;
   at("text").maxLength = model.limits.characters;
