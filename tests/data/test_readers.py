@@ -251,6 +251,19 @@ def test_features_with_a_space_between_are_a_bad_line(tmp_path):
     assert caught.value.line == 1
 
 
+@pytest.mark.parametrize("between", ["\u3000", "\t", "\u00a0"])
+def test_features_end_at_a_space_as_the_tokenizers_see_it(tmp_path, between):
+    bad = json.dumps({"source": f"V;PST{between}gehen", "target": "ging"})
+    path = write(tmp_path / "p.jsonl", f'{bad}\n{{"source": "\\tV;PST gehen", "target": "b"}}\n')
+    with pytest.raises(DataError, match="features, a space and a text") as caught:
+        read_pairs(path, DataConfig(), features=True)
+    assert caught.value.line == 1
+    assert repr(between)[1:-1] in str(caught.value)  # or it would look like a space
+    found = read_pairs(path, DataConfig(skip_bad_lines=True), features=True)
+    assert found.pairs == [("\tV;PST gehen", "b")]
+    assert [error.line for error in found.bad] == [1]
+
+
 def test_a_parallel_source_without_features_is_told_by_its_own_file(tmp_path):
     for side in "ab":
         (tmp_path / side).write_text("gehen\n", encoding="utf-8")

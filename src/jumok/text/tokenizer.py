@@ -260,16 +260,17 @@ class FeaturesAndText(NamedTuple):
 def split_features(text: str, index: int | None = None) -> FeaturesAndText:
     """The first word, and what comes after the space behind it; a blank text has neither.
 
-    Raises `InputError`, with ``index``, where one of the two is missing.
+    White space before the word is left out. Only U+0020 ends it: a no-break or an ideographic
+    space does not. Raises `InputError`, with ``index``, where one of the two is missing.
     """
-    start = len(text) - len(text.lstrip(" "))
+    start = len(text) - len(text.lstrip())
     features, _, rest = text[start:].partition(" ")
     if not text.strip():
         return FeaturesAndText("", "", 0, 0)
     if not rest.strip():
         raise InputError(
             "The model reads features, a space and a text, as in 'V;PST gehen', but "
-            f"'{text:.40}' came, which is one word. Put the features first",
+            f"{text[:40]!r} came, which is one word. Put the features first",
             index=index,
         )
     return FeaturesAndText(features, rest, start, start + len(features) + 1)
