@@ -97,6 +97,14 @@ def test_quoted_line_ends_in_csv(tmp_path):
     assert read(path) == [("two\nlines", "a,b"), ("x", 'say "y"')]
 
 
+def test_a_csv_row_with_a_bad_line_inside_is_no_pair(tmp_path):
+    text = b'\xff,x\n"first\n\xff middle\nlast",ziel\n\xff,x\na,b\n\xff,x\n'
+    path = write(tmp_path / "a.csv", b"source,target\n" + text)
+    found = read_pairs(path, DataConfig(skip_bad_lines=True))
+    assert found.pairs == [("a", "b")]
+    assert [error.line for error in found.bad] == [2, 4, 6, 8]
+
+
 def test_long_csv_fields_are_read(tmp_path):
     path = write(tmp_path / "a.csv", f"source,target\n{'x' * 200_000},y\n")
     assert len(read(path)[0].source) == 200_000
