@@ -155,6 +155,19 @@ def test_a_comma_in_the_name_of_one_file(tmp_path):
     assert read(write(tmp_path / "a,b.tsv", "x\ty\n")) == [("x", "y")]
 
 
+@pytest.mark.parametrize("form", ["auto", "parallel"])
+def test_two_names_that_are_too_long_for_one(tmp_path, monkeypatch, form):
+    monkeypatch.chdir(tmp_path)
+    left, right = "가" * 43, "a" * 130
+    write(Path(left), "x\n")
+    write(Path(right), "y\n")
+    assert read(f"{left},{right}", format=form) == [("x", "y")]
+    with pytest.raises(DataError, match="no such file"):
+        read(f"{left},{right[1:]}", format=form)
+    with pytest.raises(DataError, match="cannot be read"):
+        read(left + right)
+
+
 def test_a_tab_is_text_in_parallel_files(tmp_path):
     left, right = write(tmp_path / "a", "x\ty\n"), write(tmp_path / "b", "z\n")
     assert read(f"{left},{right}") == [("x\ty", "z")]
