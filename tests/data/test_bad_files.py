@@ -68,6 +68,7 @@ FILES = {
     "csv: column": (
         "a.csv", b"Source,target\na,b\n", 1, ["Did you mean 'Source'", "Source, target", "data.so"]
     ),
+    "csv: column, after empty lines": ("a.csv", b"\n\nsrc,target\na,b\n", 3, ["is missing"]),
     "csv: column twice": ("a.csv", b"source,source,target\na,b,c\n", 1, ["comes twice"]),
     "csv: header": ("a.csv", b'"source,target\na,b\n', 1, ["not valid CSV"]),
 }  # fmt: skip

@@ -58,11 +58,11 @@ def read_csv(
         return
     if isinstance(first, BadLine):
         raise DataError(first.reason, path=first.path, line=first.line)
-    header = first[1]
-    source = column_index("source_column", config.source_column or "source", header, path, 1)
-    target = column_index("target_column", config.target_column or "target", header, path, 1)
+    line, header = first
+    source = column_index("source_column", config.source_column or "source", header, path, line)
+    target = column_index("target_column", config.target_column or "target", header, path, line)
     named = config.features_column
-    column = column_index("features_column", named, header, path, 1) if named else None
+    column = column_index("features_column", named, header, path, line) if named else None
     different_columns(header[source], header[target], named)
     for row in rows:
         if isinstance(row, BadLine):
