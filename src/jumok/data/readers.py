@@ -244,7 +244,7 @@ def _of_file(
     path: Path, form: str, config: DataConfig, features: bool, watch: Watch | None
 ) -> Iterator[Row | BadLine]:
     if form in _OF_ROWS:
-        return _OF_ROWS[form](path, config, features)
+        return _OF_ROWS[form](path, config, features, watch)
     if form == "tmx":
         return _of_tmx_file(path, config, features, watch)
     return _OF_LINES[form](read_lines(path, config.encoding, watch), path, config, features)
