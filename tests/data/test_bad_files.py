@@ -145,10 +145,10 @@ def test_what_the_system_does_not_let_be_seen_is_told(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Path, "stat", refuse)
         for name in ("a.tsv", "a,b"):
-            with pytest.raises(DataError, match="cannot be read .Permission denied"):
+            with pytest.raises(DataError, match=r"cannot be read \(Permission denied"):
                 read_pairs(tmp_path / name, DataConfig())
     monkeypatch.setattr(Path, "iterdir", refuse)
-    with pytest.raises(DataError, match="there is no such file. Check the name"):
+    with pytest.raises(DataError, match=r"there is no such file\. Check the name"):
         read_pairs(tmp_path / "a.tsv", DataConfig())
 
 
