@@ -50,8 +50,8 @@ class Tokenizer:
     The text is brought to Unicode NFC first (kind `jamo`: NFD), so texts that look the same get
     the same ids. Kinds `char` and `jamo` give every known text back exactly. `split` drops empty
     pieces: separators at the start and the end are lost, and several in a row become one. `word`
-    joins by single spaces; `bpe` and `unigram` lose only spaces at the start, and read `▁` as a
-    space.
+    joins by single spaces; `bpe` and `unigram` lose only one space at the start, and read `▁` as
+    a space.
 
     With ``features``, the first word of a text is a list of features (``V;PST gehen``), which that
     tokenizer cuts. They stand before the text, with ids from `text_size` on; the first of these is
@@ -141,6 +141,8 @@ class Tokenizer:
             return " ".join(normal.split())
         if self.kind == "split":
             return self._separator.join(p for p in normal.split(self._separator) if p)
+        if self.kind in ("bpe", "unigram"):  # one at the start is that before every first word
+            return normal.replace(SPACE, " ").removeprefix(" ")
         return normal
 
     def normalise(self, text: str) -> str:
