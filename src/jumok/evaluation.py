@@ -114,7 +114,7 @@ def validate(predictor: Predictor, pairs: Pairs) -> Validation:
     tokenize = predictor.config.evaluation.bleu_tokenize
     value = metric_value(metric, outputs, references, bleu_tokenize=tokenize)
     written = predictor.target_tokenizer
-    targets = written.encode_batch([written.comparable(target) for _, target in pairs])
+    targets = written.encode_batch([target for _, target in pairs])
     tokens = {source: one.tokens for source, one in zip(sources, found, strict=True)}
     # not the nearest of several references: with forced tokens, too, each pair stands for itself
     error = token_error_rate(

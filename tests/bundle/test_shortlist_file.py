@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +71,35 @@ def test_a_damaged_one_is_refused(tmp_path: Path) -> None:
     path.write_bytes(save({"indptr": np.zeros(1, dtype=np.int64)}, {"version": "9"}))
     with pytest.raises(BundleError, match="version 9"):
         read_shortlist(bundle)
+
+
+@pytest.mark.parametrize(("kind", "size"), [("F64", 8), ("U64", 8), ("I32", 4), ("BF16", 2)])
+def test_one_of_another_type_is_refused(tmp_path: Path, kind: str, size: int) -> None:
+    """Its bytes, and so its hash, are the same."""
+
+    def retype(head: dict[str, dict[str, object]]) -> None:
+        [length] = head["indptr"]["shape"]
+        head["indptr"].update(dtype=kind, shape=[length * 8 // size])
+
+    refused_where(tmp_path, retype)
+
+
+def test_one_of_another_shape_is_refused(tmp_path: Path) -> None:
+    def reshape(head: dict[str, dict[str, object]]) -> None:
+        head["indptr"]["shape"] = [1, *head["indptr"]["shape"]]
+
+    refused_where(tmp_path, reshape)
+
+
+def refused_where(folder: Path, change: Callable[[dict[str, dict[str, object]]], None]) -> None:
+    """A shortlist is refused after a change of its safetensors header."""
+    bundle = model(folder / "model", 1)
+    path = write_shortlist(bundle, tiny_shortlist(tiny_predictor("luong2015", 1), 3, 3, 2))
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    head = json.loads(content[8:end])
+    change(head)
+    written = json.dumps(head).encode()
+    path.write_bytes(len(written).to_bytes(8, "little") + written + content[end:])
+    with pytest.raises(BundleError, match="has changed since"):
+        load(bundle.path).predict("abc", shortlist=True)

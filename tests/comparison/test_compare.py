@@ -16,6 +16,7 @@ from jumok.cli.compared import render_comparison
 from jumok.comparison import compare, write_plot
 from jumok.config import TokenizerConfig
 from jumok.errors import ConfigError, DataError, InputError, MissingExtra
+from jumok.evaluation import validate
 from jumok.metrics import METRICS
 from jumok.predictor import Predictor
 from jumok.text import train_tokenizer
@@ -86,6 +87,24 @@ def test_where_one_knows_lower_case_alone_all_are_judged_in_it():
     pairs = [("a", "X  Y"), ("b", "z")]
     assert compare(["x y", "Z"], model, pairs, resamples=100).scores["exact_match"].a.value == 100
     assert compare(["x  y", "Z"], ["", ""], pairs, resamples=100).scores["exact_match"].a.value == 0
+
+
+def test_spaces_that_subwords_cannot_write_are_no_fault(monkeypatch):
+    target = train_tokenizer(["x y z w"], TokenizerConfig(kind="bpe"))
+    source = train_tokenizer(["ab"], TokenizerConfig(kind="char"))
+    model = tiny_predictor("luong2015", 0, between=(source, target))
+    pairs = [("a", "   x"), ("b", "y▁z")]
+    written = [target.encode(text) for _, text in pairs]
+    outputs = [target.decode(one.ids) for one in written]
+    scores = compare(outputs, model, pairs, resamples=100).scores
+    assert scores["exact_match"].a.value == 100
+    found = [
+        replace(one, text=text, tokens=[*right.tokens, "</s>"])
+        for one, text, right in zip(model.predict(["a", "b"]), outputs, written, strict=True)
+    ]
+    monkeypatch.setattr(model, "predict", lambda *args, **kwargs: found)
+    assert jumok.evaluate(model, pairs)["exact_match"] == 100
+    assert validate(model, pairs).token_error == 0
 
 
 def test_who_is_right_and_examples():

@@ -97,6 +97,14 @@ def test_quoted_line_ends_in_csv(tmp_path):
     assert read(path) == [("two\nlines", "a,b"), ("x", 'say "y"')]
 
 
+def test_a_csv_row_with_a_bad_line_inside_is_no_pair(tmp_path):
+    text = b'\xff,x\n"first\n\xff middle\nlast",ziel\n\xff,x\na,b\n\xff,x\n'
+    path = write(tmp_path / "a.csv", b"source,target\n" + text)
+    found = read_pairs(path, DataConfig(skip_bad_lines=True))
+    assert found.pairs == [("a", "b")]
+    assert [error.line for error in found.bad] == [2, 4, 6, 8]
+
+
 def test_long_csv_fields_are_read(tmp_path):
     path = write(tmp_path / "a.csv", f"source,target\n{'x' * 200_000},y\n")
     assert len(read(path)[0].source) == 200_000
@@ -145,6 +153,19 @@ def test_which_files_are_read(tmp_path):
 
 def test_a_comma_in_the_name_of_one_file(tmp_path):
     assert read(write(tmp_path / "a,b.tsv", "x\ty\n")) == [("x", "y")]
+
+
+@pytest.mark.parametrize("form", ["auto", "parallel"])
+def test_two_names_that_are_too_long_for_one(tmp_path, monkeypatch, form):
+    monkeypatch.chdir(tmp_path)
+    left, right = "가" * 43, "a" * 130
+    write(Path(left), "x\n")
+    write(Path(right), "y\n")
+    assert read(f"{left},{right}", format=form) == [("x", "y")]
+    with pytest.raises(DataError, match="no such file"):
+        read(f"{left},{right[1:]}", format=form)
+    with pytest.raises(DataError, match="cannot be read"):
+        read(left + right)
 
 
 def test_a_tab_is_text_in_parallel_files(tmp_path):
@@ -249,6 +270,19 @@ def test_features_with_a_space_between_are_a_bad_line(tmp_path):
     with pytest.raises(DataError, match="features without a space between them") as caught:
         read_pairs(path, DataConfig(features_column="3"))
     assert caught.value.line == 1
+
+
+@pytest.mark.parametrize("between", ["\u3000", "\t", "\u00a0"])
+def test_features_end_at_a_space_as_the_tokenizers_see_it(tmp_path, between):
+    bad = json.dumps({"source": f"V;PST{between}gehen", "target": "ging"})
+    path = write(tmp_path / "p.jsonl", f'{bad}\n{{"source": "\\tV;PST gehen", "target": "b"}}\n')
+    with pytest.raises(DataError, match="features, a space and a text") as caught:
+        read_pairs(path, DataConfig(), features=True)
+    assert caught.value.line == 1
+    assert repr(between)[1:-1] in str(caught.value)  # or it would look like a space
+    found = read_pairs(path, DataConfig(skip_bad_lines=True), features=True)
+    assert found.pairs == [("\tV;PST gehen", "b")]
+    assert [error.line for error in found.bad] == [1]
 
 
 def test_a_parallel_source_without_features_is_told_by_its_own_file(tmp_path):

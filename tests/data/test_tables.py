@@ -13,6 +13,8 @@ from written import save_dict_to_disk, save_to_disk, table, write_parquet, write
 
 from jumok.config import DataConfig
 from jumok.data import read_pairs, read_texts, stream_pairs
+from jumok.data.lines import Progress
+from jumok.data.readers import stream_rows
 from jumok.errors import ConfigError, DataError, MissingExtra
 
 PAIRS = [("주목", "attention"), (" a\tb\n", 'é, "q" & <b>'), ("\u1112\u1161\u11ab", "\U0001f600")]
@@ -53,6 +55,16 @@ def test_kinds_of_text_and_row_groups(tmp_path, compression, kind):
     path = write_parquet(tmp_path / "a.parquet", content, **options)
     assert read(path) == MANY
     assert read(path.rename(tmp_path / "a.bin"), format="parquet") == MANY
+
+
+def test_a_table_counts_as_read_when_it_was(tmp_path):
+    for path in (write_parquet(tmp_path / "a.parquet", MANY), save_to_disk(tmp_path / "a", MANY)):
+        progress = Progress(2)
+        rows = stream_rows(path, DataConfig(), watch=progress.watch)
+        assert next(rows).line == 1
+        assert progress.share() == 0
+        assert len(list(rows)) == len(MANY) - 1
+        assert progress.share() == 0.5
 
 
 def test_a_dictionary_of_texts_is_text(tmp_path):

@@ -367,6 +367,21 @@ def test_damage_and_other_weights_are_noticed(tmp_path: Path) -> None:
         read_exported(read_bundle(path))
 
 
+def test_a_stale_export_is_no_hindrance_where_torch_computes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tiny(tmp_path / "model", "lecture")
+    (path / "onnx").mkdir()
+    (path / "onnx" / "manifest.json").write_text('{"export_version": 99}', encoding="utf-8")
+    bundle = read_bundle(path)
+    by_torch, asked = load_engine(bundle, engine="torch"), []
+    monkeypatch.setattr("jumok.engine._torch", lambda *given: asked.append(given) or by_torch)
+    assert load_engine(bundle, "cuda") is by_torch
+    assert asked == [(bundle, "cuda")]
+    with pytest.raises(BundleError, match="version 99"):
+        load_engine(bundle, "cpu")
+
+
 def run_without_torch(
     *arguments: str, text: str = "", missing: tuple[str, ...] = TORCH + JUDGES
 ) -> subprocess.CompletedProcess[str]:

@@ -40,13 +40,14 @@ def test_spaces_in_the_text_stay():
     assert BOTH.encode("V  ge hen").tokens == ["V", " ", *"ge hen"]
 
 
-def test_spaces_before_the_features_do_not_hide_them():
-    read = BOTH.encode("  V;PST gehen")
+@pytest.mark.parametrize("before", ["  ", " \t", "\u3000 "])
+def test_white_space_before_the_features_does_not_hide_them(before):
+    read = BOTH.encode(f"{before}V;PST gehen")
     assert read.ids == BOTH.encode("V;PST gehen").ids
     assert read.offsets[:2] == [(2, 3), (4, 7)]
 
 
-@pytest.mark.parametrize("text", ["gehen", "V;PST ", " V;PST  "])
+@pytest.mark.parametrize("text", ["gehen", "V;PST ", " V;PST  ", "V;PST\u3000gehen"])
 def test_one_word_is_refused(text):
     with pytest.raises(InputError, match="which is one word"):
         BOTH.encode(text)

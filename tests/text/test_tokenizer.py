@@ -3,10 +3,11 @@
 import json
 import unicodedata
 from functools import cache
+from itertools import product
 
 import pytest
 import tokenizers as hf
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jumok.config import TokenizerConfig
@@ -241,6 +242,26 @@ def test_the_inner_file_is_a_hugging_face_tokenizer(kind, text):
     ours = trained(kind)
     plain = hf.Tokenizer.from_str(json.dumps(json.loads(ours.to_json())["tokenizer"]))
     assert [i + 3 for i in plain.encode(text).ids] == ours.encode(text).ids
+
+
+@cache
+def knowing_spaces(kind: str, lowercase: bool) -> Tokenizer:
+    words = ["".join(word) for n in (1, 2) for word in product("abA▁가", repeat=n)]
+    return train_tokenizer([" ".join(words)] * 2, TokenizerConfig(kind=kind, lowercase=lowercase))
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+@given(text=st.text("abA▁가 ", max_size=8))
+@example(" a")
+@example("  a")
+@example("a▁b")
+@example("▁▁ a  ")
+def test_a_reference_is_compared_as_it_would_be_written(kind, lowercase, text):
+    tokenizer = knowing_spaces(kind, lowercase)
+    ids = tokenizer.encode(text).ids
+    if UNK not in ids:
+        assert tokenizer.decode(ids) == tokenizer.comparable(text)
 
 
 def test_a_capital_separator_and_lower_case_agree():

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -81,7 +82,8 @@ def read_shortlist(bundle: Bundle) -> Shortlist | None:
     try:
         with safe_open(path, framework="np") as file:
             head = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            lists = [name for name in file.keys() if _is_list(file.get_slice(name))]  # noqa: SIM118
+            arrays = {name: file.get_tensor(name) for name in lists}
     except (SafetensorError, OSError) as error:
         raise BundleError(f"{path} is not a readable safetensors file: {error}. {again}") from None
     if head.get("version") != SHORTLIST_VERSION:
@@ -94,6 +96,11 @@ def read_shortlist(bundle: Bundle) -> Shortlist | None:
     if arrays.keys() != set(_FIELDS) or head.get("sha256") != _hash(arrays):
         raise BundleError(f"{path} has changed since it was written. {again}")
     return Shortlist(**arrays)
+
+
+def _is_list(array: Any) -> bool:
+    """Whether it is of the type and the shape that are written, of which the hash says nothing."""
+    return array.get_dtype() == "I64" and len(array.get_shape()) == 1
 
 
 def _hash(arrays: Mapping[str, np.ndarray]) -> str:

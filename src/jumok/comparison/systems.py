@@ -122,9 +122,11 @@ def _form(systems: Sequence[System]) -> Callable[[str], str]:
     forms = [s.target_tokenizer.comparable for s in systems if isinstance(s, Predictor)]
 
     def formed(text: str) -> str:
-        text = unicodedata.normalize("NFC", text)
-        for form in forms:
-            text = form(text)
+        text, before = unicodedata.normalize("NFC", text), None
+        while text != before:  # subwords lose one space at the start each time, of outputs too
+            before = text
+            for form in forms:
+                text = form(text)
         return text
 
     return formed

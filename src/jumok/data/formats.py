@@ -58,11 +58,11 @@ def read_csv(
         return
     if isinstance(first, BadLine):
         raise DataError(first.reason, path=first.path, line=first.line)
-    header = first[1]
-    source = column_index("source_column", config.source_column or "source", header, path, 1)
-    target = column_index("target_column", config.target_column or "target", header, path, 1)
+    line, header = first
+    source = column_index("source_column", config.source_column or "source", header, path, line)
+    target = column_index("target_column", config.target_column or "target", header, path, line)
     named = config.features_column
-    column = column_index("features_column", named, header, path, 1) if named else None
+    column = column_index("features_column", named, header, path, line) if named else None
     different_columns(header[source], header[target], named)
     for row in rows:
         if isinstance(row, BadLine):
@@ -142,7 +142,7 @@ def _number(setting: str, value: str, default: int) -> int:
 
 
 def _csv_rows(lines: Lines, path: Path) -> Iterator[tuple[int, list[str]] | BadLine]:
-    """Rows with the number of their first line."""
+    """Rows with the number of their first line; none for a row with a bad line inside."""
     held: list[BadLine] = []
     numbers: list[int] = []
     length = 0
@@ -175,12 +175,13 @@ def _csv_rows(lines: Lines, path: Path) -> Iterator[tuple[int, list[str]] | BadL
             reader = csv.reader(texts(), strict=True)
         length = 0
         yield from held
-        held.clear()
         start = numbers[0] if numbers else None
+        torn = start is not None and any((bad.line or 0) > start for bad in held)
+        held.clear()
         numbers.clear()
         if problem:
             yield BadLine(problem, path=path, line=start)
-        elif row and start is not None:
+        elif row and start is not None and not torn:  # a line inside is missing
             yield start, row
 
 

@@ -166,11 +166,18 @@ def check_file(path: Path) -> None:
     """Raise `DataError` unless ``path`` is there to be read as a file."""
     if is_directory(path):
         raise DataError("a file was expected, but a directory came. Name a file in it", path=path)
-    if path.exists():
-        return
-    if path.is_symlink():
+    try:
+        if path.exists():
+            return
+        link = path.is_symlink()
+    except OSError as error:
+        raise refused(error, path) from None
+    if link:
         raise DataError("the link leads to no file. Make it anew, or name the file", path=path)
-    names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    try:
+        names = [p.name for p in path.parent.iterdir()]
+    except OSError:  # there is no such directory, or one that may not be listed
+        names = []
     close = difflib.get_close_matches(path.name, names, n=1)
     hint = f"Did you mean '{path.parent / close[0]}'?" if close else "Check the name"
     raise DataError(f"there is no such file. {hint}", path=path)

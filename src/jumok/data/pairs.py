@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jumok.data.lines import OR_SKIP, BadLine
-from jumok.errors import ConfigError, DataError
+from jumok.errors import ConfigError, DataError, InputError
+from jumok.text import split_features
 
 
 class Pair(NamedTuple):
@@ -51,12 +52,15 @@ def make_row(
             )
             return BadLine(reason, path=path, line=number)
         source = f"{before.strip()} {source}"
-    if features and len(source.split(maxsplit=1)) != 2:
-        reason = (
-            "features, a space and a text were expected as the source, as in 'V;PST gehen', but "
-            f"'{source:.40}' came. Correct the line, set data.features_column, {OR_SKIP}"
-        )
-        return BadLine(reason, path=path, line=number)
+    if features:
+        try:
+            split_features(source)  # as the tokenizers will
+        except InputError:
+            reason = (
+                "features, a space and a text were expected as the source, as in 'V;PST gehen', "
+                f"but {source[:40]!r} came. Correct the line, set data.features_column, {OR_SKIP}"
+            )
+            return BadLine(reason, path=path, line=number)
     return Row(Pair(source, target), number, path)
 
 

@@ -244,7 +244,7 @@ def _of_file(
     path: Path, form: str, config: DataConfig, features: bool, watch: Watch | None
 ) -> Iterator[Row | BadLine]:
     if form in _OF_ROWS:
-        return _OF_ROWS[form](path, config, features)
+        return _OF_ROWS[form](path, config, features, watch)
     if form == "tmx":
         return _of_tmx_file(path, config, features, watch)
     return _OF_LINES[form](read_lines(path, config.encoding, watch), path, config, features)
@@ -297,11 +297,11 @@ def files_of(path: str | Path, form: str = "auto") -> list[Path]:
 def split_name(path: str | Path, form: str = "auto") -> list[Path]:
     """The two names in ``SOURCE,TARGET``, or ``path`` alone where it is one file."""
     name = str(path)
-    if form not in ("auto", "parallel") or (form == "auto" and Path(name).exists()):
+    if form not in ("auto", "parallel") or (form == "auto" and _is_there(Path.exists, name)):
         return [Path(name)]
     commas = [i for i, char in enumerate(name) if char == ","]
     splits = [(Path(name[:i]), Path(name[i + 1 :])) for i in commas]
-    there = [two for two in splits if two[0].is_file() and two[1].is_file()]
+    there = [two for two in splits if all(_is_there(Path.is_file, one) for one in two)]
     if form == "parallel" and not splits:
         raise DataError(
             "data.format=parallel needs two files as SOURCE,TARGET, but one came. Name both, "
@@ -309,6 +309,14 @@ def split_name(path: str | Path, form: str = "auto") -> list[Path]:
             path=path,
         )
     return list(next(iter(there or splits), [Path(name)]))
+
+
+def _is_there(test: Callable[[Path], bool], name: str | Path) -> bool:
+    """What ``test`` says; False where the system does not tell, as of two long names in one."""
+    try:
+        return test(Path(name))
+    except OSError:
+        return False  # whoever opens the file is told why
 
 
 def _by_name(path: Path) -> str:

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from jumok.config import DataConfig
-from jumok.data.lines import MAX_LINE, OR_SKIP, BadLine, check_file, opened
+from jumok.data.lines import MAX_LINE, OR_SKIP, BadLine, Watch, check_file, opened
 from jumok.data.pairs import Row, column_index, different_columns, make_row, text_of
 from jumok.errors import DataError, MissingExtra
 
@@ -23,13 +23,15 @@ _END = b"\xff\xff\xff\xff\0\0\0\0"
 """The last bytes of every Arrow stream that was closed (its format, "IPC Streaming Format")."""
 
 
-def read_parquet(path: Path, config: DataConfig, features: bool = False) -> Iterator[Row | BadLine]:
+def read_parquet(
+    path: Path, config: DataConfig, features: bool = False, watch: Watch | None = None
+) -> Iterator[Row | BadLine]:
     """Pairs of a Parquet file; bad ones with the number of their row, from 1."""
     arrow = _arrow()
     from pyarrow.parquet import ParquetFile
 
     with (
-        _sound(arrow, path, "Parquet file"),
+        _sound(arrow, path, "Parquet file", watch),
         ParquetFile(path, buffer_size=_BUFFER, page_checksum_verification=True) as file,
     ):
         columns = _columns(arrow, file.schema_arrow, config, path)
@@ -38,10 +40,12 @@ def read_parquet(path: Path, config: DataConfig, features: bool = False) -> Iter
         yield from _pairs(batches, columns, path, features)
 
 
-def read_arrow(path: Path, config: DataConfig, features: bool = False) -> Iterator[Row | BadLine]:
+def read_arrow(
+    path: Path, config: DataConfig, features: bool = False, watch: Watch | None = None
+) -> Iterator[Row | BadLine]:
     """Pairs of a file that is an Arrow stream, in the same way."""
     arrow = _arrow()
-    with _sound(arrow, path, "Arrow file"), arrow.memory_map(str(path)) as source:
+    with _sound(arrow, path, "Arrow file", watch), arrow.memory_map(str(path)) as source:
         source.seek(max(0, source.size() - len(_END)))
         if source.read() != _END:  # a stream cut between batches would pass for a shorter one
             raise arrow.ArrowInvalid("the mark of its end is missing")
@@ -70,8 +74,11 @@ def _arrow() -> ModuleType:
 
 
 @contextmanager
-def _sound(arrow: ModuleType, path: Path, what: str) -> Iterator[None]:
-    """Raise `DataError` where the file is not as it should be, at once or while it is read."""
+def _sound(arrow: ModuleType, path: Path, what: str, watch: Watch | None) -> Iterator[None]:
+    """Raise `DataError` where the file is not as it should be, at once or while it is read.
+
+    ``watch`` sees it closed when all was read; Arrow reads it by itself, so no more can be seen.
+    """
     check_file(path)
     if not path.is_file():
         raise DataError(
@@ -79,20 +86,20 @@ def _sound(arrow: ModuleType, path: Path, what: str) -> Iterator[None]:
             "to disk, and name it there",
             path=path,
         )
-    with opened(path) as file:
-        head = file.peek(64)
-    if head.startswith(b"version https://git-lfs"):
-        raise DataError(
-            "this is not the data but Git LFS's pointer to it. Fetch the data: git lfs pull",
-            path=path,
-        )
-    try:
-        yield
-    except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        told = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-        raise DataError(
-            f"the {what} is cut off or damaged ({told:.200}). Copy or download it again", path=path
-        ) from None
+    with opened(path, watch) as file:
+        if file.peek(64).startswith(b"version https://git-lfs"):
+            raise DataError(
+                "this is not the data but Git LFS's pointer to it. Fetch the data: git lfs pull",
+                path=path,
+            )
+        try:
+            yield
+        except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
+            told = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+            raise DataError(
+                f"the {what} is cut off or damaged ({told:.200}). Copy or download it again",
+                path=path,
+            ) from None
 
 
 def _columns(arrow: ModuleType, schema: Any, config: DataConfig, path: Path) -> list[_Column]:

@@ -37,13 +37,14 @@ def load_engine(bundle: Bundle, device: str = "cpu", engine: EngineName = "auto"
     Raises `MissingExtra` where torch is needed and absent, and `BundleError` where the graphs are.
     """
     check_engine(engine, device)
-    exported = None if engine == "torch" else read_exported(bundle)
+    # not looked at where torch computes: a stale or damaged export is no hindrance there
+    exported = None if engine == "torch" or device != "cpu" else read_exported(bundle)
     if exported is None and engine in ("onnx", "onnx-int8"):
         raise BundleError(
             f"{bundle.path} was not exported, so there are no graphs for the engine {engine}. "
             f"Export it: jumok export {bundle.path}"
         )
-    if exported is None or device != "cpu":
+    if exported is None:
         return _torch(bundle, device)
     precision: Precision = "int8" if engine == "onnx-int8" else "fp32"
     return _onnx(bundle, exported, precision)

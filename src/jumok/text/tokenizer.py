@@ -57,8 +57,8 @@ class Tokenizer:
     The text is brought to Unicode NFC first (kind `jamo`: NFD), so texts that look the same get
     the same ids. Kinds `char` and `jamo` give every known text back exactly. `split` drops empty
     pieces: separators at the start and the end are lost, and several in a row become one. `word`
-    joins by single spaces; `bpe` and `unigram` lose only spaces at the start, and read `▁` as a
-    space.
+    joins by single spaces; `bpe` and `unigram` lose only one space at the start, and read `▁` as
+    a space.
 
     With ``features``, the first word of a text is a list of features (``V;PST gehen``), which that
     tokenizer cuts. They stand before the text, with ids from `text_size` on; the first of these is
@@ -148,6 +148,8 @@ class Tokenizer:
             return " ".join(normal.split())
         if self.kind == "split":
             return self._separator.join(p for p in normal.split(self._separator) if p)
+        if self.kind in ("bpe", "unigram"):  # one at the start is that before every first word
+            return normal.replace(SPACE, " ").removeprefix(" ")
         return normal
 
     def normalise(self, text: str) -> str:
@@ -264,16 +266,17 @@ class FeaturesAndText(NamedTuple):
 def split_features(text: str, index: int | None = None) -> FeaturesAndText:
     """The first word, and what comes after the space behind it; a blank text has neither.
 
-    Raises `InputError`, with ``index``, where one of the two is missing.
+    White space before the word is left out. Only U+0020 ends it: a no-break or an ideographic
+    space does not. Raises `InputError`, with ``index``, where one of the two is missing.
     """
-    start = len(text) - len(text.lstrip(" "))
+    start = len(text) - len(text.lstrip())
     features, _, rest = text[start:].partition(" ")
     if not text.strip():
         return FeaturesAndText("", "", 0, 0)
     if not rest.strip():
         raise InputError(
             "The model reads features, a space and a text, as in 'V;PST gehen', but "
-            f"'{text:.40}' came, which is one word. Put the features first",
+            f"{text[:40]!r} came, which is one word. Put the features first",
             index=index,
         )
     return FeaturesAndText(features, rest, start, start + len(features) + 1)
