@@ -166,7 +166,8 @@ def _as_at_the_end(corpus: Corpus) -> Config:
     forcing = config.train.teacher_forcing
     last = total_steps(config, make_sampler(corpus.train, config))
     share = given_share(forcing, last)
-    fixed = TeacherForcing(rate=share, own=forcing.own)
+    # where every token is given, a way to choose the own ones is refused
+    fixed = TeacherForcing(rate=share, own=forcing.own) if share < 1 else TeacherForcing()
     return config.model_copy(
         update={"train": config.train.model_copy(update={"teacher_forcing": fixed})}
     )
