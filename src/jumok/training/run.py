@@ -36,6 +36,8 @@ from jumok.nn import Seq2Seq, initialise
 from jumok.nn.arithmetic import cpu_arithmetic
 from jumok.predictor import Predictor, load
 from jumok.storage import (
+    LOCK,
+    alone,
     check_new,
     find_directory,
     old_directory,
@@ -262,7 +264,7 @@ def _place(cache: str) -> str:
 def _train(config: Config, folder: Path, tokenizer: Tokenizer | None = None) -> Predictor:
     with join_ranks(config.train.device) as ranks:
         if ranks.leads:
-            check_new(folder, f"or go on with the run in it: jumok train --resume {folder}")
+            _check_new(folder)
         begin(config, folder, tokenizer, ranks)
         return load(folder, config.train.device)
 
@@ -281,7 +283,24 @@ def begin(
         check_sinks(config)
     corpus = make_corpus(config, of_target=tokenizer, quiet=not ranks.leads)
     model = _new_model(corpus.config, corpus.tokenizers)
-    _fit(model, corpus, folder, ranks, watch=watch)
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder, ranks):
+        if ranks.leads:
+            _check_new(folder)  # as another process may have been faster
+        _fit(model, corpus, folder, ranks, watch=watch)
+
+
+def _check_new(folder: Path) -> None:
+    check_new(folder, f"or go on with the run in it: jumok train --resume {folder}")
+
+
+def _alone(folder: Path, ranks: Ranks) -> AbstractContextManager[None]:
+    """No other run works in ``folder`` meanwhile; rank 0 sees to it for all ranks."""
+    if not ranks.leads:
+        return nullcontext()
+    busy = f"Another process trains in {folder}. Wait until it has ended, or give another --output"
+    return alone(folder, folder / LOCK, busy)
 
 
 def check_possible(config: Config) -> None:
@@ -329,12 +348,13 @@ def go_on(config: Config, folder: Path, ranks: Ranks, watch: Watch | None = None
     find_device(device_of_rank(config.train.device))
     if ranks.leads:
         check_sinks(config)
-    last, damage = _newest_intact(folder)
-    bundle = read_bundle(last)
-    tokenizers = bundle.source_tokenizer, bundle.target_tokenizer
-    corpus = make_corpus(config, tokenizers, quiet=not ranks.leads)
-    corpus.report.extend([*damage, f"going on with {folder}"])
-    _fit(load_torch_engine(bundle).model, corpus, folder, ranks, last, watch)
+    with _alone(folder, ranks):
+        last, damage = _newest_intact(folder)
+        bundle = read_bundle(last)
+        tokenizers = bundle.source_tokenizer, bundle.target_tokenizer
+        corpus = make_corpus(config, tokenizers, quiet=not ranks.leads)
+        corpus.report.extend([*damage, f"going on with {folder}"])
+        _fit(load_torch_engine(bundle).model, corpus, folder, ranks, last, watch)
 
 
 def _newest_intact(folder: Path) -> tuple[Path, list[str]]:
@@ -467,8 +487,6 @@ def _fit(
     last: Path | None = None,
     watch: Watch | None = None,
 ) -> None:
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     config = corpus.config
     settings, metric = config.train, config.evaluation.metric
     steps = total_steps(config, make_sampler(corpus.train, config))

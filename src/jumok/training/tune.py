@@ -26,7 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jumok.config import LOWER_IS_BETTER, Config, flatten, from_tree, read_tree, resolve, shown
 from jumok.errors import ConfigError, Diverged, Interrupted, StorageError, TooLarge
-from jumok.storage import check_new, find_directory, is_filled, storage_errors
+from jumok.storage import LOCK, check_new, find_directory, is_filled, storage_errors
 from jumok.training.corpus import contents, make_corpus
 from jumok.training.interrupt import StopRequest
 from jumok.training.ranks import Ranks, join_ranks
@@ -133,7 +133,7 @@ def _open_study(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     lower = config.evaluation.metric in LOWER_IS_BETTER
     try:
-        with FileLock(folder / ".lock", timeout=0):
+        with FileLock(folder / LOCK, timeout=0):
             storage = optuna.storages.RDBStorage(f"sqlite:///{file.absolute()}")
             try:
                 study = optuna.create_study(
