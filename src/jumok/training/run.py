@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -522,7 +523,12 @@ def _fit(
         if last is not None:
             trainer.resume(last)
         ranks.wait()  # until everybody has read what may be written anew
-        sinks.begin(trainer.state.step)
+        try:
+            sinks.begin(trainer.state.step)
+        except ConfigError:
+            if last is None and ranks.leads:
+                _empty(folder)  # what others have begun would stand in the way of another attempt
+            raise
         if ranks.leads:
             if last == old_directory(folder / "last"):
                 _put_back(folder / "last")
@@ -540,6 +546,16 @@ def _fit(
             f"{best}; model in {folder / 'best'}"
         )
         ranks.wait()  # until the best model is there
+
+
+def _empty(folder: Path) -> None:
+    """Remove what a run that has not begun has left in its new directory, but for the lock."""
+    with storage_errors(folder):
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
 
 
 def _stopped_at_once(folder: Path) -> str:
