@@ -13,6 +13,10 @@ from typing import BinaryIO
 
 from jumok.errors import ConfigError, StorageError
 
+LOCK = ".lock"
+"""In a directory on which only one process works at a time. A kill leaves it, and it says nothing
+then."""
+
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
@@ -35,7 +39,7 @@ def check_new(folder: Path, otherwise: str = "") -> None:
     """Refuse to write where something is; ``otherwise`` says what else one may do."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"The output {folder} is a file. Give a new directory")
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
         advice = f"Give a new one, {otherwise}" if otherwise else "Give a new one"
         raise ConfigError(f"The output directory {folder} is not empty. {advice}")
 
@@ -43,6 +47,31 @@ def check_new(folder: Path, otherwise: str = "") -> None:
 def is_filled(folder: Path) -> bool:
     """Whether there is a directory with anything in it, but for hidden files."""
     return folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
+
+
+@contextmanager
+def alone(path: Path, lock: Path, busy: str) -> Iterator[None]:
+    """Nobody else works on ``path`` meanwhile: the file ``lock`` is held, and removed at the end.
+
+    A kill leaves that file, but nothing that holds it. Raises `ConfigError` with the sentence
+    ``busy`` where somebody else holds it, and `StorageError`.
+    """
+    from filelock import FileLock, Timeout  # here, as an answer to one line need not wait for it
+
+    held = FileLock(lock, timeout=0)
+    with storage_errors(path):
+        lock.parent.stat()  # a lock would make what is missing
+        try:
+            held.acquire()
+        except Timeout:
+            raise ConfigError(busy) from None
+    try:
+        yield
+    finally:
+        try:
+            lock.unlink(missing_ok=True)  # before another can hold it
+        finally:
+            held.release()
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:

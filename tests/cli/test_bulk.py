@@ -264,11 +264,41 @@ def test_a_file_that_has_come_meanwhile_is_not_overwritten(tmp_path):
                 kept.write(["a"], "x\n")
         assert path.read_text(encoding="utf-8") == "my thesis" and not journal(path).exists()
         path.unlink()
-    one, other = (ResumableOutput(path, {}, resume=False) for _ in range(2))  # begun together
-    with one, other, pytest.raises(ConfigError, match="exists"):
-        one.write(["a"], "x\n")
-        other.write(["b"], "y\n")
-    assert path.read_text(encoding="utf-8") == "x\n"
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_two_jobs_do_not_write_one_output(tmp_path, resume):
+    path = tmp_path / "out"
+    with ResumableOutput(path, {}, resume=False) as kept:
+        for before in range(3):  # before the first window, and after each
+            with pytest.raises(ConfigError, match=f"Another job is writing {path}. Wait until"):
+                ResumableOutput(path, {}, resume)
+            if before < 2:
+                kept.write(["a"], "x\n")
+    assert path.read_text(encoding="utf-8") == "x\nx\n"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "out.progress.json"]
+    with ResumableOutput(path, {}, resume=True) as kept:
+        kept.skip(iter(["a", "a", "b"]), "in.txt")
+        kept.write(["b"], "y\n")
+        kept.finish()
+    assert path.read_text(encoding="utf-8") == "x\nx\ny\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_killed_job_leaves_no_lock_that_holds(tmp_path):
+    path = tmp_path / "out"
+    program = (
+        "import os, sys, pathlib; from jumok.cli.resumable import ResumableOutput; "
+        "kept = ResumableOutput(pathlib.Path(sys.argv[1]), {}, False); "
+        "kept.write(['a'], 'x\\n'); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    with ResumableOutput(path, {}, resume=True) as kept:
+        assert kept.lines == 1
+        kept.skip(iter(["a"]), "in.txt")
+        kept.finish()
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
 @settings(max_examples=30, deadline=None)

@@ -200,6 +200,16 @@ def test_a_language_model_is_judged_on_texts(texts):
     assert json.loads(result.out) == {**found._asdict(), "texts": 2}
     refused = run_cli("evaluate", texts / "run", texts / "test.txt", "--beam", "3")
     assert refused.code == 3 and "without any search: leave search.beam out" in refused.err
+    for option in ("data.format=tsv", "data.source_column=1", "data.target_column=2",
+                   "data.features_column=3", "evaluation.bleu_tokenize=char"):  # fmt: skip
+        refused = run_cli("evaluate", texts / "run", texts / "test.txt", "--set", option)
+        assert refused.code == 3, option
+        assert f"a whole line: leave {option.partition('=')[0]} out" in refused.err
+    refused = run_cli("evaluate", texts / "run", texts / "test.txt", "--language-model",
+                      texts / "run")  # fmt: skip
+    assert refused.code == 3 and "leave --language-model out" in refused.err
+    allowed = ("--set", "data.encoding=utf-8", "--set", "data.skip_bad_lines=true")
+    assert run_cli("evaluate", texts / "run", texts / "test.txt", *allowed).code == 0
     table = run_cli("evaluate", texts / "run", texts / "test.txt").out.splitlines()
     assert table[0] == "2 texts; unknown tokens: 0.00 %. Perplexity per"
     assert table[1].split() == ["token", f"{found.token:.2f}"]

@@ -338,6 +338,15 @@ def test_progress_never_goes_back(tmp_path, monkeypatch):
     assert shares == sorted(shares) and shares[0] < 0.25 and shares[-1] == 1
 
 
+def test_each_piece_of_work_is_told_from_its_beginning(tmp_path):
+    """Or the pace of one would be told as that of the next."""
+    told = {}
+    check([write(tmp_path / "p.tsv", PAIRS)], tell=lambda what, *done: told.setdefault(what, done))
+    assert {what: done for what, (done, _) in told.items()} == {
+        "reading": 0, "reading again": 0, "trying tokenizers": 0,
+    }  # fmt: skip
+
+
 def test_a_report_is_plain_data(tmp_path):
     train, test = write(tmp_path / "a.tsv", PAIRS), write(tmp_path / "b.tsv", PAIRS[:2])
     report = check([train], [test])

@@ -10,8 +10,9 @@ from runs import SIZES, backwards, letters, records, train_small, write_pairs
 
 import jumok
 from jumok.bundle import read_bundle
+from jumok.config import resolve
 from jumok.errors import DataError
-from jumok.training.corpus import contents
+from jumok.training.corpus import contents, make_corpus
 from jumok.training.run import _names
 
 BPE = {"text.source.kind": "bpe", "text.target.kind": "unigram", "text.source.vocab_size": 30}
@@ -64,6 +65,19 @@ def test_what_was_made_is_found_again_and_not_where_anything_differs(tmp_path, m
     before = stored()
     train_small(tmp_path / "more", cache, count=161)
     assert len(stored() - before) == 3
+
+
+def test_shares_are_told_as_they_are(tmp_path, monkeypatch):
+    """Of the pairs that are held out, and of the validation pairs that are encoded."""
+    pairs = write_pairs(tmp_path / "pairs.tsv", backwards(letters(500, 2, 5)))
+    config = resolve(settings={**SIZES, "data.train": [str(pairs)], "data.dev_fraction": 0.004})
+    assert "no dev file was given: 0.4% of the pairs are held out" in make_corpus(config).report
+    told = []
+    monkeypatch.setattr("jumok.data.dataset._CHUNK", 4)
+    monkeypatch.setattr("jumok.training.corpus.Bar.show", lambda _, *what: told.append(what))
+    first = {"data.dev_fraction": 0.1, "train.validate_pairs": 6}
+    make_corpus(resolve(settings=first, base=config.model_dump()))
+    assert told[-2:] == [(4 / 6, "encoding", "4 of 6"), (1.0, "encoding", "6 of 6")]
 
 
 def test_the_key_has_every_file_and_how_it_is_read(tmp_path, monkeypatch):

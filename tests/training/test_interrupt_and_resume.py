@@ -17,10 +17,14 @@ from runs import SIZES, as_options, backwards, letters, records, run_cli, train_
 
 import jumok
 from jumok.bundle import read_bundle
+from jumok.config import resolve
 from jumok.errors import BundleError, ConfigError, DataError, Interrupted
 from jumok.evaluation import Validation
 from jumok.training.interrupt import StopRequest, listen
+from jumok.training.ranks import Ranks
+from jumok.training.run import begin
 from jumok.training.state import read_state
+from jumok.training.trainer import Trainer
 
 # everything that has a state: dropout, coins and draws of scheduled sampling, warm-up, the average,
 # a plateau; and a tied table, which is one parameter in two places
@@ -252,6 +256,41 @@ def test_the_one_before_takes_the_place_of_a_torn_checkpoint_at_once(
     (run / "last" / "training_state.json").mkdir()
     with pytest.raises(IsADirectoryError):
         read_state(run / "last")
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_two_processes_do_not_train_in_one_directory(tmp_path, monkeypatch, goes_on):
+    run, told, fit = tmp_path / "run", [], Trainer.fit
+    if goes_on:
+        train_small(tmp_path)
+
+    def asked(trainer):
+        with pytest.raises(ConfigError) as refused:
+            if goes_on:
+                jumok.resume(run)
+            else:  # the directory was empty when the other began
+                pairs = [str(tmp_path / "pairs.tsv")]
+                begin(resolve(settings={**SIZES, "data.train": pairs}), run, None, Ranks())
+        told.append(str(refused.value))
+        return fit(trainer)
+
+    monkeypatch.setattr(Trainer, "fit", asked)
+    if goes_on:
+        jumok.resume(run, {"train.max_epochs": 3})
+    else:
+        train_small(tmp_path)
+    assert told == [
+        f"Another process trains in {run}. Wait until it has ended, or give another --output"
+    ]
+    assert not (run / ".lock").exists()
+    assert [r["epoch"] for r in records(run)] == ([1, 2, 3] if goes_on else [1, 2])
+
+
+def test_a_lock_that_a_kill_left_makes_no_directory_full(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").touch()
+    run = train_small(tmp_path)
+    assert not (run / ".lock").exists() and (run / "best").exists()
 
 
 def interrupt(_trainer):

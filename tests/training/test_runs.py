@@ -689,6 +689,15 @@ def test_a_dry_run_measures_updates_in_which_as_few_tokens_are_given_as_at_the_e
     assert all(not tokens.given.all() for tokens in seen)  # six updates: the last is given none
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_dry_run_of_updates_that_are_given_all_tokens_or_nearly(tmp_path, steps):
+    pairs = write_pairs(tmp_path / "pairs.tsv", backwards(letters(40, 2, 5)))
+    forcing = {"train.teacher_forcing.decay": "linear", "train.teacher_forcing.own": "sample"}
+    options = as_options({**SIZES, **forcing, "train.max_steps": steps})
+    result = run_cli("train", pairs, *options, "--dry-run")
+    assert result.code == 0, result.err
+
+
 def test_a_dry_run_says_what_a_run_would_refuse(tmp_path):
     result = run_cli("train", tmp_path / "no.tsv", "--dry-run")
     assert result.code == 4 and "no such file" in result.err

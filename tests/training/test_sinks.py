@@ -220,6 +220,22 @@ def test_one_that_cannot_begin_stops_the_run_before_it_begins(
     assert not (tmp_path / "run" / "config.yaml").exists()
 
 
+def test_what_others_began_does_not_stand_in_the_way_of_another_attempt(
+    tmp_path: Path, mlflow: Recorder
+) -> None:
+    pytest.importorskip("tensorboard", reason="needs pip install 'jumok[tensorboard]'")
+    mlflow.refuses = {"start_run"}
+    with pytest.raises(ConfigError, match="mlflow, but that cannot begin"):
+        train_small(tmp_path, {"train.sinks": ["tensorboard", "mlflow"], "train.max_steps": 2})
+    assert list((tmp_path / "run").iterdir()) == []
+    run = train_small(tmp_path, {"train.sinks": ["tensorboard"], "train.max_steps": 2})
+    assert_curves(run)
+    # of a run that goes on nothing is removed
+    with pytest.raises(ConfigError, match="mlflow, but that cannot begin"):
+        jumok.resume(run, {"train.sinks": ["tensorboard", "mlflow"]})
+    assert_curves(run)
+
+
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
 def test_a_missing_package_is_named_before_anything_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alone: Path, name: str

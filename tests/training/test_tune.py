@@ -391,6 +391,35 @@ def test_trials_that_cannot_be_cost_themselves_alone(
     assert "impossible: " in capfd.readouterr().err
 
 
+def test_a_trial_whose_corpus_cannot_be_made_is_impossible(tmp_path: Path, pairs: Path) -> None:
+    spaces = ["text.target.min_count=1|1000"]
+    settings = {"train.max_epochs": 1, "train.seed": 2}
+    found = search(pairs, tmp_path / "search", spaces=spaces, trials=4, settings=settings)
+    by_count = {one.settings["text.target.min_count"]: one for one in reversed(found.trials)}
+    assert by_count[1].ended == "done"
+    assert by_count[1000].ended == "impossible" and by_count[1000].value is None
+    assert "A vocabulary of kind char" in by_count[1000].why
+
+
+def test_files_that_change_or_go_end_a_search_and_no_trial(
+    tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moving = Path(shutil.copy(pairs, tmp_path / "moving.tsv"))
+    begin = jumok.training.tune.begin  # type: ignore[attr-defined]
+    for change in (moving.unlink, lambda: moving.write_text("a\n", encoding="utf-8")):
+        folder = tmp_path / change.__name__
+
+        def changed(*given: Any) -> None:
+            change()  # noqa: B023
+            begin(*given)
+
+        with monkeypatch.context() as patch, pytest.raises((ConfigError, DataError)):
+            patch.setattr("jumok.training.tune.begin", changed)
+            search(moving, folder, trials=2)
+        shutil.copy(pairs, moving)
+        assert len(search(moving, folder, trials=1, resume=True).trials) == 1
+
+
 def test_a_trial_that_ran_away_has_no_figure_however_good_it_was_before(
     tmp_path: Path, pairs: Path, scripted: Callable[[Sequence[Sequence[float]]], None]
 ) -> None:

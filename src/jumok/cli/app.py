@@ -491,14 +491,18 @@ def evaluate(
     search = _search(beam, None, settings)
     features = predictor.config.model.encoder.features != "none"
     of_texts = isinstance(predictor, LanguageModel)
+    if of_texts:
+        judged = "A language model is judged by the probability of texts, without any"
+        if search:
+            raise ConfigError(f"{judged} search: leave search.{next(iter(search))} out")
+        if language_model is not None:
+            raise ConfigError(f"{judged} outputs for another to judge: leave --language-model out")
+        for key in reading:
+            if key not in ("data.encoding", "data.skip_bad_lines"):
+                raise ConfigError(f"{judged} pairs, and a text is a whole line: leave {key} out")
     read = read_texts(data, config.data) if of_texts else read_pairs(data, config.data, features)
     say_skipped(read.bad)
     if isinstance(predictor, LanguageModel):
-        if search:
-            raise ConfigError(
-                "A language model is judged by the probability of texts, without any search: leave "
-                f"search.{next(iter(search))} out"
-            )
         with telling("texts") as tell:
             told = counted(tell, "perplexity")
             found = predictor.perplexity([pair.target for pair in read.pairs], told)

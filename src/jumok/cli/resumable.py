@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from io import FileIO
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,7 @@ from types import TracebackType
 from typing import Any, TypedDict
 
 from jumok.errors import ConfigError, DataError
-from jumok.storage import storage_errors, write_atomic
+from jumok.storage import alone, storage_errors, write_atomic
 
 
 class _State(TypedDict):
@@ -36,14 +37,14 @@ class ResumableOutput:
     A window's answers are flushed to the disk first, then the journal is replaced by one that
     counts them. So what the journal counts is whole whatever the moment of a kill, and what lies
     behind it in the file is cut off when the job goes on. Nothing is written before the first
-    window.
+    window. A lock beside the file keeps other jobs away until this one ends.
 
     Args:
         path: the file. Without ``resume`` there must be none.
         made_by: whatever the answers depend on, as plain data.
         resume: go on with what is there, if there is something.
 
-    Raises `ConfigError` for a file that is there, or that another job wrote.
+    Raises `ConfigError` for a file that is there, that another job wrote, or that one is writing.
     """
 
     def __init__(self, path: Path, made_by: Mapping[str, Any], resume: bool) -> None:
@@ -58,10 +59,13 @@ class ResumableOutput:
         self._file: FileIO | None = None
         self._is_ours = False
         """What is at the path, if anything, is of this job."""
-        if resume:
-            self._go_on()
-        elif path.exists():
-            raise self._exists()
+        with ExitStack() as held:
+            held.enter_context(self._alone())
+            if resume:
+                self._go_on()
+            elif path.exists():
+                raise self._exists()
+            self._held = held.pop_all()
 
     def __enter__(self) -> ResumableOutput:
         return self
@@ -72,8 +76,9 @@ class ResumableOutput:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._file is not None:
-            self._file.close()
+        with self._held:
+            if self._file is not None:
+                self._file.close()
 
     def skip(self, lines: Iterator[str], name: str) -> None:
         """Pass over the lines that are answered. Raises `DataError` unless they are the same."""
@@ -120,10 +125,17 @@ class ResumableOutput:
             self._commit()  # a kill before this leaves an empty file, which can be gone on with
         return file
 
+    def _alone(self) -> AbstractContextManager[None]:
+        return alone(
+            self.path,
+            self.path.with_name(f".{self.path.name}.lock"),
+            f"Another job is writing {self.path}. Wait until it has ended, or name another output",
+        )
+
     def _exists(self) -> ConfigError:
         return ConfigError(
             f"The output {self.path} exists. Name another, remove it, or go on with the job that "
-            "is writing it: --resume"
+            "began it: --resume"
         )
 
     def _commit(self) -> None:

@@ -232,6 +232,8 @@ def _dataset(
             write_atomic(store / _SKIPPED, json.dumps(skipped, ensure_ascii=False))
         parts = train if part == "train" else dev
         whole = sum(len(one.sources) for one in parts)
+        if most is not None:
+            whole = min(whole, most)
         return encode_parts(
             _first([one.pairs for one in parts], most),
             *tokenizers,
@@ -346,7 +348,7 @@ def _report(
     report = list(skipped)
     if not config.data.dev:
         report.append(
-            f"no dev file was given: {config.data.dev_fraction:.0%} of the {what} are held out"
+            f"no dev file was given: {100 * config.data.dev_fraction:g}% of the {what} are held out"
         )
     read = [len(dataset) + dataset.counts.dropped for dataset in (train, dev)]
     report.append(f"{read[0]:,} training {what}, {read[1]:,} validation {what}")

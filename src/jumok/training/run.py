@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -36,6 +37,8 @@ from jumok.nn import Seq2Seq, initialise
 from jumok.nn.arithmetic import cpu_arithmetic
 from jumok.predictor import Predictor, load
 from jumok.storage import (
+    LOCK,
+    alone,
     check_new,
     find_directory,
     old_directory,
@@ -166,7 +169,8 @@ def _as_at_the_end(corpus: Corpus) -> Config:
     forcing = config.train.teacher_forcing
     last = total_steps(config, make_sampler(corpus.train, config))
     share = given_share(forcing, last)
-    fixed = TeacherForcing(rate=share, own=forcing.own)
+    # where every token is given, a way to choose the own ones is refused
+    fixed = TeacherForcing(rate=share, own=forcing.own) if share < 1 else TeacherForcing()
     return config.model_copy(
         update={"train": config.train.model_copy(update={"teacher_forcing": fixed})}
     )
@@ -261,7 +265,7 @@ def _place(cache: str) -> str:
 def _train(config: Config, folder: Path, tokenizer: Tokenizer | None = None) -> Predictor:
     with join_ranks(config.train.device) as ranks:
         if ranks.leads:
-            check_new(folder, f"or go on with the run in it: jumok train --resume {folder}")
+            _check_new(folder)
         begin(config, folder, tokenizer, ranks)
         return load(folder, config.train.device)
 
@@ -280,7 +284,24 @@ def begin(
         check_sinks(config)
     corpus = make_corpus(config, of_target=tokenizer, quiet=not ranks.leads)
     model = _new_model(corpus.config, corpus.tokenizers)
-    _fit(model, corpus, folder, ranks, watch=watch)
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder, ranks):
+        if ranks.leads:
+            _check_new(folder)  # as another process may have been faster
+        _fit(model, corpus, folder, ranks, watch=watch)
+
+
+def _check_new(folder: Path) -> None:
+    check_new(folder, f"or go on with the run in it: jumok train --resume {folder}")
+
+
+def _alone(folder: Path, ranks: Ranks) -> AbstractContextManager[None]:
+    """No other run works in ``folder`` meanwhile; rank 0 sees to it for all ranks."""
+    if not ranks.leads:
+        return nullcontext()
+    busy = f"Another process trains in {folder}. Wait until it has ended, or give another --output"
+    return alone(folder, folder / LOCK, busy)
 
 
 def check_possible(config: Config) -> None:
@@ -328,12 +349,13 @@ def go_on(config: Config, folder: Path, ranks: Ranks, watch: Watch | None = None
     find_device(device_of_rank(config.train.device))
     if ranks.leads:
         check_sinks(config)
-    last, damage = _newest_intact(folder)
-    bundle = read_bundle(last)
-    tokenizers = bundle.source_tokenizer, bundle.target_tokenizer
-    corpus = make_corpus(config, tokenizers, quiet=not ranks.leads)
-    corpus.report.extend([*damage, f"going on with {folder}"])
-    _fit(load_torch_engine(bundle).model, corpus, folder, ranks, last, watch)
+    with _alone(folder, ranks):
+        last, damage = _newest_intact(folder)
+        bundle = read_bundle(last)
+        tokenizers = bundle.source_tokenizer, bundle.target_tokenizer
+        corpus = make_corpus(config, tokenizers, quiet=not ranks.leads)
+        corpus.report.extend([*damage, f"going on with {folder}"])
+        _fit(load_torch_engine(bundle).model, corpus, folder, ranks, last, watch)
 
 
 def _newest_intact(folder: Path) -> tuple[Path, list[str]]:
@@ -466,8 +488,6 @@ def _fit(
     last: Path | None = None,
     watch: Watch | None = None,
 ) -> None:
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     config = corpus.config
     settings, metric = config.train, config.evaluation.metric
     steps = total_steps(config, make_sampler(corpus.train, config))
@@ -503,7 +523,12 @@ def _fit(
         if last is not None:
             trainer.resume(last)
         ranks.wait()  # until everybody has read what may be written anew
-        sinks.begin(trainer.state.step)
+        try:
+            sinks.begin(trainer.state.step)
+        except ConfigError:
+            if last is None and ranks.leads:
+                _empty(folder)  # what others have begun would stand in the way of another attempt
+            raise
         if ranks.leads:
             if last == old_directory(folder / "last"):
                 _put_back(folder / "last")
@@ -521,6 +546,16 @@ def _fit(
             f"{best}; model in {folder / 'best'}"
         )
         ranks.wait()  # until the best model is there
+
+
+def _empty(folder: Path) -> None:
+    """Remove what a run that has not begun has left in its new directory, but for the lock."""
+    with storage_errors(folder):
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
 
 
 def _stopped_at_once(folder: Path) -> str:

@@ -58,11 +58,16 @@ class Sinks:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for name, sink in self._open.items():
+        self._close()
+
+    def _close(self) -> None:
+        while self._open:
+            name, sink = self._open.popitem()
             self._try(name, sink.close)
 
     def begin(self, step: int) -> None:
-        """Begin, or go on after ``step``. Raises `ConfigError` where one cannot."""
+        """Begin, or go on after ``step``. Raises `ConfigError` where one cannot, and then none is
+        open."""
         if self._config is None or not self._config.train.sinks:
             return
         path = self._folder / _IDS
@@ -72,6 +77,7 @@ class Sinks:
                 known = ids.get(name)
                 sink = _apart(partial(_KINDS[name], self._config, self._folder, step, known))
             except Exception as error:  # whatever these packages raise
+                self._close()
                 raise ConfigError(
                     f"train.sinks has {name}, but that cannot begin ({_told(error)}). Put it "
                     "right, or leave it out"

@@ -25,8 +25,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from jumok.config import LOWER_IS_BETTER, Config, flatten, from_tree, read_tree, resolve, shown
-from jumok.errors import ConfigError, Diverged, Interrupted, StorageError, TooLarge
-from jumok.storage import check_new, find_directory, is_filled, storage_errors
+from jumok.errors import ConfigError, DataError, Diverged, Interrupted, StorageError, TooLarge
+from jumok.storage import LOCK, check_new, find_directory, is_filled, storage_errors
 from jumok.training.corpus import contents, make_corpus
 from jumok.training.interrupt import StopRequest
 from jumok.training.ranks import Ranks, join_ranks
@@ -133,7 +133,7 @@ def _open_study(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     lower = config.evaluation.metric in LOWER_IS_BETTER
     try:
-        with FileLock(folder / ".lock", timeout=0):
+        with FileLock(folder / LOCK, timeout=0):
             storage = optuna.storages.RDBStorage(f"sqlite:///{file.absolute()}")
             try:
                 study = optuna.create_study(
@@ -228,6 +228,12 @@ def _try(number: int, work: _Work) -> None:
         _tell_lost(study, trial, "diverged", error)
     except TooLarge as error:
         _tell_lost(study, trial, "too large", error)
+    except (ConfigError, DataError) as error:
+        if run.is_begun:
+            raise
+        # with the search's own settings a corpus could be made of these files
+        _check_same(study, config, work.spaces, work.folder)
+        _tell_lost(study, trial, "impossible", error)
     else:
         study.tell(trial, run.best())
     if run.stop is not None and run.stop.asked:  # when the run had come to its end
@@ -300,6 +306,11 @@ class _Run:
         self._trial, self._metric, self._folder = trial, metric, folder
         self.stop: StopRequest | None = None
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether its corpus and its model could be made."""
+        return self.stop is not None or find_directory(self._folder / "last").exists()
+
     def begun(self, stop: StopRequest) -> None:
         """From here on a Ctrl-C is heard by ``stop``."""
         self.stop = stop
@@ -316,7 +327,7 @@ class _Run:
 
     def train(self, config: Config, ranks: Ranks) -> None:
         """The whole run, or what is left of it."""
-        if find_directory(self._folder / "last").exists():
+        if self.is_begun:
             go_on(from_tree(read_tree(self._folder / "config.yaml")), self._folder, ranks, self)
             return
         shutil.rmtree(self._folder, ignore_errors=True)  # what a kill left of its beginning
