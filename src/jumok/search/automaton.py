@@ -258,7 +258,7 @@ def _aho_corasick(phrases: Sequence[Sequence[int]]) -> _Found:
     """For every state and unit, the longest beginning of a phrase that the text now ends with."""
     assert all(map(len, phrases)), "an empty phrase is in every text"
     trie = _Trie(phrases)
-    delta, hit = trie.delta.tolist(), trie.ends.tolist()  # ten times as fast, cell by cell
+    delta, hit = trie.delta.tolist(), trie.ends.tolist()  # cell by cell thrice as fast
     failure = [0] * len(delta)
     nothing = [0] * (len(trie.units) + 1)
     waiting = deque([0])
