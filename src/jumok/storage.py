@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -69,7 +69,8 @@ def alone(path: Path, lock: Path, busy: str) -> Iterator[None]:
         yield
     finally:
         try:
-            lock.unlink(missing_ok=True)  # before another can hold it
+            with suppress(PermissionError):  # of Windows, which removes it when it is let go
+                lock.unlink(missing_ok=True)  # before another can hold it
         finally:
             held.release()
 

@@ -191,6 +191,14 @@ def _of_pairs(
     return config
 
 
+def _must_be_of_texts(kind: object) -> None:
+    if kind != "language_model":
+        raise ConfigError(
+            f"A language model has model.kind=language_model, but {kind} came. Take the preset "
+            "language-model, and leave that as it is"
+        )
+
+
 def _of_texts(
     texts: str | Path | Sequence[str | Path],
     dev: str | Path | Sequence[str | Path],
@@ -202,12 +210,11 @@ def _of_texts(
     names = _presets(preset)
     if config_file is None:
         names = ["language-model", *(name for name in names if name != "language-model")]
+    settings = parse_settings(settings)
+    # before it is told what else a model of another kind would lack
+    _must_be_of_texts(settings.get("model.kind", "language_model"))
     config = configure(texts, dev, names, config_file, settings)
-    if config.model.reads:
-        raise ConfigError(
-            f"A language model has model.kind=language_model, but {config.model.kind} came. Take "
-            "the preset language-model, and leave that as it is"
-        )
+    _must_be_of_texts(config.model.kind)
     if tokens_of is None:
         return config, None
     shared = read_bundle(tokens_of)
