@@ -89,6 +89,18 @@ class Constraints:
             return np.zeros(len(sources), dtype=np.int64)
         return np.array([self._begun[0 if self._one_for_all else i] for i in sources])
 
+    def has_required(self, text: str) -> bool:
+        """Whether the required phrases are in an output whose unknown tokens were replaced: what
+        came for one can join what stands beside it."""
+        written = self._speller.cut(text)
+        return all(
+            any(
+                written[start : start + len(phrase)] == phrase
+                for start in range(len(written) - len(phrase) + 1)
+            )
+            for phrase in (_units(self._speller, one) for one in self._phrases)
+        )
+
     def needed(self, sources: Sequence[int]) -> list[Int[np.ndarray, "tokens"]]:
         """For each source the tokens without which what is asked could not be written."""
         if self._prefixes is None:

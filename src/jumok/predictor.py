@@ -259,10 +259,13 @@ class Predictor:
                 batch, self._search(batch, encodings, settings, constraints), strict=True
             ):
                 found[index] = hypotheses
-        return [
+        made = [
             self._prediction(text, encoding, hypotheses, replaced)
             for text, encoding, hypotheses in zip(source, encodings, found, strict=True)
         ]
+        if replaced is None or not settings.required:
+            return made
+        return [_with_required(one, constraints, index) for index, one in enumerate(made)]
 
     def score(
         self, pairs: Sequence[tuple[str, str]], tell: Counted | None = None, **search: Any
@@ -622,6 +625,20 @@ class Predictor:
             source_offsets=encoding.offsets,
             offsets=self.target_tokenizer.places(_words(ids, tokens)),
         )
+
+
+def _with_required(one: Prediction, constraints: Constraints, index: int) -> Prediction:
+    """What is left where a phrase may have gone when unknown tokens were replaced."""
+    if not one.tokens:  # of an empty source
+        return one
+    kept = [made for made in (one, *one.alternatives) if constraints.has_required(made.text)]
+    if not kept:
+        raise InputError(
+            "What took the place of unknown tokens joined a required phrase, which is no longer "
+            "there. Ask for more outputs (n_best), or leave search.replace_unknown out",
+            index=index,
+        )
+    return replace(kept[0], alternatives=kept[1:])
 
 
 def _of_the_vocabulary(

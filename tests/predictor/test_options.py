@@ -290,6 +290,26 @@ def test_a_long_prefix_leaves_room_for_more() -> None:
     assert one.text.startswith(prefix) and len(one.text) >= 24
 
 
+def test_what_replaces_does_not_take_a_required_phrase_away() -> None:
+    """ㄱ of 각, which the target lacks, would make 각 of the 가 that is asked for."""
+    source = train_tokenizer(["각"], TokenizerConfig(kind="jamo"))
+    target = train_tokenizer(["가나"], TokenizerConfig(kind="char"))
+    asked = {"required": ["가"], "replace_unknown": True, "beam": 6, "n_best": 6}
+    gone = 0
+    for seed in range(20):
+        model = tiny_predictor("luong2015", seed, None, (source, target))
+        try:
+            best = model.predict("각", **asked)
+        except InputError as error:
+            assert "no longer" in str(error) and error.index == 0
+            gone += 1
+            continue
+        outputs = [best, *best.alternatives]
+        assert all("가" in one.text for one in outputs)
+        gone += len(outputs) < 6
+    assert gone
+
+
 @pytest.mark.parametrize("prefix", ["m", "m\u0329"])
 @pytest.mark.parametrize("kind", ["char", "jamo"])
 def test_marks_do_not_change_a_prefix(kind: str, prefix: str) -> None:
