@@ -102,6 +102,10 @@ def store(name: str, rows: Any) -> None:
     print(f"written: benchmarks/results/{name}.json")
 
 
+_MACHINE = ("versions", "cpu", "cores")
+"""What may be another for the rest of a series that is gone on with."""
+
+
 def measure_all(
     name: str,
     work: Callable[[Any], dict[str, Any]],
@@ -125,8 +129,8 @@ def measure_all(
             if error is not None:
                 failed.append(error)
                 continue
-            here = environment()
-            row = {**done.result(), "on": {key: here[key] for key in ("versions", "cpu", "cores")}}
+            here = {key: value for key, value in environment().items() if key in _MACHINE}
+            row = {**done.result(), "on": here}
             rows[tuple(row[key] for key in keys)] = row
             order = dict.fromkeys([*jobs, *rows])  # what this call does not ask for is kept
             store(name, [rows[job] for job in order if job in rows])
