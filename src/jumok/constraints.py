@@ -74,7 +74,8 @@ class Constraints:
             for index, one in enumerate(prefixes or ()):
                 _writable(speller, one, "A prefix", None if self._one_for_all else index)
         skip = speller.skipped
-        self._required = [contains(_units(speller, phrase), skip) for phrase in settings.required]
+        self._required_units = [_units(speller, phrase) for phrase in settings.required]
+        self._required = [contains(units, skip) for units in self._required_units]
         phrases = [_units(speller, phrase) for phrase in settings.forbidden]
         self._avoided = avoids(phrases, skip) if phrases else None
 
@@ -98,7 +99,7 @@ class Constraints:
                 written[start : start + len(phrase)] == phrase
                 for start in range(len(written) - len(phrase) + 1)
             )
-            for phrase in (_units(self._speller, one) for one in self._phrases)
+            for phrase in self._required_units
         )
 
     def needed(self, sources: Sequence[int]) -> list[Int[np.ndarray, "tokens"]]:

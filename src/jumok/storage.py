@@ -50,14 +50,16 @@ def is_filled(folder: Path) -> bool:
 
 
 @contextmanager
-def alone(path: Path, lock: Path, busy: str) -> Iterator[None]:
-    """Nobody else works on ``path`` meanwhile: the file ``lock`` is held, and removed at the end.
+def alone(path: Path, busy: str) -> Iterator[None]:
+    """Nobody else works on ``path`` meanwhile: a lock in the directory, or beside the file, is
+    held, and removed at the end.
 
-    A kill leaves that file, but nothing that holds it. Raises `ConfigError` with the sentence
+    A kill leaves the lock's file, but nothing that holds it. Raises `ConfigError` with the sentence
     ``busy`` where somebody else holds it, and `StorageError`.
     """
     from filelock import FileLock, Timeout  # here, as an answer to one line need not wait for it
 
+    lock = path / LOCK if path.is_dir() else path.with_name(f".{path.name}{LOCK}")
     held = FileLock(lock, timeout=0)
     with storage_errors(path):
         lock.parent.stat()  # a lock would make what is missing

@@ -128,7 +128,6 @@ class ResumableOutput:
     def _alone(self) -> AbstractContextManager[None]:
         return alone(
             self.path,
-            self.path.with_name(f".{self.path.name}.lock"),
             f"Another job is writing {self.path}. Wait until it has ended, or name another output",
         )
 

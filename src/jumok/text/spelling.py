@@ -22,6 +22,9 @@ _NOTHING = -1
 _UNKNOWN = -2
 """What an unknown token is written with."""
 
+_NEW = -3
+"""A whole token that the vocabulary lacks; the next ones are below."""
+
 _WHOLE = ("word", "split")
 """Kinds of tokenizer whose tokens are units."""
 
@@ -48,10 +51,10 @@ class Speller:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._whole = tokenizer.kind in _WHOLE
-        self._numbers: dict[str, int] = {}
-        self._new = self._numbers
-        texts = tokenizer.tokens(range(tokenizer.vocab_size))
-        self.vocabulary = self.spell([*[""] * len(SPECIALS), *texts[len(SPECIALS) :]])
+        texts = tokenizer.tokens(range(tokenizer.vocab_size))[len(SPECIALS) :]
+        self._numbers = {token: number for number, token in enumerate(texts)}
+        self._new: dict[str, int] = {}
+        self.vocabulary = self.spell([*[""] * len(SPECIALS), *texts])
         """The units of every token, a row each; of the unknown one, a unit that no phrase has."""
         self.vocabulary[UNK, 0] = _UNKNOWN
         self._known = frozenset(np.unique(self.vocabulary).tolist()) - {_NOTHING, _UNKNOWN}
@@ -138,10 +141,7 @@ class Speller:
             return []
         if self._whole:
             known = self._numbers.get(token)
-            if known is None:
-                size = len(self._numbers) + (0 if self._new is self._numbers else len(self._new))
-                known = self._new.setdefault(token, size)
-            return [known]
+            return [self._new.setdefault(token, _NEW - len(self._new)) if known is None else known]
         if self._tokenizer.kind in ("bpe", "unigram"):
             token = token.replace(SPACE, " ")
         return list(map(ord, token))

@@ -308,7 +308,7 @@ def _alone(folder: Path, ranks: Ranks) -> AbstractContextManager[None]:
     if not ranks.leads:
         return nullcontext()
     busy = f"Another process trains in {folder}. Wait until it has ended, or give another --output"
-    return alone(folder, folder / LOCK, busy)
+    return alone(folder, busy)
 
 
 def check_possible(config: Config) -> None:

@@ -77,10 +77,10 @@ class Trainer:
         self.optimizer = make_optimizer(model, config.train)
         self.average = make_average(model, config.train)
         settings = config.train
+        tokens = settings.batch_tokens
+        size = settings.batch_size if tokens is None else f"{tokens} tokens"
         self.state = TrainingState(
-            corpus=pairs_digest(train, dev),
-            order=f"seed {settings.seed} batch {settings.batch_tokens or settings.batch_size}"
-            f"{' tokens' * bool(settings.batch_tokens)}",
+            corpus=pairs_digest(train, dev), order=f"seed {settings.seed} batch {size}"
         )
         self.sampler = make_sampler(train, config)
         self._target_lengths = train.target_lengths

@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
-from filelock import FileLock, Timeout
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from jumok.config import LOWER_IS_BETTER, Config, flatten, from_tree, read_tree, resolve, shown
 from jumok.errors import ConfigError, DataError, Diverged, Interrupted, StorageError, TooLarge
-from jumok.storage import LOCK, check_new, find_directory, is_filled, storage_errors
+from jumok.storage import alone, check_new, find_directory, is_filled, storage_errors
 from jumok.training.corpus import contents, make_corpus
 from jumok.training.interrupt import StopRequest
 from jumok.training.ranks import Ranks, join_ranks
@@ -132,8 +131,11 @@ def _open_study(
         folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     lower = config.evaluation.metric in LOWER_IS_BETTER
+    busy = (
+        f"Another search is at work in {folder}. Wait until it has ended, or give another --output"
+    )
     try:
-        with FileLock(folder / LOCK, timeout=0):
+        with alone(folder, busy):
             storage = optuna.storages.RDBStorage(f"sqlite:///{file.absolute()}")
             try:
                 study = optuna.create_study(
@@ -148,11 +150,6 @@ def _open_study(
             finally:
                 storage.remove_session()
                 storage.engine.dispose()
-    except Timeout:
-        raise ConfigError(
-            f"Another search is at work in {folder}. Wait until it has ended, or give another "
-            "--output"
-        ) from None
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         said = str(error.__cause__ or error).splitlines()[0]
         raise StorageError(f"{file} cannot be read or written ({said})") from error
