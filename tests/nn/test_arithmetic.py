@@ -65,6 +65,16 @@ def test_a_road_that_rounds_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> Non
             assert torch.get_num_threads() == threads + 1
             raise KeyError
         assert torch.get_num_threads() == threads
+
+        def interrupted() -> float:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(arithmetic, "_product_error", interrupted)
+        torch.set_float32_matmul_precision("highest")
+        with pytest.raises(KeyboardInterrupt), cpu_arithmetic(threads=threads + 1):
+            pass
+        assert torch.get_num_threads() == threads
+        assert torch.get_float32_matmul_precision() == "highest"
     finally:
         torch.set_float32_matmul_precision("highest")
 

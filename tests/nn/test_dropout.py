@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
+from jumok.config import resolve
+from jumok.nn import Seq2Seq
 from jumok.nn.dropout import Dropout, dropout
 
 N = 400_000
@@ -72,3 +77,47 @@ def test_almost_everything_dropped() -> None:
     """A p that rounds to 1 still keeps one in 2 ** 16, undivided by zero."""
     y = dropout(torch.ones(1000), 1 - 1e-9, training=True)
     assert torch.isfinite(y).all()
+
+
+def share_of_zeros(x: Tensor) -> float:
+    return float((x == 0).double().mean())
+
+
+@pytest.mark.parametrize("features", ["tokens", "apart"])
+def test_where_dropout_falls_in_a_model(features: str) -> None:
+    """On embeddings, between layers, on the encoder's top layer and before the readout; no state
+    that goes on is touched."""
+    settings = {
+        f"model.{side}.{name}": value
+        for side, rate in (("encoder", 0.25), ("decoder", 0.5))
+        for name, value in (("layers", 2), ("dropout", rate), ("token_dropout", 0.0))
+    }
+    config = resolve(settings={**settings, "model.encoder.features": features}).model
+    torch.manual_seed(4)
+    model = Seq2Seq(config, 30, 30, 20 if features == "apart" else None).train()
+    seen: dict[str, Tensor] = {}
+
+    def look(name: str) -> Callable[[nn.Module, tuple[Tensor | PackedSequence, ...]], None]:
+        def keep(_: nn.Module, inputs: tuple[Tensor | PackedSequence, ...]) -> None:
+            x = inputs[0]
+            seen[name] = x.data if isinstance(x, PackedSequence) else x
+
+        return keep
+
+    for name in ("encoder.rnn.layers.0", "encoder.rnn.layers.1"):
+        model.get_submodule(name).register_forward_pre_hook(look(name))
+    source = torch.randint(3, 30, (16, 12))
+    memory = model.encode(source, torch.full((16,), 12))
+    read = [memory.values[memory.mask]]
+    if memory.features is not None:
+        read.append(memory.features.values[memory.features.mask])
+    assert memory.final.hidden.count_nonzero() == memory.final.hidden.numel()
+    assert len(seen) == 2
+    for x in (*seen.values(), *read):
+        assert share_of_zeros(x) == pytest.approx(0.25, abs=0.02)
+
+    made = model.decoder(torch.randint(3, 30, (16, 12)), memory)
+    assert share_of_zeros(made.features) == 0
+    embedded = model.decoder.embedding(torch.randint(3, 30, (16, 12)))
+    for x in (embedded, model.decoder.last_map(made.features).x):
+        assert share_of_zeros(x) == pytest.approx(0.5, abs=0.02)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from jumok.config import resolve
 from jumok.nn import Seq2Seq
@@ -76,6 +77,14 @@ def test_two_attentions_and_two_contexts_side_by_side() -> None:
         np.testing.assert_allclose(step.context[row].detach(), np.concatenate(contexts))
 
 
+def first_weights(model: Seq2Seq, source: list[int]) -> Tensor:
+    """Attention to the text in the first step."""
+    memory = model.encode(torch.tensor([source]), torch.tensor([len(source)]))
+    step = model.decoder.step(torch.tensor([1]), model.decoder.init_state(memory), memory)
+    assert step.weights is not None
+    return step.weights
+
+
 @pytest.mark.parametrize(
     "axes",
     [
@@ -99,6 +108,10 @@ def test_two_attentions_and_two_contexts_side_by_side() -> None:
 )
 def test_features_change_no_place_and_padding_nothing(axes: dict[str, object]) -> None:
     model = build(**axes)
+    # no feature has been looked at before the first step, so it asks the same of either source
+    featured, bare = first_weights(model, [9, 11, 4, 5, 6, 2]), first_weights(model, [4, 5, 6, 2])
+    assert not featured[..., :2].any()
+    torch.testing.assert_close(featured[..., 2:], bare)
     target_in = torch.tensor([[1, 4, 5]] * 3)
     copies = SOURCE.clamp_max(8) if axes.get("attention.copy_tokens") else None
     together = model.log_probs(SOURCE, LENGTHS, target_in, copies)

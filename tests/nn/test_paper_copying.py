@@ -100,6 +100,27 @@ def test_gradients_also_where_one_of_the_two_ways_is_closed() -> None:
     assert extreme.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("target", [8, 4], ids=["beyond the vocabulary", "in it"])
+@pytest.mark.parametrize("below", [80.0, 87.5, 88.0, 90.0, 95.0, 103.0, 110.0])
+def test_gradients_where_hardly_any_weight_rests_on_what_is_copied(
+    target: int, below: float
+) -> None:
+    """float32 has numbers down to e^-103, and those below e^-87.3 have no finite inverse."""
+    logits, switch = torch.zeros(1, VOCAB), torch.zeros(1, requires_grad=True)
+    scores = torch.tensor([[0.0, -below]], requires_grad=True)
+    found = target_log_prob(
+        logits.log_softmax(dim=-1),
+        switch,
+        scores.softmax(dim=-1),
+        torch.tensor([[5, target]]),
+        torch.tensor([target]),
+        3,
+    )
+    found.sum().backward()
+    assert scores.grad.isfinite().all()
+    assert switch.grad.isfinite().all()
+
+
 def test_a_token_that_only_copying_could_write_and_no_weight_rests_on_is_unknown() -> None:
     torch.manual_seed(0)
     log_vocab = torch.randn(1, VOCAB, dtype=torch.float64).log_softmax(dim=-1).requires_grad_()

@@ -65,14 +65,14 @@ def cpu_arithmetic(threads: int | None, fast: bool = True) -> Iterator[bool]:
     road is taken.
     """
     (let, put_back), before = _rounding(), torch.get_num_threads()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    if fast:
-        let(True)
-        fast = _product_error() < _TOLERANCE
-    if not fast:
-        let(False)
     try:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        if fast:
+            let(True)
+            fast = _product_error() < _TOLERANCE
+        if not fast:
+            let(False)
         yield fast
     finally:
         put_back()

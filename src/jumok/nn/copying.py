@@ -47,10 +47,12 @@ def target_log_prob(
     """log P(target) alone, which is all that training needs; ``log_vocab`` is log P_vocab.
 
     A target beyond the vocabulary on which no attention rests, as a window or a sparse normaliser
-    may have it, has no probability at all; it is scored as the token ``unknown``.
+    may have it, has no probability at all; it is scored as the token ``unknown``. A subnormal
+    share counts as none: its logarithm has an infinite gradient.
     """
     share = (weights * (copies == target[:, None])).sum(dim=-1)
-    there, beyond = share > 0, target >= log_vocab.shape[-1]
+    there = share >= torch.finfo(share.dtype).smallest_normal
+    beyond = target >= log_vocab.shape[-1]
     lowest = torch.finfo(log_vocab.dtype).min / 2  # finite: 0 x infinity has no gradient
     generated = log_vocab.gather(-1, target.masked_fill(beyond, unknown)[:, None])[:, 0]
     generated = generated.masked_fill(beyond & there, lowest)

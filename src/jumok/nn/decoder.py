@@ -16,6 +16,9 @@ One step, with y the token before, s the state, c the context, a the attentional
 
 Where the readout is maxout, E y_{t-1} (and c_t, if not yet there) join the features.
 
+Score peek is the decoder of Cho et al. 2014, appendix A.1.2. Differs: h_n is the encoder's last
+state as it is, where the paper's c is tanh(V h_n).
+
 Timing mid is the conditional GRU of Sennrich et al. 2017 (Nematus), section 2: two transitions with
 the attention between them. Differs: any kind of cell, and in a stack the second transition is that
 of the top layer. With residual connections it counts as one more layer, to whose output the first

@@ -4,7 +4,8 @@
 
 torch draws a number of 53 bits for each m, and spends 5 to 7 % of a small model's update on it. On
 a CPU we draw 16 bits, four to a word, so q is a multiple of 2 ** -16; y is divided by that q, and
-its mean is exactly x. (batch 64, length 10, size 256, forward and backward: 0.24 instead of 1.3 ms)
+its mean is exactly x (in bfloat16 1/q has 8 bits). (batch 64, length 10, size 256, forward and
+backward: 0.24 instead of 1.3 ms)
 """
 
 from __future__ import annotations

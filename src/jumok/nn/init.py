@@ -17,7 +17,8 @@ NORM_GAIN = 0.2
 
 
 def initialise(model: nn.Module) -> None:
-    """Draw all weights from torch's global generator.
+    """Draw all weights from torch's global generator (but attention's vectors v, which are drawn
+    where they are made).
 
     Matrices: uniform of Glorot & Bengio 2010, eq. 16; recurrent matrices: orthogonal per gate
     (Saxe et al. 2014); embeddings: standard normal as they are read; biases: zero, but 1 for an
