@@ -137,6 +137,17 @@ def test_special_names_stay_text_even_where_training_was_full_of_them(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_unknown_characters_are_one_token_each_where_texts_spell_its_name(kind):
+    texts = ["well-<unk> <unk> (<unk>)-<unk> the cat", "the <unk> cat"] * 9
+    trained = train_tokenizer(texts, TokenizerConfig(kind=kind))
+    tokenizer = Tokenizer.from_json(trained.to_json())
+    assert tokenizer.decode(tokenizer.encode(texts[0]).ids) == texts[0]
+    ids = tokenizer.encode("the \N{GREEK CAPITAL LETTER OMEGA} cat").ids
+    assert ids.count(UNK) == 1
+    assert tokenizer.decode(ids) == "the <unk> cat"
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @given(texts=st.lists(st.one_of(sentence, st.text(max_size=8)), max_size=5))
 def test_batches_ids_and_single_texts_agree(kind, texts):
     tokenizer = trained(kind)

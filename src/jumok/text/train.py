@@ -176,8 +176,15 @@ def _bpe(texts: Iterable[str], config: TokenizerConfig) -> models.Model:
     texts = _within_alphabet(texts, config)
     trained = _trained(texts, config, models.BPE(unk_token=_UNKNOWN), trainer)
     model = json.loads(trained.to_str())["model"]
-    merges = [(left, right) for left, right in model["merges"]]
-    return models.BPE(model["vocab"], merges, unk_token=_UNKNOWN)
+    # a text may spell the name of unknown tokens: that stays several pieces, and in no other
+    known = {piece for piece in model["vocab"] if len(piece) == 1}
+    merges = []
+    for left, right in model["merges"]:
+        if left in known and right in known and left + right != _UNKNOWN:
+            merges.append((left, right))
+            known.add(left + right)
+    pieces = [_UNKNOWN, *sorted(known, key=model["vocab"].__getitem__)]
+    return models.BPE({piece: i for i, piece in enumerate(pieces)}, merges, unk_token=_UNKNOWN)
 
 
 def _unigram(texts: Iterable[str], config: TokenizerConfig) -> models.Model:
