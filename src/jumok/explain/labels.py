@@ -16,6 +16,7 @@ from jumok.text import EOS, SPECIALS, display_tokens
 END_LABEL = "∎"
 """What stands for the end-of-text token: narrow, so that letters keep narrow columns."""
 
+_BLANKS = "\u115f\u1160\u3164\uffa0\u2800"  # Hangul fillers and a Braille sign without a dot
 _JOINERS = "\u200c\u200d"  # they shape Persian, Indic scripts and emoji inside a token
 _CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "␡"}
 
@@ -50,7 +51,7 @@ def shorten(text: str, cells: int) -> str:
 
 def _without_spaces(label: str) -> str:
     """Every kind of space as a sign: a label of U+00A0 or U+3000 would be none."""
-    return "".join("␣" if unicodedata.category(char) == "Zs" else char for char in label)
+    return "".join("␣" if unicodedata.category(c) == "Zs" or c in _BLANKS else c for c in label)
 
 
 def _visible_char(char: str) -> str:
