@@ -7,6 +7,7 @@ import sys
 import unicodedata
 import warnings
 from html.parser import HTMLParser
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -77,6 +78,39 @@ def test_svg_cells_lie_inside_the_drawing_and_do_not_overlap():
         assert 0 <= y <= height - side
         corners.add((x // (side + 2), y // (side + 2)))
     assert len(corners) == 6
+
+
+def test_a_large_map_has_a_path_per_row_and_shade_and_no_tooltips():
+    attention = a_map("ab" * 60, "xyz" * 30)
+    root = ElementTree.fromstring(render_svg(attention))
+    assert not list(root.iter(f"{SVG}title"))
+    rows = [group for group in root.iter(f"{SVG}g") if group.get("class") == "row"]
+    assert len(rows) == 90
+    lefts, tops = set(), []
+    for row, weights in zip(rows, attention.weights, strict=True):
+        shades = {}
+        for path in row.iter(f"{SVG}path"):
+            cells = re.findall(r"M([\d.]+) ([\d.]+)h14v14h-14z", path.get("d"))
+            assert "".join(f"M{x} {y}h14v14h-14z" for x, y in cells) == path.get("d")
+            shades |= dict.fromkeys(cells, path.get("class"))
+        in_order = sorted(shades, key=lambda place: float(place[0]))
+        assert [shades[place] for place in in_order] == [f"l{level(w)}" for w in weights]
+        lefts.add(tuple(float(x) for x, _ in in_order))
+        tops += {float(y) for _, y in in_order}
+    assert len(lefts) == 1  # every row has its cells in the same places
+    for places in (lefts.pop(), tops):
+        assert {round(b - a, 3) for a, b in pairwise(places)} == {16.0}
+
+
+def test_the_labels_of_a_long_text_are_made_once(monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        "jumok.explain.attention_map.labels", lambda tokens: made.append(1) or list(tokens)
+    )
+    render_svg(a_map("ab", "xyz"))
+    few = len(made)
+    render_svg(a_map("ab", "xyz" * 20))
+    assert len(made) == 2 * few
 
 
 def test_hostile_tokens_are_text_everywhere():
