@@ -127,6 +127,24 @@ def test_hostile_tokens_are_text_everywhere():
         assert not {"\x1b", "\x00", "\u202e", "\ufffe"} & set(page)
 
 
+def test_texts_from_the_right_turn_no_arrow():
+    """An arrow stands outside what Unicode's bidirectional rules order (Standard Annex 9)."""
+    source, target = "שלום", "مرحبا"
+    attention = a_map(source, target, source_text=source, target_text=target)
+    page = render_html(attention)
+    assert f"<title>\u2068{source}\u2069 → \u2068{target}\u2069</title>" in page
+    assert f"<bdi>{source}</bdi>" in page
+    assert f'<b dir="auto">{target}</b>' in page
+    tips = [t.text for t in ElementTree.fromstring(render_svg(attention)).iter(f"{SVG}title")]
+    assert tips[0].startswith(f"\u2068{target[0]}\u2069 ← \u2068{source[0]}\u2069  ")
+
+
+def test_a_long_text_without_spaces_is_broken_into_lines():
+    long = "j" * 160
+    page = render_html(a_map(source_text=long, target_text=long))
+    assert re.search(r"\.jumok h1 \{[^}]*overflow-wrap: anywhere", page)
+
+
 def test_html_is_one_file_that_asks_nothing():
     page = render_html(a_map(source_text="jumok", target_text="주목"))
     reader = Reader(page)

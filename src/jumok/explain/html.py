@@ -13,7 +13,7 @@ from rich.cells import cell_len
 
 from jumok.explain import palette
 from jumok.explain.attention_map import AttentionMap, percent
-from jumok.explain.labels import visible
+from jumok.explain.labels import isolated, visible
 from jumok.explain.svg import FONTS, draw
 
 _PAGE = """<!DOCTYPE html>
@@ -37,7 +37,7 @@ _PAGE = """<!DOCTYPE html>
 def render_html(attention: AttentionMap) -> str:
     """Return a complete page: the two texts as tokens that answer to the pointer, and the map."""
     texts = [attention.source_text, attention.target_text]
-    title = " → ".join(visible(text) for text in texts if text) or "Attention 주목"
+    title = " → ".join(isolated(visible(text)) for text in texts if text) or "Attention 주목"
     return _PAGE.format(title=escape(title), fragment=render_fragment(attention))
 
 
@@ -63,7 +63,9 @@ def _headline(attention: AttentionMap) -> str:
         _are_letters(attention.source_labels) or _are_letters(attention.target_labels)
     ):
         return ""
-    return f'<h1>{texts[0]} <span class="soft">→</span> <b>{texts[1]}</b></h1>\n'
+    return (
+        f'<h1><bdi>{texts[0]}</bdi> <span class="soft">→</span> <b dir="auto">{texts[1]}</b></h1>\n'
+    )
 
 
 def _source_line(attention: AttentionMap) -> str:

@@ -42,6 +42,12 @@ def visible(text: str) -> str:
     return "".join(map(_visible_char, text.translate(_CONTROL_PICTURES)))
 
 
+def isolated(text: str) -> str:
+    """``text`` in isolates where it runs from the right: an arrow between two such texts turns."""
+    turns = any(unicodedata.bidirectional(char) in ("R", "AL", "AN") for char in text)
+    return f"\u2068{text}\u2069" if turns else text
+
+
 def shorten(text: str, cells: int) -> str:
     """Cut ``text`` to ``cells`` terminal cells, ending in ``…`` where something was cut off."""
     if cell_len(text) <= cells:

@@ -14,7 +14,7 @@ from rich.cells import cell_len
 
 from jumok.explain import palette
 from jumok.explain.attention_map import AttentionMap, percent
-from jumok.explain.labels import END_LABEL, shorten
+from jumok.explain.labels import END_LABEL, isolated, shorten
 
 FONTS = (
     "'Noto Sans KR','Noto Sans CJK KR','Nanum Gothic','NanumGothic','Malgun Gothic',"
@@ -135,8 +135,8 @@ def _rows(plan: _Plan) -> list[str]:
     """One group per output token: its label, its cells, and its probability where known."""
     attention = plan.attention
     probabilities = attention.probabilities
-    sources = [escape(label) for label in attention.source_labels]
-    targets = [escape(label) for label in attention.target_labels]
+    sources = [escape(isolated(label)) for label in attention.source_labels]
+    targets = [escape(isolated(label)) for label in attention.target_labels]
     weights = attention.weights.tolist()  # plain numbers are rounded several times as fast
     parts = []
     for i, label in enumerate(plan.targets):
