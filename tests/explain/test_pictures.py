@@ -162,9 +162,35 @@ def test_html_tokens_carry_their_weights_and_probabilities():
     weights = np.array([[0.93, 0.07], [0.004, 0.996]])
     attention = AttentionMap(["j", "u"], ["ㅈ", "ㅜ"], weights, token_log_probs=[-0.1, -1.0])
     reader = Reader(render_html(attention))
-    rows = [attrs["data-weights"] for tag, attrs in reader.tags if tag == "button"]
+    rows = [attrs["data-weights"] for _, attrs in reader.tags if "data-weights" in attrs]
     assert rows == ["93 7", "0 100"]
     assert reader.text.count("37%") == 2  # under the token and beside the map
+
+
+def test_html_says_what_its_colours_show():
+    weights = np.array([[0.93, 0.07, 0.0], [0.004, 0.996, 0.0], [0.0, 0.0, 0.0]])
+    attention = AttentionMap(
+        ["j", " ", "</s>"], ["ㅈ", '"', "</s>"], weights, token_log_probs=[-0.1] * 3
+    )
+    buttons = [attrs for tag, attrs in Reader(render_html(attention)).tags if tag == "button"]
+    assert [button["aria-label"] for button in buttons] == [
+        "j, most looked at by ㅈ, 93%",
+        'space, most looked at by ", 100%',
+        "end",
+        "ㅈ, 90%, looks most at j, 93%",
+        '", 90%, looks most at space, 100%',
+        "end, 90%",
+    ]
+    assert [button.get("lang") for button in buttons] == [None, None, None, "ko", None, None]
+
+
+def test_html_says_which_of_its_words_are_korean():
+    page = render_html(a_map(source_text="jumok", target_text="주목"))
+    assert '<html lang="en">' in page
+    body = page[page.index("</style>\n<h1>") : page.index("<svg")]
+    korean = re.findall(r'lang="ko"[^>]*>([^<]+)', body)
+    assert korean == ["주목", "원문", "출력", "ㅈ", "ㅜ"]
+    assert not re.search(r"[ㄱ-힣]", re.sub(r'lang="ko"[^>]*>[^<]+|aria-label="[^"]*"', "", body))
 
 
 def test_fragment_is_confined_to_its_class():
