@@ -71,6 +71,12 @@ def test_labels_are_visible_and_harmless():
     ]
 
 
+def test_no_label_is_blank():
+    tokens = [*"\u115f\u1160\u3164\uffa0\u2800\u00a0\u3000", "\u115fᅡ"]
+    attention = AttentionMap(tokens, ["x"], np.zeros((1, len(tokens))))
+    assert attention.source_labels == ["␣"] * 7 + ["␣ㅏ"]
+
+
 def test_joiners_inside_a_token_stay():
     family = "👩\u200d👧"
     assert AttentionMap([family], ["x"], np.ones((1, 1))).source_labels == [family]

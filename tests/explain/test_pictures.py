@@ -7,6 +7,7 @@ import sys
 import unicodedata
 import warnings
 from html.parser import HTMLParser
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -79,6 +80,39 @@ def test_svg_cells_lie_inside_the_drawing_and_do_not_overlap():
     assert len(corners) == 6
 
 
+def test_a_large_map_has_a_path_per_row_and_shade_and_no_tooltips():
+    attention = a_map("ab" * 60, "xyz" * 30)
+    root = ElementTree.fromstring(render_svg(attention))
+    assert not list(root.iter(f"{SVG}title"))
+    rows = [group for group in root.iter(f"{SVG}g") if group.get("class") == "row"]
+    assert len(rows) == 90
+    lefts, tops = set(), []
+    for row, weights in zip(rows, attention.weights, strict=True):
+        shades = {}
+        for path in row.iter(f"{SVG}path"):
+            cells = re.findall(r"M([\d.]+) ([\d.]+)h14v14h-14z", path.get("d"))
+            assert "".join(f"M{x} {y}h14v14h-14z" for x, y in cells) == path.get("d")
+            shades |= dict.fromkeys(cells, path.get("class"))
+        in_order = sorted(shades, key=lambda place: float(place[0]))
+        assert [shades[place] for place in in_order] == [f"l{level(w)}" for w in weights]
+        lefts.add(tuple(float(x) for x, _ in in_order))
+        tops += {float(y) for _, y in in_order}
+    assert len(lefts) == 1  # every row has its cells in the same places
+    for places in (lefts.pop(), tops):
+        assert {round(b - a, 3) for a, b in pairwise(places)} == {16.0}
+
+
+def test_the_labels_of_a_long_text_are_made_once(monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        "jumok.explain.attention_map.labels", lambda tokens: made.append(1) or list(tokens)
+    )
+    render_svg(a_map("ab", "xyz"))
+    few = len(made)
+    render_svg(a_map("ab", "xyz" * 20))
+    assert len(made) == 2 * few
+
+
 def test_hostile_tokens_are_text_everywhere():
     attention = a_map(EVIL, EVIL, source_text=EVIL[0], target_text=EVIL[1])
     svg = render_svg(attention)
@@ -91,6 +125,24 @@ def test_hostile_tokens_are_text_everywhere():
         assert EVIL[1] in reader.text
         assert not [name for _, attrs in reader.tags for name in attrs if name.startswith("on")]
         assert not {"\x1b", "\x00", "\u202e", "\ufffe"} & set(page)
+
+
+def test_texts_from_the_right_turn_no_arrow():
+    """An arrow stands outside what Unicode's bidirectional rules order (Standard Annex 9)."""
+    source, target = "שלום", "مرحبا"
+    attention = a_map(source, target, source_text=source, target_text=target)
+    page = render_html(attention)
+    assert f"<title>\u2068{source}\u2069 → \u2068{target}\u2069</title>" in page
+    assert f"<bdi>{source}</bdi>" in page
+    assert f'<b dir="auto">{target}</b>' in page
+    tips = [t.text for t in ElementTree.fromstring(render_svg(attention)).iter(f"{SVG}title")]
+    assert tips[0].startswith(f"\u2068{target[0]}\u2069 ← \u2068{source[0]}\u2069  ")
+
+
+def test_a_long_text_without_spaces_is_broken_into_lines():
+    long = "j" * 160
+    page = render_html(a_map(source_text=long, target_text=long))
+    assert re.search(r"\.jumok h1 \{[^}]*overflow-wrap: anywhere", page)
 
 
 def test_html_is_one_file_that_asks_nothing():
@@ -110,9 +162,35 @@ def test_html_tokens_carry_their_weights_and_probabilities():
     weights = np.array([[0.93, 0.07], [0.004, 0.996]])
     attention = AttentionMap(["j", "u"], ["ㅈ", "ㅜ"], weights, token_log_probs=[-0.1, -1.0])
     reader = Reader(render_html(attention))
-    rows = [attrs["data-weights"] for tag, attrs in reader.tags if tag == "button"]
+    rows = [attrs["data-weights"] for _, attrs in reader.tags if "data-weights" in attrs]
     assert rows == ["93 7", "0 100"]
     assert reader.text.count("37%") == 2  # under the token and beside the map
+
+
+def test_html_says_what_its_colours_show():
+    weights = np.array([[0.93, 0.07, 0.0], [0.004, 0.996, 0.0], [0.0, 0.0, 0.0]])
+    attention = AttentionMap(
+        ["j", " ", "</s>"], ["ㅈ", '"', "</s>"], weights, token_log_probs=[-0.1] * 3
+    )
+    buttons = [attrs for tag, attrs in Reader(render_html(attention)).tags if tag == "button"]
+    assert [button["aria-label"] for button in buttons] == [
+        "j, most looked at by ㅈ, 93%",
+        'space, most looked at by ", 100%',
+        "end",
+        "ㅈ, 90%, looks most at j, 93%",
+        '", 90%, looks most at space, 100%',
+        "end, 90%",
+    ]
+    assert [button.get("lang") for button in buttons] == [None, None, None, "ko", None, None]
+
+
+def test_html_says_which_of_its_words_are_korean():
+    page = render_html(a_map(source_text="jumok", target_text="주목"))
+    assert '<html lang="en">' in page
+    body = page[page.index("</style>\n<h1>") : page.index("<svg")]
+    korean = re.findall(r'lang="ko"[^>]*>([^<]+)', body)
+    assert korean == ["주목", "원문", "출력", "ㅈ", "ㅜ"]
+    assert not re.search(r"[ㄱ-힣]", re.sub(r'lang="ko"[^>]*>[^<]+|aria-label="[^"]*"', "", body))
 
 
 def test_fragment_is_confined_to_its_class():

@@ -46,6 +46,31 @@ def test_syllables_that_were_typed_as_letters():
 
 
 @pytest.mark.parametrize(
+    "characters",
+    [
+        ["नि", "नि"],  # a vowel sign of combining class 0
+        ["ที่", "นี้", "กำ"],  # Thai vowels and tones, and a vowel that is no mark
+        ["ᄒᆞᆫ", "글"],  # an old syllable, which has no code point of its own
+        ["ᄀ\ud7b0ᆨ", "ꥠᅡ\u302e"],  # letters of the extended blocks, and a tone
+        ["👍🏽", "👍"],
+        ["👩\u200d👩\u200d👧", "👧"],
+        ["🇰🇷", "🇯🇵"],
+        ["❤\ufe0f", "1\ufe0f\u20e3"],
+        ["a\u0301\u0323", "q\u0301", "e"],
+        ["\r\n", "\t\u0301"],  # a mark cannot stand alone, whatever is before it
+        ["\ud800", "a", "\udfff"],
+    ],
+)
+def test_what_readers_count_as_one_is_one_character(characters):
+    """By the rules of Unicode Standard Annex 29, applied by hand, but for marks of controls."""
+    text = "".join(characters)
+    each = [(i, i + 1) for i in range(len(text))]
+    found, of_token = names(text, each, "character")
+    assert found == characters
+    assert of_token == [i for i, one in enumerate(characters) for _ in one]
+
+
+@pytest.mark.parametrize(
     ("text", "offsets", "units", "found", "of_token"),
     [
         # ▁the ▁cat s, as subwords lie in a text

@@ -6,14 +6,17 @@ the script only adds the lighting up.
 
 from __future__ import annotations
 
+import unicodedata
 from html import escape
 from importlib import resources
 
+import numpy as np
+from jaxtyping import Float
 from rich.cells import cell_len
 
 from jumok.explain import palette
 from jumok.explain.attention_map import AttentionMap, percent
-from jumok.explain.labels import visible
+from jumok.explain.labels import END_LABEL, isolated, visible
 from jumok.explain.svg import FONTS, draw
 
 _PAGE = """<!DOCTYPE html>
@@ -37,7 +40,7 @@ _PAGE = """<!DOCTYPE html>
 def render_html(attention: AttentionMap) -> str:
     """Return a complete page: the two texts as tokens that answer to the pointer, and the map."""
     texts = [attention.source_text, attention.target_text]
-    title = " → ".join(visible(text) for text in texts if text) or "Attention 주목"
+    title = " → ".join(isolated(visible(text)) for text in texts if text) or "Attention 주목"
     return _PAGE.format(title=escape(title), fragment=render_fragment(attention))
 
 
@@ -49,7 +52,7 @@ def render_fragment(attention: AttentionMap) -> str:
     # a classroom's back row should read a small map; a large one fills the page as it is
     scale = min(max(16 / max(*attention.weights.shape, 1), 1.2), 1.7)
     return (
-        f'<section class="jumok" aria-label="Attention map 주목">\n<style>{_style()}</style>\n'
+        f'<section class="jumok" lang="en" aria-label="Attention map">\n<style>{_style()}</style>\n'
         f"{_headline(attention)}{_source_line(attention)}\n{_target_line(attention)}\n"
         f'<div class="map">\n{draw(attention, scale=scale)}\n</div>\n'
         f"<script>{_asset('attention.js')}</script>\n</section>"
@@ -58,41 +61,73 @@ def render_fragment(attention: AttentionMap) -> str:
 
 def _headline(attention: AttentionMap) -> str:
     """The texts as they are read, where the tokens are letters; words can be read by themselves."""
-    texts = [escape(visible(t)) for t in (attention.source_text, attention.target_text)]
-    if not any(texts) or not (
+    source, target = visible(attention.source_text), visible(attention.target_text)
+    if not (source or target) or not (
         _are_letters(attention.source_labels) or _are_letters(attention.target_labels)
     ):
         return ""
-    return f'<h1>{texts[0]} <span class="soft">→</span> <b>{texts[1]}</b></h1>\n'
+    return (
+        f'<h1><bdi{_lang(source)}>{escape(source)}</bdi> <span class="soft">→</span> '
+        f'<b dir="auto"{_lang(target)}>{escape(target)}</b></h1>\n'
+    )
 
 
 def _source_line(attention: AttentionMap) -> str:
-    names = attention.source_labels
-    tokens = "".join(f'<span class="token" tabindex="0">{escape(name)}</span>' for name in names)
-    return _line("source", "source 원문", names, tokens)
+    names, targets = attention.source_labels, attention.target_labels
+    tokens = []
+    for name, column in zip(names, attention.weights.T, strict=True):
+        said = [_spoken(name), _most("most looked at by", targets, column)]
+        tokens.append(_token(name, said))
+    return _line("source", "원문", names, tokens)
 
 
 def _target_line(attention: AttentionMap) -> str:
-    """Buttons, so that a keyboard reaches them; each carries its row of weights in per cent."""
-    names = attention.target_labels
+    """Each token carries its row of weights in per cent."""
+    names, sources = attention.target_labels, attention.source_labels
     probabilities = attention.probabilities
     tokens = []
-    for i, name in enumerate(names):
-        row = " ".join(f"{100 * weight:.0f}" for weight in attention.weights[i])
-        shown = "" if probabilities is None else f"<small>{percent(probabilities[i])}</small>"
+    for i, (name, row) in enumerate(zip(names, attention.weights, strict=True)):
+        shown = "" if probabilities is None else percent(probabilities[i])
+        said = [_spoken(name), shown, _most("looks most at", sources, row)]
+        weights = " ".join(f"{100 * weight:.0f}" for weight in row)
         tokens.append(
-            f'<button type="button" class="token" aria-pressed="false" data-weights="{row}">'
-            f"{escape(name)}{shown}</button>"
+            _token(name, said, f' data-weights="{weights}"', shown and f"<small>{shown}</small>")
         )
-    return _line("target", "output 출력", names, "".join(tokens))
+    return _line("target", "출력", names, tokens)
 
 
-def _line(side: str, caption: str, names: list[str], tokens: str) -> str:
-    letters = " letters" if _are_letters(names) else ""
+def _token(name: str, said: list[str], data: str = "", shown: str = "") -> str:
+    """A button, so that a keyboard reaches it; ``said`` is what others see in its colours."""
+    spoken = escape(", ".join(filter(None, said)))
     return (
-        f'<div class="line"><span class="soft">{caption}</span>'
-        f'<div class="tokens {side}{letters}" role="group" aria-label="{caption}">{tokens}</div>'
-        "</div>"
+        f'<button type="button" class="token"{_lang(name)} aria-pressed="false" '
+        f'aria-label="{spoken}"{data}>{escape(name)}{shown}</button>'
+    )
+
+
+def _most(words: str, names: list[str], weights: Float[np.ndarray, "tokens"]) -> str:
+    if not weights.any():
+        return ""
+    best = int(weights.argmax())
+    return f"{words} {_spoken(names[best])}, {percent(weights[best])}"
+
+
+def _spoken(name: str) -> str:
+    return {END_LABEL: "end", "␣": "space"}.get(name, name)
+
+
+def _lang(text: str) -> str:
+    """What language a voice should read ``text`` in, where its letters tell."""
+    return ' lang="ko"' if any("HANGUL" in unicodedata.name(c, "") for c in text) else ""
+
+
+def _line(side: str, korean: str, names: list[str], tokens: list[str]) -> str:
+    letters = " letters" if _are_letters(names) else ""
+    caption = "output" if side == "target" else side
+    return (
+        f'<div class="line"><span class="soft">{caption} <span lang="ko">{korean}</span></span>'
+        f'<div class="tokens {side}{letters}" role="toolbar" aria-label="{caption}">'
+        f"{''.join(tokens)}</div></div>"
     )
 
 

@@ -16,6 +16,7 @@ from jumok.text import EOS, SPECIALS, display_tokens
 END_LABEL = "∎"
 """What stands for the end-of-text token: narrow, so that letters keep narrow columns."""
 
+_BLANKS = "\u115f\u1160\u3164\uffa0\u2800"  # Hangul fillers and a Braille sign without a dot
 _JOINERS = "\u200c\u200d"  # they shape Persian, Indic scripts and emoji inside a token
 _CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "␡"}
 
@@ -41,6 +42,12 @@ def visible(text: str) -> str:
     return "".join(map(_visible_char, text.translate(_CONTROL_PICTURES)))
 
 
+def isolated(text: str) -> str:
+    """``text`` in isolates where it runs from the right: an arrow between two such texts turns."""
+    turns = any(unicodedata.bidirectional(char) in ("R", "AL", "AN") for char in text)
+    return f"\u2068{text}\u2069" if turns else text
+
+
 def shorten(text: str, cells: int) -> str:
     """Cut ``text`` to ``cells`` terminal cells, ending in ``…`` where something was cut off."""
     if cell_len(text) <= cells:
@@ -50,7 +57,7 @@ def shorten(text: str, cells: int) -> str:
 
 def _without_spaces(label: str) -> str:
     """Every kind of space as a sign: a label of U+00A0 or U+3000 would be none."""
-    return "".join("␣" if unicodedata.category(char) == "Zs" else char for char in label)
+    return "".join("␣" if unicodedata.category(c) == "Zs" or c in _BLANKS else c for c in label)
 
 
 def _visible_char(char: str) -> str:

@@ -9,15 +9,19 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
+import tokenizers as hf
 from jaxtyping import Int
 
 from jumok.explain.attention_map import AttentionMap
-from jumok.text.normal import normalise, spans
+from jumok.text.normal import normalise
 
 Units = Literal["token", "character", "word"]
-"""What a text is made of: a model's tokens, characters (the letters of a Hangul syllable are one),
-or words between white space."""
+"""What a text is made of: a model's tokens, characters as people count them (a letter with its
+marks, the letters of a Hangul syllable, a joined emoji), or words between white space."""
 Span = tuple[int, int]
+
+# also a mark behind a control, which are one to `text.normal.spans`: offsets may not cut them
+_CLUSTERS = hf.pre_tokenizers.Split(hf.Regex(r"\X\p{M}*"), "isolated")
 
 
 class Grouping(NamedTuple):
@@ -41,7 +45,7 @@ def group(text: str, offsets: Sequence[Span], units: Units) -> Grouping:
     if units == "word":
         parts = [match.span() for match in re.finditer(r"\S+", text)]
     else:
-        parts = list(dict.fromkeys(spans(text, "NFC")))
+        parts = _characters(text)
     parts = parts or [(0, len(text))]
     starts, ends = [start for start, _ in parts], [end for _, end in parts]
     reach = []  # the first and the last part that each token touches
@@ -92,6 +96,12 @@ def merge(
         weights=weights / np.bincount(of_target)[:, None],
         token_log_probs=log_probs,
     )
+
+
+def _characters(text: str) -> list[Span]:
+    """Where the grapheme clusters of ``text`` lie (Unicode Standard Annex 29)."""
+    whole = text.encode("utf-8", "replace").decode()  # it takes no half of a surrogate pair
+    return [span for _, span in _CLUSTERS.pre_tokenize_str(whole)]
 
 
 def _units(

@@ -1,6 +1,6 @@
 
 // Point at an output token: the source is shaded by that token's weights. Point at a source
-// token: the output is shaded by what each token took from it. A click keeps an output token lit.
+// token: the output is shaded by what each token took from it. A click keeps a token lit.
 for (const root of document.querySelectorAll(".jumok:not([data-ready])")) {
   root.dataset.ready = "";
   const sources = [...root.querySelectorAll(".source .token")];
@@ -8,6 +8,7 @@ for (const root of document.querySelectorAll(".jumok:not([data-ready])")) {
   const svg = root.querySelector("svg");
   const rows = [...svg.querySelectorAll(".row")];
   const weights = targets.map((t) => t.dataset.weights.split(" ").filter(Boolean).map(Number));
+  const shows = new Map(); // what each token lights up
   let kept = null;
 
   const shade = (token, percent) => {
@@ -34,22 +35,32 @@ for (const root of document.querySelectorAll(".jumok:not([data-ready])")) {
     targets.forEach((token, i) => shade(token, weights[i][j]));
     sources[j].classList.add("on");
   };
-  const rest = () => (kept === null ? clear() : showTarget(kept));
-  const answer = (element, show) => {
-    element.addEventListener("pointerenter", show);
-    element.addEventListener("focus", show);
-    element.addEventListener("pointerleave", rest);
-    element.addEventListener("blur", rest);
+  const rest = () => (shows.get(root.querySelector(".token:focus-visible") ?? kept) ?? clear)();
+  const answer = (element, show, enters, leaves) => {
+    element.addEventListener(enters, show);
+    element.addEventListener(leaves, rest);
   };
+  // Tab goes from line to line, arrows from token to token
+  const enter = (tokens, token) => tokens.forEach((t) => (t.tabIndex = t === token ? 0 : -1));
 
-  sources.forEach((token, j) => answer(token, () => showSource(j)));
-  rows.forEach((row, i) => answer(row, () => showTarget(i)));
-  targets.forEach((token, i) => {
-    answer(token, () => showTarget(i));
-    token.addEventListener("click", () => {
-      kept = kept === i ? null : i;
-      targets.forEach((t, k) => t.setAttribute("aria-pressed", String(k === kept)));
-      showTarget(i);
+  // no focus: a browser would make each row a stop of the Tab key, beside its token's
+  rows.forEach((row, i) => answer(row, () => showTarget(i), "pointerenter", "pointerleave"));
+  for (const [tokens, showOne] of [[sources, showSource], [targets, showTarget]]) {
+    enter(tokens, tokens[0]);
+    tokens.forEach((token, i) => {
+      const show = () => showOne(i);
+      shows.set(token, show);
+      answer(token, show, "pointerenter", "pointerleave");
+      answer(token, show, "focus", "blur");
+      token.addEventListener("focus", () => enter(tokens, token));
+      token.addEventListener("keydown", (event) => {
+        tokens[i + { ArrowLeft: -1, ArrowRight: 1 }[event.key]]?.focus();
+      });
+      token.addEventListener("click", () => {
+        kept = kept === token ? null : token;
+        for (const t of shows.keys()) t.setAttribute("aria-pressed", String(t === kept));
+        show();
+      });
     });
-  });
+  }
 }
