@@ -33,6 +33,12 @@ LINES = {
     "endless line": ("a.tsv", GOOD + b"x" * 1_500_000 + b"\n", 2, ["1000000 characters"]),
     "endless last line": ("a.tsv", GOOD + b"x" * 3_500_000, 2, ["1000000 characters"]),
     "csv: fewer fields": ("a.csv", CSV + b"x\n", 3, ["2 columns", "1 came"]),
+    "csv: more fields": (
+        "a.csv", CSV + "잘 가,Goodbye, friend\n".encode(), 3, ["2 columns", "3 came", "quotation"]
+    ),
+    "csv: fewer fields than the header": (
+        "a.csv", b"source,target,note\nx,y,\nx,y\n", 3, ["3 columns", "2 came"]
+    ),
     "csv: empty side": ("a.csv", CSV + b"x,\n", 3, ["target is empty"]),
     "csv: after a quoted line end": ("a.csv", CSV + b'"x\nx",y\nz\n', 5, ["2 columns"]),
     "csv: open quote": ("a.csv", CSV + b'"x,y\nz,z\n', 3, ["not valid CSV", "Close every"]),
@@ -97,7 +103,7 @@ def test_bad_line_is_skipped_and_reported(tmp_path, name):
     file, content, line, words = LINES[name]
     path = tmp_path / file
     # an open quote takes what follows with it: nothing after it can be told apart
-    more = b"" if "open quote" in name else {"tsv": GOOD, "csv": b"a,b\n", "jsonl": JSON}[file[2:]]
+    more = b"" if "open quote" in name else {"tsv": GOOD, "csv": b"a,b,\n", "jsonl": JSON}[file[2:]]
     path.write_bytes(content.removesuffix(b"\n") + b"\n" + more)
     read = read_pairs([path], DataConfig(skip_bad_lines=True))
     assert len(read.bad) == 1

@@ -50,7 +50,8 @@ def read_csv(
 ) -> Iterator[Row | BadLine]:
     """Comma-separated values with a header. A quoted field may hold commas and line ends.
 
-    A bad row is reported at the line where it starts. Empty lines are not rows.
+    A bad row is reported at the line where it starts. Empty lines are not rows. A row has as many
+    fields as the header; empty ones after these do no harm.
     """
     rows = _csv_rows(lines, path)
     first = next(rows, None)
@@ -69,13 +70,13 @@ def read_csv(
             yield row
             continue
         number, fields = row
-        if len(fields) > max(source, target, column or 0):
+        if len(fields) >= len(header) and not any(fields[len(header) :]):
             before = None if column is None else fields[column]
             yield make_row(fields[source], fields[target], path, number, features, before)
             continue
         yield BadLine(
             f"{len(header)} columns were expected, as in the header, but {len(fields)} came. "
-            f"Correct the line, {OR_SKIP}",
+            f"Correct the line (a field with a comma stands between quotation marks), {OR_SKIP}",
             path=path,
             line=number,
         )
