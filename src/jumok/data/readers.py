@@ -218,11 +218,7 @@ def _items(
 ) -> Iterator[Row | BadLine]:
     two = split_name(file, config.format) if isinstance(file, str | Path) else []
     if len(two) == 2:
-        if config.features_column:
-            raise ConfigError(
-                f"Parallel text has no columns, but data.features_column={config.features_column} "
-                "came. Leave it out, and put the features before each source"
-            )
+        _refuse_columns(config)
         return read_parallel(two[0], two[1], config.encoding, features, watch)
     path = _name(file)
     form: str = config.format
@@ -238,6 +234,21 @@ def _items(
         )
     form = _by_name(path) if form == "auto" else form
     return _of_file(path, form, config, features, watch)
+
+
+def _refuse_columns(config: DataConfig) -> None:
+    """Raise `ConfigError` where columns are told of parallel text."""
+    order = "name the files in the other order if the sides are to change places"
+    for setting, advice in (
+        ("source_column", order),
+        ("target_column", order),
+        ("features_column", "put the features before each source"),
+    ):
+        if column := getattr(config, setting):
+            raise ConfigError(
+                f"Parallel text has no columns, but data.{setting}={column} came. Leave it out, "
+                f"and {advice}"
+            )
 
 
 def _of_file(
