@@ -147,10 +147,11 @@ def stream_text_rows(path: str | Path, config: DataConfig) -> Iterator[Row | Bad
     """`stream_texts` with the line of every text."""
     path, found = Path(path), False
     check_file(path)
-    if path.name.lower().endswith((".tmx", ".tmx.gz", ".parquet")):
+    ending = Path(path.name.lower().removesuffix(".gz")).suffix
+    if _ENDINGS.get(ending, "tsv") != "tsv":  # else it would learn their markup
         raise DataError(
-            "a language model reads texts, one a line, and this is a file of pairs. Write the "
-            "texts to a .txt file",
+            f"a language model reads texts, one a line, but a {ending} file came. Write the texts "
+            "to a .txt file",
             path=path,
         )
     for line in read_lines(path, config.encoding):
