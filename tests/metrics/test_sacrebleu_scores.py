@@ -108,8 +108,16 @@ def test_tokenizer_that_is_not_installed(monkeypatch, tokenize, error, command):
 
 def test_group_references_by_hand():
     pairs = [("read", "r iy d"), ("lead", "l eh d"), ("read", "r eh d"), ("read", "r iy d")]
-    assert group_references(pairs) == (["read", "lead"], [["r iy d", "r eh d"], ["l eh d"]])
-    assert group_references([]) == ([], [])
+    expected = ["read", "lead"], [["r iy d", "r eh d"], ["l eh d"]], [0, 1, 0, 0]
+    assert group_references(pairs) == expected
+    assert group_references([]) == ([], [], [])
+
+
+def test_one_source_in_other_forms_is_one_item():
+    pairs = [("caf\u00e9", "1"), ("cafe\u0301", "2"), ("Caf\u00e9", "3")]
+    expected = ["caf\u00e9", "Caf\u00e9"], [["1", "2"], ["3"]], [0, 0, 1]
+    assert group_references(pairs) == expected
+    assert group_references(pairs, str.casefold).places == [0, 1, 0]
 
 
 def test_import_is_cheap():
