@@ -38,7 +38,8 @@ def evaluate(predictor: Predictor, pairs: Pairs, **search: Any) -> dict[str, flo
 
     Keys: exact_match wer per cer bleu chrf ter (per cent) and perplexity (per target token, EOS
     counted, of every pair; not beside a language model, whose weighted sums are no probabilities).
-    ``search`` are fields of `SearchConfig`. Raises `MissingExtra` without sacrebleu or rapidfuzz.
+    ``search`` are fields of `SearchConfig`. Raises `MissingExtra` without sacrebleu or rapidfuzz,
+    and `InputError`, with the pair's ``index``, for a source that the model cannot take.
     """
     return evaluate_report(predictor, pairs, **search).scores
 
@@ -69,9 +70,11 @@ def evaluate_report(
     """Scores and circumstances; ``bleu_tokenize`` stands in for the model's own setting;
     ``tell`` is told how far the outputs have come, and then perplexity."""
     tokenize = bleu_tokenize or predictor.config.evaluation.bleu_tokenize
-    sources, references, _ = _items(predictor, pairs)
+    items = _items(predictor, pairs)
+    sources, references, _ = items
     try_metrics(bleu_tokenize=tokenize)
-    found = predictor.predict(sources, tell=counted(tell, "outputs"), **search)
+    with items.told_by_pair():
+        found = predictor.predict(sources, tell=counted(tell, "outputs"), **search)
     outputs = [p.text for p in found]
     scores = score_outputs(outputs, references, bleu_tokenize=tokenize)
     if predictor.judge is None:

@@ -60,8 +60,8 @@ def compare(
         tell: told how far each model has come with its outputs, and with perplexity.
         search: fields of `SearchConfig`, for the models.
 
-    Raises `ConfigError` for systems that cannot be compared, and `InputError` for outputs that do
-    not stand beside the pairs.
+    Raises `ConfigError` for systems that cannot be compared, `InputError` for outputs that do not
+    stand beside the pairs, and, with the pair's ``index``, for a source that a model cannot take.
     """
     if not pairs:
         raise InputError("There must be pairs to compare on, but none came")

@@ -77,7 +77,8 @@ def write_all(
     for number, (system, name) in enumerate(zip(systems, names, strict=True)):
         if isinstance(system, Predictor):
             told = counted(tell, f"{name}: outputs")
-            found = system.predict(read.items.sources, tell=told, **search)
+            with read.items.told_by_pair():
+                found = system.predict(read.items.sources, tell=told, **search)
             outputs[number] = [formed(one.text) for one in found]
     return read._replace(outputs=outputs)
 

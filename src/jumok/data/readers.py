@@ -69,6 +69,8 @@ class PairFile:
     pairs: list[Pair]
     bad: list[DataError] = field(default_factory=list)
     """One error for each line skipped (only with `skip_bad_lines`)."""
+    numbers: list[int] = field(default_factory=list)
+    """Of each pair, from 1, the lines skipped counted too."""
 
 
 Paths = Sequence[str | Path] | str | Path
@@ -130,6 +132,7 @@ def _read(paths: Paths, stream: Callable[[str | Path], Iterator[Pair | BadLine]]
         for item in stream(path):
             if isinstance(item, Pair):
                 read.pairs.append(item)
+                read.numbers.append(len(read.pairs) + len(read.bad))
             else:
                 read.bad.append(item)
     if not read.pairs:

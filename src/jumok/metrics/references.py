@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
+
+from jumok.errors import InputError
 
 
 class Items(NamedTuple):
@@ -16,6 +19,16 @@ class Items(NamedTuple):
     """What stands beside each."""
     places: list[int]
     """Which item each pair belongs to."""
+
+    @contextmanager
+    def told_by_pair(self) -> Iterator[None]:
+        """Make of the ``index`` of an `InputError`, that of an item, its first pair's."""
+        try:
+            yield
+        except InputError as error:
+            if error.index is None:
+                raise
+            raise InputError(str(error), index=self.places.index(error.index)) from None
 
 
 def nfc(text: str) -> str:
