@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from jumok.config import SearchConfig
+from jumok.errors import InputError
 from jumok.metrics import (
     Items,
     bleu_signature,
@@ -39,7 +40,8 @@ def evaluate(predictor: Predictor, pairs: Pairs, **search: Any) -> dict[str, flo
     Keys: exact_match wer per cer bleu chrf ter (per cent) and perplexity (per target token, EOS
     counted, of every pair; not beside a language model, whose weighted sums are no probabilities).
     ``search`` are fields of `SearchConfig`. Raises `MissingExtra` without sacrebleu or rapidfuzz,
-    and `InputError`, with the pair's ``index``, for a source that the model cannot take.
+    and `InputError` where there is no pair, and, with its ``index``, for one whose source the model
+    cannot take.
     """
     return evaluate_report(predictor, pairs, **search).scores
 
@@ -69,6 +71,8 @@ def evaluate_report(
 ) -> Report:
     """Scores and circumstances; ``bleu_tokenize`` stands in for the model's own setting;
     ``tell`` is told how far the outputs have come, and then perplexity."""
+    if not pairs:
+        raise InputError("There must be pairs to judge the model by, but none came")
     tokenize = bleu_tokenize or predictor.config.evaluation.bleu_tokenize
     items = _items(predictor, pairs)
     sources, references, _ = items

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from dataclasses import replace
+from functools import partial
 from xml.etree import ElementTree
 
 import pytest
@@ -111,6 +112,14 @@ def test_a_source_is_one_where_the_model_reads_one(lowercase, sources):
     assert validate(model, FORMS[:2]).metric == 100 * (tokens in ("x y", "y x"))
 
 
+def test_a_source_that_is_too_long_is_told_by_its_first_pair():
+    model, pairs = reader(False), [("b", "x"), ("b", "y"), ("bb", "x"), ("bb", "y")]
+    for judge in (jumok.evaluate, partial(compare, ["x", "y"], resamples=100)):
+        with pytest.raises(InputError, match="max_source_length=1") as caught:
+            judge(model, pairs, max_source_length=1)
+        assert caught.value.index == 2
+
+
 def test_of_systems_that_read_unlike_a_source_is_what_no_one_reads_as_two():
     outputs = ["x y", "x y", "z", "x y"]
     for other in (reader(False), outputs, outputs[1:]):
@@ -210,6 +219,8 @@ def test_outputs_that_do_not_stand_beside_the_pairs(outputs, message):
 def test_what_cannot_be_compared():
     with pytest.raises(InputError, match="must be pairs to compare on"):
         compare(GOLD, GOLD, [])
+    with pytest.raises(InputError, match="must be pairs to judge the model by"):
+        jumok.evaluate(tiny_predictor("luong2015", 0), [])
     with pytest.raises(ConfigError, match="a list of outputs, but one string came"):
         compare("abcd", ["x"] * 4, [(letter, "x") for letter in "abcd"])
     with pytest.raises(ConfigError, match=r"no model searches for them: leave search\.beam out"):
