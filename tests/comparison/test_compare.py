@@ -242,7 +242,7 @@ def test_what_is_wrong_with_what_is_given_is_said_before_a_model_searches(models
         monkeypatch.setattr(Predictor, name, lambda *_, **__: pytest.fail("a model has begun"))
     with pytest.raises(InputError, match="but 1 came"):
         compare(models[0], ["x"], PAIRS)
-    with pytest.raises(ConfigError, match="no tokenizer '14a'"):
+    with pytest.raises(ConfigError, match="but '14a' came"):
         compare(*models, PAIRS, bleu_tokenize="14a")
     with pytest.raises(DataError):
         compare(*models, PAIRS, train=bad_file())

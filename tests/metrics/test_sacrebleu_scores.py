@@ -89,8 +89,13 @@ def test_lists_that_do_not_fit(hypotheses, references, message):
 def test_unknown_names():
     with pytest.raises(ValueError, match=r"one of exact_match, wer, .*, but 'rouge' came"):
         metric_value("rouge", ["a"], [["a"]])
-    with pytest.raises(ConfigError, match=r"no tokenizer '14a'. It has: .*13a"):
-        metric_value("bleu", ["a"], [["a"]], bleu_tokenize="14a")
+
+
+@pytest.mark.parametrize("tokenize", ["14a", "spm", "flores101", "flores200"])
+def test_tokenizers_that_are_not_offered(tokenize):
+    """Among them those that sacrebleu would download a model for."""
+    with pytest.raises(ConfigError, match=rf"must be one of 13a, none, .*, but '{tokenize}' came"):
+        metric_value("bleu", ["a"], [["a"]], bleu_tokenize=tokenize)
 
 
 @pytest.mark.parametrize(
