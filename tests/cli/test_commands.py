@@ -1,6 +1,7 @@
 """The commands as a user meets them, through the real entry point."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -277,6 +278,24 @@ def test_evaluate_measures_all_and_agrees_with_the_library(run):
     for key in EIGHT:
         assert f"\n{key} " in table
     assert table.startswith("21 pairs, ")
+
+
+def test_an_infinite_perplexity_is_json_that_others_read(run, tmp_path, texts, monkeypatch):
+    (tmp_path / "t.tsv").write_bytes("abc\t다나가\n".encode())
+    monkeypatch.setattr("jumok.evaluation.perplexity", lambda *_: math.inf)
+    monkeypatch.setattr("jumok.predictor.perplexity", lambda *_: math.inf)
+
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    for model, file, keys in (
+        (run, tmp_path / "t.tsv", ["perplexity"]),
+        (texts / "run", texts / "texts.txt", ["token", "character", "word"]),
+    ):
+        told = run_cli("evaluate", model, file, "--format", "json").out
+        found = json.loads(told, parse_constant=refuse)
+        assert [found[key] for key in keys] == [sys.float_info.max] * len(keys)
+        assert " inf" in run_cli("evaluate", model, file).out
 
 
 def test_evaluate_says_what_it_skips(run, tmp_path):

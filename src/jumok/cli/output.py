@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,7 +50,7 @@ def render_scores(report: Report, form: str) -> str:
     """Scores as an aligned table with sacrebleu's signatures below, or as JSON."""
     if form == "json":
         rest = {k: v for k, v in report._asdict().items() if k != "scores"}
-        return json.dumps({**report.scores, **rest}, ensure_ascii=False, indent=2)
+        return json.dumps({**_finite(report.scores), **rest}, ensure_ascii=False, indent=2)
     lines = [
         f"{report.pairs:,} pairs, {report.sources:,} different sources; unknown tokens: "
         f"{report.unknown_source:.2f} % of the source, {report.unknown_target:.2f} % of the target"
@@ -89,7 +89,7 @@ def render_forecast(report: Sequence[str], found: Forecast) -> str:
 def render_perplexities(found: Perplexities, texts: int, form: str) -> str:
     """Perplexities as an aligned table, or as JSON."""
     if form == "json":
-        return json.dumps({**found._asdict(), "texts": texts}, indent=2)
+        return json.dumps({**_finite(found._asdict()), "texts": texts}, indent=2)
     head = f"{texts:,} texts; unknown tokens: {found.unknown:.2f} %. Perplexity per"
     units = ("token", "character", "word")
     return "\n".join([head, *(f"{unit:<12}{getattr(found, unit):>9.2f}" for unit in units)])
@@ -164,6 +164,11 @@ def show_attention(prediction: Prediction, head: int | None = None, units: Units
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     width = shutil.get_terminal_size((100, 24)).columns
     return render_terminal(prediction.attention_map(head, units), width=width, color=color)
+
+
+def _finite(scores: Mapping[str, float]) -> dict[str, float]:
+    """JSON has no infinity: an infinite perplexity is the highest number that it has."""
+    return {name: min(value, sys.float_info.max) for name, value in scores.items()}
 
 
 def _flat(text: str) -> str:
