@@ -13,6 +13,7 @@ import numpy as np
 
 from jumok.explain import Units, pharaoh, render_terminal
 from jumok.prediction import Prediction
+from jumok.text.normal import one_line
 
 if TYPE_CHECKING:  # a first answer need not wait for them
     from pathlib import Path
@@ -32,9 +33,9 @@ def render(prediction: Prediction, form: str) -> str:
         return json.dumps(prediction.to_dict(), ensure_ascii=False) + "\n"
     every = [prediction, *prediction.alternatives]
     if form == "tsv":
-        lines = [f"{_flat(p.source)}\t{_flat(p.text)}\t{p.score:.4f}" for p in every]
+        lines = [f"{one_line(p.source)}\t{one_line(p.text)}\t{p.score:.4f}" for p in every]
     else:
-        lines = [_flat(p.text) for p in every]
+        lines = [one_line(p.text) for p in every]
     return "".join(line + "\n" for line in lines)
 
 
@@ -143,12 +144,12 @@ class Telling:
         """A text has come so far."""
         self._texts[number] = text
         if number == self._turn:
-            self._tell(_flat(text)[:-1])
+            self._tell(one_line(text)[:-1])
 
     def end(self, predictions: Sequence[Prediction]) -> None:
         """All texts are there."""
         for self._turn, prediction in enumerate(predictions):
-            self._tell(_flat(prediction.text))
+            self._tell(one_line(prediction.text))
             sys.stdout.write("\n")
             self._told = 0
         sys.stdout.flush()
@@ -169,8 +170,3 @@ def show_attention(prediction: Prediction, head: int | None = None, units: Units
 def _finite(scores: Mapping[str, float]) -> dict[str, float]:
     """JSON has no infinity: an infinite perplexity is the highest number that it has."""
     return {name: min(value, sys.float_info.max) for name, value in scores.items()}
-
-
-def _flat(text: str) -> str:
-    """A line is a line and a column a column, whatever the model wrote."""
-    return text.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")

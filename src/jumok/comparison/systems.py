@@ -9,6 +9,7 @@ from jumok.errors import ConfigError, InputError
 from jumok.metrics import Items, Summed, group_references, nfc, summed_perplexity
 from jumok.predictor import OF_THE_MODEL, LanguageModel, Predictor
 from jumok.progress import Tell, counted
+from jumok.text.normal import one_line
 
 System = Predictor | Sequence[str]
 """A model; or outputs, one for each different source in order, or one for each pair."""
@@ -52,7 +53,7 @@ def read_all(systems: Sequence[System], names: Sequence[str], pairs: Pairs) -> W
     which every model writes.
 
     So systems that write in different forms are judged by the same references: in lower case
-    where one of them knows no other.
+    where one of them knows no other, in one line where the outputs of one are lines of a file.
     """
     formed = _form(systems)
     items = group_references(
@@ -120,6 +121,8 @@ def perplexities(
 
 def _form(systems: Sequence[System]) -> Callable[[str], str]:
     forms = [s.target_tokenizer.comparable for s in systems if isinstance(s, Predictor)]
+    of_files = [s for s in systems if not isinstance(s, Predictor) and _are_lines(s)]
+    forms += [one_line] if of_files else []
 
     def formed(text: str) -> str:
         text, before = nfc(text), None
@@ -130,6 +133,10 @@ def _form(systems: Sequence[System]) -> Callable[[str], str]:
         return text
 
     return formed
+
+
+def _are_lines(outputs: Sequence[str]) -> bool:
+    return all(one_line(output) == output for output in outputs)
 
 
 def _read_as(systems: Sequence[System]) -> Callable[[str], Hashable]:
