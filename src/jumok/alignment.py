@@ -177,5 +177,5 @@ def _check_directions(predictor: Predictor, reverse: Predictor) -> None:
         raise InputError(
             "The reverse model must read targets and write sources, but it reads and writes the "
             "same tokens as the other model. Train one with the sides changed over (TSV: --set "
-            "data.source_column=2 --set data.target_column=1)"
+            "data.source_column=2 --set data.target_column=1; parallel text: TARGET,SOURCE)"
         )

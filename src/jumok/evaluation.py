@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from jumok.config import SearchConfig
+from jumok.errors import InputError
 from jumok.metrics import (
+    Items,
     bleu_signature,
     group_references,
     metric_value,
@@ -32,9 +34,14 @@ _LIMITS = ("max_length_ratio", "max_length_offset", "batch_size")
 def evaluate(predictor: Predictor, pairs: Pairs, **search: Any) -> dict[str, float]:
     """Every metric on ``pairs``; those with one source are one item with several references.
 
+    One source is what the model reads as one, whatever its normal form, or its case with
+    ``text.source.lowercase``.
+
     Keys: exact_match wer per cer bleu chrf ter (per cent) and perplexity (per target token, EOS
     counted, of every pair; not beside a language model, whose weighted sums are no probabilities).
-    ``search`` are fields of `SearchConfig`. Raises `MissingExtra` without sacrebleu or rapidfuzz.
+    ``search`` are fields of `SearchConfig`. Raises `MissingExtra` without sacrebleu or rapidfuzz,
+    and `InputError` where there is no pair, and, with its ``index``, for one whose source the model
+    cannot take.
     """
     return evaluate_report(predictor, pairs, **search).scores
 
@@ -64,10 +71,14 @@ def evaluate_report(
 ) -> Report:
     """Scores and circumstances; ``bleu_tokenize`` stands in for the model's own setting;
     ``tell`` is told how far the outputs have come, and then perplexity."""
+    if not pairs:
+        raise InputError("There must be pairs to judge the model by, but none came")
     tokenize = bleu_tokenize or predictor.config.evaluation.bleu_tokenize
-    sources, references = _items(predictor, pairs)
+    items = _items(predictor, pairs)
+    sources, references, _ = items
     try_metrics(bleu_tokenize=tokenize)
-    found = predictor.predict(sources, tell=counted(tell, "outputs"), **search)
+    with items.told_by_pair():
+        found = predictor.predict(sources, tell=counted(tell, "outputs"), **search)
     outputs = [p.text for p in found]
     scores = score_outputs(outputs, references, bleu_tokenize=tokenize)
     if predictor.judge is None:
@@ -103,7 +114,7 @@ def validate(predictor: Predictor, pairs: Pairs) -> Validation:
     limit = max(config.data.max_source_length, config.search.max_source_length)
     if metric == "perplexity":
         return Validation(_perplexity(predictor, pairs, max_source_length=limit), None)
-    sources, references = _items(predictor, pairs)
+    sources, references, places = _items(predictor, pairs)
     greedy = {
         name: field.default
         for name, field in SearchConfig.model_fields.items()
@@ -115,17 +126,16 @@ def validate(predictor: Predictor, pairs: Pairs) -> Validation:
     value = metric_value(metric, outputs, references, bleu_tokenize=tokenize)
     written = predictor.target_tokenizer
     targets = written.encode_batch([target for _, target in pairs])
-    tokens = {source: one.tokens for source, one in zip(sources, found, strict=True)}
     # not the nearest of several references: with forced tokens, too, each pair stands for itself
     error = token_error_rate(
-        [tokens[source] for source, _ in pairs], [[[*one.tokens, "</s>"]] for one in targets]
+        [found[place].tokens for place in places], [[[*one.tokens, "</s>"]] for one in targets]
     )
     return Validation(value, error)
 
 
-def _items(predictor: Predictor, pairs: Pairs) -> tuple[list[str], list[list[str]]]:
-    written = predictor.target_tokenizer.comparable
-    return group_references((source, written(target)) for source, target in pairs)
+def _items(predictor: Predictor, pairs: Pairs) -> Items:
+    read, written = predictor.source_tokenizer.normalise, predictor.target_tokenizer.comparable
+    return group_references(((source, written(target)) for source, target in pairs), read)
 
 
 def _perplexity(

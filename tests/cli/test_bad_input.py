@@ -407,6 +407,20 @@ def test_pairs_that_cannot_be_aligned(whole, tmp_path):
     assert run_cli("align", whole, "-", "--symmetrise", "grow", stdin=good).code == 2
 
 
+def test_a_pair_that_cannot_be_judged_is_named(whole, tmp_path):
+    good, long = "abc\t다나가\n".encode(), b"ab" * 600 + b"\tc\n"
+    (tmp_path / "p.tsv").write_bytes(good * 3)
+    (tmp_path / "q.tsv").write_bytes(b"bad\n" + good + long + long)
+    files = (tmp_path / "p.tsv", tmp_path / "q.tsv")
+    said = f"pair 6 of {files[0]} {files[1]}: A text may have search.max_source_length=1000"
+    skip = ("--set", "data.skip_bad_lines=true")
+    check(run_cli("evaluate", whole, *files, *skip), InputError, f"jumok: {said}")
+    # by its outputs alone, and by its perplexity
+    (tmp_path / "out.txt").write_bytes(b"a\nb\n")
+    for other in (tmp_path / "out.txt", whole):
+        check(run_cli("compare", whole, other, *files, *skip), InputError, f"jumok: {said}")
+
+
 def test_lines_before_a_bad_one_are_answered(whole):
     result = run_cli("predict", whole, stdin=b"abc\nab\n\xff\n")
     assert result.code == DataError.exit_code

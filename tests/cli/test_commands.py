@@ -1,11 +1,13 @@
 """The commands as a user meets them, through the real entry point."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
 import unicodedata
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -14,6 +16,8 @@ from runs import SIZES, as_options, backwards, letters, run_cli, train_small, wr
 
 import jumok
 from jumok.config import preset_names
+from jumok.metrics import metric_value
+from jumok.predictor import Predictor
 
 EIGHT = {"exact_match", "wer", "per", "cer", "bleu", "chrf", "ter", "perplexity"}
 
@@ -279,6 +283,24 @@ def test_evaluate_measures_all_and_agrees_with_the_library(run):
     assert table.startswith("21 pairs, ")
 
 
+def test_an_infinite_perplexity_is_json_that_others_read(run, tmp_path, texts, monkeypatch):
+    (tmp_path / "t.tsv").write_bytes("abc\t다나가\n".encode())
+    monkeypatch.setattr("jumok.evaluation.perplexity", lambda *_: math.inf)
+    monkeypatch.setattr("jumok.predictor.perplexity", lambda *_: math.inf)
+
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    for model, file, keys in (
+        (run, tmp_path / "t.tsv", ["perplexity"]),
+        (texts / "run", texts / "texts.txt", ["token", "character", "word"]),
+    ):
+        told = run_cli("evaluate", model, file, "--format", "json").out
+        found = json.loads(told, parse_constant=refuse)
+        assert [found[key] for key in keys] == [sys.float_info.max] * len(keys)
+        assert " inf" in run_cli("evaluate", model, file).out
+
+
 def test_evaluate_says_what_it_skips(run, tmp_path):
     (tmp_path / "t.tsv").write_text("abc\t다나가\nabc\nab\t나가\n", encoding="utf-8")
     assert run_cli("evaluate", run, tmp_path / "t.tsv").code == 4
@@ -314,6 +336,30 @@ def test_compare_agrees_with_the_library_and_a_file_of_outputs(run, tmp_path):
     assert f"B: {tmp_path / 'greedy.txt'}"[:79] in table.out
     assert "cer by source length in characters" in table.out
     assert ET.parse(tmp_path / "both.svg").getroot().tag.endswith("svg")
+
+
+def test_a_model_equals_its_own_outputs_in_lines(run, tmp_path, monkeypatch):
+    predict = Predictor.predict
+
+    def in_lines(self, source, **settings):
+        found = predict(self, source, **settings)
+        return [replace(one, text=f"{one.source}\n\t\\n\r{one.text}") for one in found]
+
+    monkeypatch.setattr(Predictor, "predict", in_lines)
+    sources = ["abc", "ba"]
+    path = tmp_path / "greedy.txt"
+    path.write_text(run_cli("predict", run, stdin=lines(*sources)).out, encoding="utf-8")
+    pairs = [(one.source, one.text) for one in jumok.load(run).predict(sources)]
+    records = (json.dumps({"source": source, "target": target}) for source, target in pairs)
+    (tmp_path / "pairs.jsonl").write_bytes(lines(*records))
+    result = run_cli("compare", run, path, tmp_path / "pairs.jsonl", "--format", "json")
+    scores = json.loads(result.out)["scores"]
+    assert scores["exact_match"]["a"] == scores["exact_match"]["b"]
+    assert scores["exact_match"]["a"]["value"] == scores["bleu"]["b"]["value"] == 100
+    # as they are, they count as in evaluate
+    outputs = [target.replace("n", "m") for _, target in pairs]
+    found = jumok.compare(jumok.load(run), outputs, pairs, resamples=100).scores["per"].b
+    assert found.value == metric_value("per", outputs, [[target] for _, target in pairs])
 
 
 def test_the_table_of_a_comparison_fits_80_columns(run, tmp_path):

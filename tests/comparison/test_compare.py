@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from dataclasses import replace
+from functools import partial
 from xml.etree import ElementTree
 
 import pytest
@@ -16,7 +17,7 @@ from jumok.cli.compared import render_comparison
 from jumok.comparison import compare, write_plot
 from jumok.config import TokenizerConfig
 from jumok.errors import ConfigError, DataError, InputError, MissingExtra
-from jumok.evaluation import validate
+from jumok.evaluation import evaluate_report, validate
 from jumok.metrics import METRICS
 from jumok.predictor import Predictor
 from jumok.text import train_tokenizer
@@ -87,6 +88,44 @@ def test_where_one_knows_lower_case_alone_all_are_judged_in_it():
     pairs = [("a", "X  Y"), ("b", "z")]
     assert compare(["x y", "Z"], model, pairs, resamples=100).scores["exact_match"].a.value == 100
     assert compare(["x  y", "Z"], ["", ""], pairs, resamples=100).scores["exact_match"].a.value == 0
+
+
+FORMS = [("caf\u00e9", "x y"), ("cafe\u0301", "y x"), ("Caf\u00e9", "z"), ("b", "x y")]
+"""Pairs of one source in two normal forms and two cases, and of another."""
+
+
+def reader(lowercase):
+    source = train_tokenizer(["caf\u00e9b"], TokenizerConfig(kind="jamo", lowercase=lowercase))
+    target = train_tokenizer(["x y z"], TokenizerConfig(kind="split"))
+    return tiny_predictor("luong2015", 0, between=(source, target))
+
+
+@pytest.mark.parametrize(("lowercase", "sources"), [(False, 3), (True, 2)])
+def test_a_source_is_one_where_the_model_reads_one(lowercase, sources):
+    model = reader(lowercase)
+    assert evaluate_report(model, FORMS).sources == sources
+    compared = compare(model, model, FORMS, resamples=100)
+    assert compared.sources == sources
+    figures = {name: score.a.value for name, score in compared.scores.items()}
+    assert figures == pytest.approx(jumok.evaluate(model, FORMS))
+    [tokens] = {one.text for one in model.predict([FORMS[0][0], FORMS[1][0]])}
+    assert validate(model, FORMS[:2]).metric == 100 * (tokens in ("x y", "y x"))
+
+
+def test_a_source_that_is_too_long_is_told_by_its_first_pair():
+    model, pairs = reader(False), [("b", "x"), ("b", "y"), ("bb", "x"), ("bb", "y")]
+    for judge in (jumok.evaluate, partial(compare, ["x", "y"], resamples=100)):
+        with pytest.raises(InputError, match="max_source_length=1") as caught:
+            judge(model, pairs, max_source_length=1)
+        assert caught.value.index == 2
+
+
+def test_of_systems_that_read_unlike_a_source_is_what_no_one_reads_as_two():
+    outputs = ["x y", "x y", "z", "x y"]
+    for other in (reader(False), outputs, outputs[1:]):
+        assert compare(reader(True), other, FORMS, resamples=100).sources == 3
+    with pytest.raises(InputError, match="output 2 for 'caf\u00e9' is '\\?' where an earlier one"):
+        compare(reader(True), ["x y", "?", "z", "x y"], FORMS)
 
 
 def test_spaces_that_subwords_cannot_write_are_no_fault(monkeypatch):
@@ -180,6 +219,8 @@ def test_outputs_that_do_not_stand_beside_the_pairs(outputs, message):
 def test_what_cannot_be_compared():
     with pytest.raises(InputError, match="must be pairs to compare on"):
         compare(GOLD, GOLD, [])
+    with pytest.raises(InputError, match="must be pairs to judge the model by"):
+        jumok.evaluate(tiny_predictor("luong2015", 0), [])
     with pytest.raises(ConfigError, match="a list of outputs, but one string came"):
         compare("abcd", ["x"] * 4, [(letter, "x") for letter in "abcd"])
     with pytest.raises(ConfigError, match=r"no model searches for them: leave search\.beam out"):
@@ -201,7 +242,7 @@ def test_what_is_wrong_with_what_is_given_is_said_before_a_model_searches(models
         monkeypatch.setattr(Predictor, name, lambda *_, **__: pytest.fail("a model has begun"))
     with pytest.raises(InputError, match="but 1 came"):
         compare(models[0], ["x"], PAIRS)
-    with pytest.raises(ConfigError, match="no tokenizer '14a'"):
+    with pytest.raises(ConfigError, match="but '14a' came"):
         compare(*models, PAIRS, bleu_tokenize="14a")
     with pytest.raises(DataError):
         compare(*models, PAIRS, train=bad_file())

@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -33,9 +34,17 @@ LINES = {
     "endless line": ("a.tsv", GOOD + b"x" * 1_500_000 + b"\n", 2, ["1000000 characters"]),
     "endless last line": ("a.tsv", GOOD + b"x" * 3_500_000, 2, ["1000000 characters"]),
     "csv: fewer fields": ("a.csv", CSV + b"x\n", 3, ["2 columns", "1 came"]),
+    "csv: more fields": (
+        "a.csv", CSV + "잘 가,Goodbye, friend\n".encode(), 3, ["2 columns", "3 came", "quotation"]
+    ),
+    "csv: fewer fields than the header": (
+        "a.csv", b"source,target,note\nx,y,\nx,y\n", 3, ["3 columns", "2 came"]
+    ),
     "csv: empty side": ("a.csv", CSV + b"x,\n", 3, ["target is empty"]),
     "csv: after a quoted line end": ("a.csv", CSV + b'"x\nx",y\nz\n', 5, ["2 columns"]),
-    "csv: open quote": ("a.csv", CSV + b'"x,y\nz,z\n', 3, ["not valid CSV", "Close every"]),
+    "csv: open quote": (
+        "a.csv", CSV + b'"x,y\nz,z\n', 3, ["on to line", "not valid CSV", "Close every"]
+    ),
     "csv: stray quote": ("a.csv", CSV + b'"x"x,y\n', 3, ["not valid CSV"]),
     "csv: bytes": ("a.csv", CSV + "안녕,y\n".encode("cp949"), 3, ["data.encoding=cp949"]),
     "jsonl: not JSON": ("a.jsonl", JSON + b"{'source': 1}\n", 2, ["not valid JSON"]),
@@ -96,13 +105,37 @@ def test_bad_line_stops_with_its_number(tmp_path, name):
 def test_bad_line_is_skipped_and_reported(tmp_path, name):
     file, content, line, words = LINES[name]
     path = tmp_path / file
-    # an open quote takes what follows with it: nothing after it can be told apart
-    more = b"" if "open quote" in name else {"tsv": GOOD, "csv": b"a,b\n", "jsonl": JSON}[file[2:]]
+    more = {"tsv": GOOD, "csv": b"a,b,\n", "jsonl": JSON}[file[2:]]
     path.write_bytes(content.removesuffix(b"\n") + b"\n" + more)
     read = read_pairs([path], DataConfig(skip_bad_lines=True))
     assert len(read.bad) == 1
     check(read.bad[0], path, line, words)
-    assert read.pairs[-1] == (("x", "y") if not more else ("a", "b"))
+    assert read.pairs[-1] == ("a", "b")
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_an_open_quote_takes_no_other_row_with_it(tmp_path, closed):
+    rows = [f"s{n},t{n}" for n in range(2, 1001)]
+    rows[5] = '"' + rows[5]  # line 7
+    rows[15] += "\0"
+    if closed:
+        rows[20:20] = ['"two', 'lines, and",x']
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(["source,target", *rows]), encoding="utf-8")
+    read = read_pairs([path], DataConfig(skip_bad_lines=True))
+    assert [error.line for error in read.bad] == [7, 17]
+    assert f"the row that goes on to line {22 if closed else 1000} is" in str(read.bad[0])
+    others = [(f"s{n}", f"t{n}") for n in range(2, 1001) if n not in (7, 17)]
+    assert set(read.pairs) == {*others, *([("two\nlines, and", "x")] if closed else [])}
+
+
+def test_open_quotes_cost_no_more_than_their_lines(tmp_path):
+    """A mark that each line leaves open, and no other line closes."""
+    path = tmp_path / "a.csv"
+    path.write_text("source,target\na,b\n" + 'x","\n' * 20_000, encoding="utf-8")
+    began = time.process_time()
+    read = read_pairs([path], DataConfig(skip_bad_lines=True))
+    assert len(read.bad) == 20_000 and time.process_time() - began < 10
 
 
 @pytest.mark.parametrize("skip", [False, True])

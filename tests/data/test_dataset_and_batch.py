@@ -144,6 +144,14 @@ def test_split_takes_equivalent_sources_for_one():
         assert len(train) + len(dev) == 3
 
 
+def test_case_makes_no_other_source_where_it_is_not_read():
+    one, other = Pair("\u00c9t\u00e9", "1"), Pair("e\u0301te\u0301", "2")
+    assert source_hash(one) != source_hash(other)
+    assert source_hash(one, lowercase=True) == source_hash(other, lowercase=True)
+    texts = [Pair("", pair.source) for pair in (one, other)]
+    assert len({source_hash(text, lowercase=True) for text in texts}) == 1
+
+
 def test_a_large_group_does_not_swallow_the_training_part():
     pairs = [Pair("common", str(i)) for i in range(90)] + [Pair(f"s{i}", "t") for i in range(10)]
     for seed in range(10):

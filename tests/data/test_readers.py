@@ -293,11 +293,19 @@ def test_a_parallel_source_without_features_is_told_by_its_own_file(tmp_path):
     assert (caught.value.path, caught.value.line) == (tmp_path / "a", 1)
 
 
-def test_parallel_text_has_no_column_of_features(tmp_path):
+@pytest.mark.parametrize(
+    ("setting", "advice"),
+    [
+        ("source_column", "name the files in the other order"),
+        ("target_column", "name the files in the other order"),
+        ("features_column", "put the features before each source"),
+    ],
+)
+def test_parallel_text_has_no_columns(tmp_path, setting, advice):
     for side in "ab":
         (tmp_path / side).write_text("x\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match="Parallel text has no columns"):
-        read_pairs(f"{tmp_path / 'a'},{tmp_path / 'b'}", DataConfig(features_column="3"))
+    with pytest.raises(ConfigError, match=rf"no columns, but data\.{setting}=2 came.*{advice}"):
+        read_pairs(f"{tmp_path / 'a'},{tmp_path / 'b'}", DataConfig(**{setting: "2"}))
 
 
 def test_places_of_pairs_are_found_again(tmp_path):

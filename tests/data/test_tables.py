@@ -1,5 +1,6 @@
 """Parquet files and dataset directories, written by pyarrow."""
 
+import gzip
 import io
 import json
 import sys
@@ -251,8 +252,13 @@ def test_what_stands_in_no_stream(tmp_path):
         read(tmp_path / "a.tsv", format="dataset")
 
 
-@pytest.mark.parametrize("name", ["a.tmx", "a.parquet", "d"])
+@pytest.mark.parametrize(
+    "name", ["a.tmx", "a.parquet", "d", "a.csv", "a.csv.gz", "a.JSONL", "a.jsonl.gz"]
+)
 def test_a_language_model_reads_no_pairs(tmp_path, name):
+    for other in ("a.csv", "a.csv.gz", "a.JSONL", "a.jsonl.gz"):
+        packed = gzip.compress if other.endswith("gz") else bytes
+        (tmp_path / other).write_bytes(packed(b"source,target\na,b\n"))
     write_tmx(tmp_path / "a.tmx", PAIRS)
     write_parquet(tmp_path / "a.parquet", PAIRS)
     save_to_disk(tmp_path / "d", PAIRS)

@@ -89,8 +89,13 @@ def test_lists_that_do_not_fit(hypotheses, references, message):
 def test_unknown_names():
     with pytest.raises(ValueError, match=r"one of exact_match, wer, .*, but 'rouge' came"):
         metric_value("rouge", ["a"], [["a"]])
-    with pytest.raises(ConfigError, match=r"no tokenizer '14a'. It has: .*13a"):
-        metric_value("bleu", ["a"], [["a"]], bleu_tokenize="14a")
+
+
+@pytest.mark.parametrize("tokenize", ["14a", "spm", "flores101", "flores200"])
+def test_tokenizers_that_are_not_offered(tokenize):
+    """Among them those that sacrebleu would download a model for."""
+    with pytest.raises(ConfigError, match=rf"must be one of 13a, none, .*, but '{tokenize}' came"):
+        metric_value("bleu", ["a"], [["a"]], bleu_tokenize=tokenize)
 
 
 @pytest.mark.parametrize(
@@ -108,8 +113,16 @@ def test_tokenizer_that_is_not_installed(monkeypatch, tokenize, error, command):
 
 def test_group_references_by_hand():
     pairs = [("read", "r iy d"), ("lead", "l eh d"), ("read", "r eh d"), ("read", "r iy d")]
-    assert group_references(pairs) == (["read", "lead"], [["r iy d", "r eh d"], ["l eh d"]])
-    assert group_references([]) == ([], [])
+    expected = ["read", "lead"], [["r iy d", "r eh d"], ["l eh d"]], [0, 1, 0, 0]
+    assert group_references(pairs) == expected
+    assert group_references([]) == ([], [], [])
+
+
+def test_one_source_in_other_forms_is_one_item():
+    pairs = [("caf\u00e9", "1"), ("cafe\u0301", "2"), ("Caf\u00e9", "3")]
+    expected = ["caf\u00e9", "Caf\u00e9"], [["1", "2"], ["3"]], [0, 0, 1]
+    assert group_references(pairs) == expected
+    assert group_references(pairs, str.casefold).places == [0, 1, 0]
 
 
 def test_import_is_cheap():

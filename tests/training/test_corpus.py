@@ -17,6 +17,7 @@ from jumok.training.run import _names
 
 BPE = {"text.source.kind": "bpe", "text.target.kind": "unigram", "text.source.vocab_size": 30}
 COPYING = {"model.attention.copy_tokens": True}
+TEXTS = letters(15, 2, 5)
 
 
 def weights(run):
@@ -78,6 +79,23 @@ def test_shares_are_told_as_they_are(tmp_path, monkeypatch):
     first = {"data.dev_fraction": 0.1, "train.validate_pairs": 6}
     make_corpus(resolve(settings=first, base=config.model_dump()))
     assert told[-2:] == [(4 / 6, "encoding", "4 of 6"), (1.0, "encoding", "6 of 6")]
+
+
+@pytest.mark.parametrize("cache", ["none", "kept"])
+def test_what_is_held_out_was_not_seen_in_another_case(tmp_path, cache):
+    pairs = [(text.swapcase() if i % 2 else text, str(i)) for i, text in enumerate(2 * TEXTS)]
+    path = write_pairs(tmp_path / "pairs.tsv", pairs)
+    settings = {**SIZES, "data.train": [str(path)], "data.dev_fraction": 0.5}
+    settings["data.cache"] = cache if cache == "none" else str(tmp_path / cache)
+
+    def held_out(**more):
+        corpus = make_corpus(resolve(settings={**settings, **more}))
+        train, dev = ({pair.source.lower() for pair in part.pairs} for part in corpus[2:4])
+        return train & dev
+
+    assert held_out()  # in this case they are different texts to the model
+    assert not held_out(**{"text.source.lowercase": True})
+    assert held_out(**{"text.target.lowercase": True})
 
 
 def test_the_key_has_every_file_and_how_it_is_read(tmp_path, monkeypatch):

@@ -475,7 +475,7 @@ def evaluate(
 ) -> None:
     """Judge a model's outputs on pairs, with every metric; a language model on texts."""
     from jumok.cli.output import render_perplexities, render_scores
-    from jumok.cli.streams import say_skipped, split_settings
+    from jumok.cli.streams import naming_pairs, say_skipped, split_settings
     from jumok.config import resolve
     from jumok.data import read_pairs, read_texts
     from jumok.errors import ConfigError
@@ -508,7 +508,7 @@ def evaluate(
             found = predictor.perplexity([pair.target for pair in read.pairs], told)
         print(render_perplexities(found, len(read.pairs), format_.value))
         return
-    with telling("texts") as tell:
+    with telling("texts") as tell, naming_pairs(data, read.numbers):
         report = evaluate_report(predictor, read.pairs, tokenize, tell, **search)
     print(render_scores(report, format_.value))
 
@@ -607,7 +607,7 @@ def compare(
 ) -> None:
     """Judge two models on the same pairs, and tell what is no chance (paired bootstrap)."""
     from jumok.cli.compared import render_comparison
-    from jumok.cli.streams import pairs_of, say_skipped, split_settings
+    from jumok.cli.streams import naming_pairs, pairs_of, say_skipped, split_settings
     from jumok.comparison import check_plot, check_systems, write_plot
     from jumok.comparison import compare as compare_systems
     from jumok.config import resolve
@@ -648,7 +648,7 @@ def compare(
             else:
                 skipped.append(item)
 
-    with telling("texts") as tell:
+    with telling("texts") as tell, naming_pairs(data, read.numbers):
         compared = compare_systems(
             a,
             b,

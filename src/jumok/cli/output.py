@@ -6,13 +6,14 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jumok.explain import Units, pharaoh, render_terminal
 from jumok.prediction import Prediction
+from jumok.text.normal import one_line
 
 if TYPE_CHECKING:  # a first answer need not wait for them
     from pathlib import Path
@@ -32,9 +33,9 @@ def render(prediction: Prediction, form: str) -> str:
         return json.dumps(prediction.to_dict(), ensure_ascii=False) + "\n"
     every = [prediction, *prediction.alternatives]
     if form == "tsv":
-        lines = [f"{_flat(p.source)}\t{_flat(p.text)}\t{p.score:.4f}" for p in every]
+        lines = [f"{one_line(p.source)}\t{one_line(p.text)}\t{p.score:.4f}" for p in every]
     else:
-        lines = [_flat(p.text) for p in every]
+        lines = [one_line(p.text) for p in every]
     return "".join(line + "\n" for line in lines)
 
 
@@ -50,7 +51,7 @@ def render_scores(report: Report, form: str) -> str:
     """Scores as an aligned table with sacrebleu's signatures below, or as JSON."""
     if form == "json":
         rest = {k: v for k, v in report._asdict().items() if k != "scores"}
-        return json.dumps({**report.scores, **rest}, ensure_ascii=False, indent=2)
+        return json.dumps({**_finite(report.scores), **rest}, ensure_ascii=False, indent=2)
     lines = [
         f"{report.pairs:,} pairs, {report.sources:,} different sources; unknown tokens: "
         f"{report.unknown_source:.2f} % of the source, {report.unknown_target:.2f} % of the target"
@@ -89,7 +90,7 @@ def render_forecast(report: Sequence[str], found: Forecast) -> str:
 def render_perplexities(found: Perplexities, texts: int, form: str) -> str:
     """Perplexities as an aligned table, or as JSON."""
     if form == "json":
-        return json.dumps({**found._asdict(), "texts": texts}, indent=2)
+        return json.dumps({**_finite(found._asdict()), "texts": texts}, indent=2)
     head = f"{texts:,} texts; unknown tokens: {found.unknown:.2f} %. Perplexity per"
     units = ("token", "character", "word")
     return "\n".join([head, *(f"{unit:<12}{getattr(found, unit):>9.2f}" for unit in units)])
@@ -143,12 +144,12 @@ class Telling:
         """A text has come so far."""
         self._texts[number] = text
         if number == self._turn:
-            self._tell(_flat(text)[:-1])
+            self._tell(one_line(text)[:-1])
 
     def end(self, predictions: Sequence[Prediction]) -> None:
         """All texts are there."""
         for self._turn, prediction in enumerate(predictions):
-            self._tell(_flat(prediction.text))
+            self._tell(one_line(prediction.text))
             sys.stdout.write("\n")
             self._told = 0
         sys.stdout.flush()
@@ -166,6 +167,6 @@ def show_attention(prediction: Prediction, head: int | None = None, units: Units
     return render_terminal(prediction.attention_map(head, units), width=width, color=color)
 
 
-def _flat(text: str) -> str:
-    """A line is a line and a column a column, whatever the model wrote."""
-    return text.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+def _finite(scores: Mapping[str, float]) -> dict[str, float]:
+    """JSON has no infinity: an infinite perplexity is the highest number that it has."""
+    return {name: min(value, sys.float_info.max) for name, value in scores.items()}

@@ -7,6 +7,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -189,8 +190,23 @@ def answer_pairs(
         skipped.extend(item for item in items if isinstance(item, BadLine))
 
     items = pairs_of(files, config, features)
-    answer_all(items, answer_good, lambda number: f"pair {number} of {' '.join(files)}", size=1024)
+    answer_all(items, answer_good, lambda number: _place(files, number), size=1024)
     say_skipped(skipped)
+
+
+@contextmanager
+def naming_pairs(files: Sequence[str], numbers: Sequence[int]) -> Iterator[None]:
+    """Say of which pair of the files an `InputError` is; ``numbers`` are those of all pairs."""
+    try:
+        yield
+    except InputError as error:
+        if error.index is None:
+            raise
+        raise InputError(f"{_place(files, numbers[error.index])}: {error}") from None
+
+
+def _place(files: Sequence[str], number: int) -> str:
+    return f"pair {number} of {' '.join(files)}"
 
 
 def full_windows(lines: Iterator[str], size: int) -> Iterator[list[str]]:

@@ -60,8 +60,8 @@ def compare(
         tell: told how far each model has come with its outputs, and with perplexity.
         search: fields of `SearchConfig`, for the models.
 
-    Raises `ConfigError` for systems that cannot be compared, and `InputError` for outputs that do
-    not stand beside the pairs.
+    Raises `ConfigError` for systems that cannot be compared, `InputError` for outputs that do not
+    stand beside the pairs, and, with the pair's ``index``, for a source that a model cannot take.
     """
     if not pairs:
         raise InputError("There must be pairs to compare on, but none came")
@@ -82,13 +82,14 @@ def compare(
     # all that can be wrong with what is given is said before a model searches
     try_metrics(bleu_tokenize=tokenize)
     read = read_all((a, b), names, pairs)
+    items = read.items
     signatures = bleu_signature(
-        read.references, bleu_tokenize=tokenize, resamples=resamples, seed=seed
+        items.references, bleu_tokenize=tokenize, resamples=resamples, seed=seed
     )
-    groupings = [by_length(read.sources)]
+    groupings = [by_length(items.sources)]
     if train is not None:
-        groupings.append(by_frequency(read.sources, train))
-    forced = perplexities(models, names, pairs, search, tell) if surprised else []
+        groupings.append(by_frequency(items.sources, train))
+    forced = perplexities(models, names, pairs, items, search, tell) if surprised else []
     infinite = [name for name, one in zip("ab", forced, strict=False) if isinf(one.whole)]
     if infinite and metric == "perplexity":
         raise ConfigError(
@@ -105,7 +106,7 @@ def compare(
     return Comparison(
         names=names,
         pairs=len(pairs),
-        sources=len(written.sources),
+        sources=len(items.sources),
         resamples=resamples,
         seed=seed,
         metric=metric,
@@ -122,7 +123,7 @@ def compare(
 def _judge(written: Written, bleu_tokenize: str) -> list[dict[str, Summed]]:
     return [
         {
-            name: summed(name, outputs, written.references, bleu_tokenize=bleu_tokenize)
+            name: summed(name, outputs, written.items.references, bleu_tokenize=bleu_tokenize)
             for name in METRICS
         }
         for outputs in written.outputs
@@ -162,8 +163,10 @@ def _examples(
 
     def example(number: int) -> Example:
         a, b = (outputs[number] for outputs in written.outputs)
-        references = written.references[number]
-        return Example(written.sources[number], references, a, b, chrf[0][number], chrf[1][number])
+        references = written.items.references[number]
+        return Example(
+            written.items.sources[number], references, a, b, chrf[0][number], chrf[1][number]
+        )
 
     a_better = [example(number) for number in order if gains[number] < (0, 0)]
     return a_better, [example(number) for number in reversed(order) if gains[number] > (0, 0)]

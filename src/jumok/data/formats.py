@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,8 @@ def read_csv(
 ) -> Iterator[Row | BadLine]:
     """Comma-separated values with a header. A quoted field may hold commas and line ends.
 
-    A bad row is reported at the line where it starts. Empty lines are not rows.
+    A bad row is reported at the line where it starts. Empty lines are not rows. A row has as many
+    fields as the header; empty ones after these do no harm.
     """
     rows = _csv_rows(lines, path)
     first = next(rows, None)
@@ -69,13 +70,13 @@ def read_csv(
             yield row
             continue
         number, fields = row
-        if len(fields) > max(source, target, column or 0):
+        if len(fields) >= len(header) and not any(fields[len(header) :]):
             before = None if column is None else fields[column]
             yield make_row(fields[source], fields[target], path, number, features, before)
             continue
         yield BadLine(
             f"{len(header)} columns were expected, as in the header, but {len(fields)} came. "
-            f"Correct the line, {OR_SKIP}",
+            f"Correct the line (a field with a comma stands between quotation marks), {OR_SKIP}",
             path=path,
             line=number,
         )
@@ -141,48 +142,87 @@ def _number(setting: str, value: str, default: int) -> int:
     return int(value or default)
 
 
-def _csv_rows(lines: Lines, path: Path) -> Iterator[tuple[int, list[str]] | BadLine]:
-    """Rows with the number of their first line; none for a row with a bad line inside."""
-    held: list[BadLine] = []
-    numbers: list[int] = []
+_CsvRow = tuple[int, list[str]]
+"""Fields, and the number of the line where they begin."""
+
+
+def _csv_rows(lines: Lines, path: Path) -> Iterator[_CsvRow | BadLine]:
+    """Rows; none for a row with a bad line inside.
+
+    An open quotation mark may take in all that follows, so of a row that is not valid the first
+    line is bad, and those after it are read again.
+    """
+    taken: list[Line | BadLine] = []
+    again: list[Line] = []
     length = 0
 
     def texts() -> Iterator[str]:
         nonlocal length
-        for line in lines:
-            if isinstance(line, Line):
-                numbers.append(line.number)
+        while (line := again.pop() if again else next(lines, None)) is not None:
+            taken.append(line)
+            if isinstance(line, Line):  # for a bad one an exception would end the row
                 length += len(line.text)
                 if length > MAX_LINE:  # quoted line ends can make one row of a whole file
                     raise csv.Error(f"it is longer than {MAX_LINE} characters")
                 yield f"{line.text}\n"
-            else:
-                held.append(line)  # an exception would end the row
 
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
     reader = csv.reader(texts(), strict=True)
     more = True
     while more:
-        problem, row = "", None
         try:
             row = next(reader, None)
-            more = row is not None
         except csv.Error as error:
-            problem = (
-                f"the row is not valid CSV ({error}). Close every quotation mark, and double those "
-                f"inside a field, {OR_SKIP}"
-            )
+            start, *rest = [line for line in taken if isinstance(line, Line)]
+            row_to = f"the row that goes on to line {rest[-1].number}" if rest else "the row"
+            if rest and taken[-1] is rest[-1]:
+                again.append(rest[-1])  # what breaks a row is often the beginning of the next
+                taken.pop()
+            for line in taken:
+                if line is start:
+                    yield _no_csv(row_to, error, path, start.number)
+                else:
+                    yield from _alone(line, path)
             reader = csv.reader(texts(), strict=True)
+        else:
+            more = row is not None
+            yield from _together(taken, row)
+        taken.clear()
         length = 0
-        yield from held
-        start = numbers[0] if numbers else None
-        torn = start is not None and any((bad.line or 0) > start for bad in held)
-        held.clear()
-        numbers.clear()
-        if problem:
-            yield BadLine(problem, path=path, line=start)
-        elif row and start is not None and not torn:  # a line inside is missing
-            yield start, row
+
+
+def _together(
+    taken: Sequence[Line | BadLine], row: list[str] | None
+) -> Iterator[_CsvRow | BadLine]:
+    """Lines that are a row, and bad ones among them."""
+    bad = [line for line in taken if isinstance(line, BadLine)]
+    yield from bad
+    start = next((line.number for line in taken if isinstance(line, Line)), None)
+    if row and start is not None and all((one.line or 0) < start for one in bad):
+        yield start, row  # no line inside is missing
+
+
+def _alone(line: Line | BadLine, path: Path) -> Iterator[_CsvRow | BadLine]:
+    """A line as a row of its own; an empty one is none."""
+    if isinstance(line, BadLine):
+        yield line
+        return
+    try:
+        row = next(csv.reader([line.text], strict=True))
+    except csv.Error as error:
+        yield _no_csv("the row", error, path, line.number)
+    else:
+        if row:
+            yield line.number, row
+
+
+def _no_csv(what: str, error: csv.Error, path: Path, line: int) -> BadLine:
+    return BadLine(
+        f"{what} is not valid CSV ({error}). Close every quotation mark, and double those inside "
+        f"a field, {OR_SKIP}",
+        path=path,
+        line=line,
+    )
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -54,9 +54,10 @@ class _Anew(Iterable[Pair]):
         path: str,
         read: Read,
         sources: UInt64[np.ndarray, "pairs"],
+        hash_of: Callable[[Pair], int],
         keep: Bool[np.ndarray, "pairs"] | None = None,
     ) -> None:
-        self._path, self._read, self._sources = path, read, sources
+        self._path, self._read, self._sources, self._hash = path, read, sources, hash_of
         self._keep = np.ones(len(sources), bool) if keep is None else keep
 
     def __iter__(self) -> Iterator[Pair]:
@@ -66,13 +67,13 @@ class _Anew(Iterable[Pair]):
         """Of those that are left, the ones where ``keep`` is True."""
         both = self._keep.copy()
         both[both] = keep
-        return _Anew(self._path, self._read, self._sources, both)
+        return _Anew(self._path, self._read, self._sources, self._hash, both)
 
     def _all(self) -> Iterator[Pair]:
         known = map(int, self._sources)
         for item in self._read():
             if isinstance(item, Pair):
-                if source_hash(item) != next(known, None):
+                if self._hash(item) != next(known, None):
                     raise self._changed()
                 yield item
         if next(known, None) is not None:
@@ -91,16 +92,18 @@ def read_parts(
     *,
     features: bool = False,
     texts_alone: bool = False,
+    lowercase: bool = False,
     in_memory: bool = True,
     tell: Callable[[int], None] = lambda read: None,
 ) -> Parts:
     """Go through files of pairs (or, ``texts_alone``, of targets without sources) for the first
-    time. With ``features``, sources must begin with some.
+    time. With ``features``, sources must begin with some. ``lowercase`` goes to `source_hash`.
 
     Raises `DataError` for a bad line (unless ``config.skip_bad_lines``), a bad file, and a file
     that gives nothing.
     """
     found, bad, bad_lines, read = [], list[BadLine](), 0, 0
+    hash_of = partial(source_hash, lowercase=lowercase)
     for path in paths:
         stream: Read = (
             partial(stream_texts, path, config)
@@ -114,14 +117,15 @@ def read_parts(
                 if len(bad) < MOST_SHOWN:
                     bad.append(item)
                 continue
-            hashes.append(source_hash(item))
+            hashes.append(hash_of(item))
             if in_memory:
                 kept.append(item)
             read += 1
             if not read % 10_000:
                 tell(read)
         sources = np.array(hashes, np.uint64)
-        found.append(Part(kept if in_memory else _Anew(path, stream, sources), sources))
+        pairs = kept if in_memory else _Anew(path, stream, sources, hash_of)
+        found.append(Part(pairs, sources))
     return Parts(found, bad, bad_lines)
 
 

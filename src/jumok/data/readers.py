@@ -69,6 +69,8 @@ class PairFile:
     pairs: list[Pair]
     bad: list[DataError] = field(default_factory=list)
     """One error for each line skipped (only with `skip_bad_lines`)."""
+    numbers: list[int] = field(default_factory=list)
+    """Of each pair, from 1, the lines skipped counted too."""
 
 
 Paths = Sequence[str | Path] | str | Path
@@ -130,6 +132,7 @@ def _read(paths: Paths, stream: Callable[[str | Path], Iterator[Pair | BadLine]]
         for item in stream(path):
             if isinstance(item, Pair):
                 read.pairs.append(item)
+                read.numbers.append(len(read.pairs) + len(read.bad))
             else:
                 read.bad.append(item)
     if not read.pairs:
@@ -147,10 +150,11 @@ def stream_text_rows(path: str | Path, config: DataConfig) -> Iterator[Row | Bad
     """`stream_texts` with the line of every text."""
     path, found = Path(path), False
     check_file(path)
-    if path.name.lower().endswith((".tmx", ".tmx.gz", ".parquet")):
+    ending = Path(path.name.lower().removesuffix(".gz")).suffix
+    if _ENDINGS.get(ending, "tsv") != "tsv":  # else it would learn their markup
         raise DataError(
-            "a language model reads texts, one a line, and this is a file of pairs. Write the "
-            "texts to a .txt file",
+            f"a language model reads texts, one a line, but a {ending} file came. Write the texts "
+            "to a .txt file",
             path=path,
         )
     for line in read_lines(path, config.encoding):
@@ -218,11 +222,7 @@ def _items(
 ) -> Iterator[Row | BadLine]:
     two = split_name(file, config.format) if isinstance(file, str | Path) else []
     if len(two) == 2:
-        if config.features_column:
-            raise ConfigError(
-                f"Parallel text has no columns, but data.features_column={config.features_column} "
-                "came. Leave it out, and put the features before each source"
-            )
+        _refuse_columns(config)
         return read_parallel(two[0], two[1], config.encoding, features, watch)
     path = _name(file)
     form: str = config.format
@@ -238,6 +238,21 @@ def _items(
         )
     form = _by_name(path) if form == "auto" else form
     return _of_file(path, form, config, features, watch)
+
+
+def _refuse_columns(config: DataConfig) -> None:
+    """Raise `ConfigError` where columns are told of parallel text."""
+    order = "name the files in the other order if the sides are to change places"
+    for setting, advice in (
+        ("source_column", order),
+        ("target_column", order),
+        ("features_column", "put the features before each source"),
+    ):
+        if column := getattr(config, setting):
+            raise ConfigError(
+                f"Parallel text has no columns, but data.{setting}={column} came. Leave it out, "
+                f"and {advice}"
+            )
 
 
 def _of_file(

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt64
 
 from jumok.data.pairs import Pair
 from jumok.errors import DataError
+from jumok.text.normal import normalise
 
 
-def source_hash(pair: Pair) -> int:
-    """64 bits by which a source, in any normal form, is known again."""
-    return text_hash(unicodedata.normalize("NFC", pair.source or pair.target))
+def source_hash(pair: Pair, lowercase: bool = False) -> int:
+    """64 bits by which a source that a model reads the same is known again: in any normal form,
+    and where it reads ``lowercase`` alone, in any case."""
+    return text_hash(normalise(pair.source or pair.target, "NFC", lowercase))
 
 
 def text_hash(text: str) -> int:

@@ -7,7 +7,7 @@ cent.
 from jumok.metrics.alignment import AlignmentScores, GoldLinks, alignment_scores, read_links
 from jumok.metrics.edits import token_error_rate
 from jumok.metrics.ngrams import bleu_signature
-from jumok.metrics.references import group_references
+from jumok.metrics.references import Items, group_references, nfc
 from jumok.metrics.scores import (
     METRICS,
     Summed,
@@ -23,11 +23,13 @@ __all__ = [
     "METRICS",
     "AlignmentScores",
     "GoldLinks",
+    "Items",
     "Summed",
     "alignment_scores",
     "bleu_signature",
     "group_references",
     "metric_value",
+    "nfc",
     "perplexity",
     "read_links",
     "score_outputs",

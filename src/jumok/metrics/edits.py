@@ -6,10 +6,10 @@ equals the composed one. With several references the nearest one counts.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Hashable, Sequence
 
 from jumok.errors import MissingExtra
+from jumok.metrics.references import nfc
 
 Counts = list[tuple[int, int]]
 """For each output, what is counted and what it is a share of: edits, of reference tokens."""
@@ -18,7 +18,7 @@ Counts = list[tuple[int, int]]
 def right(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> list[bool]:
     """Whether each output equals one of its references."""
     return [
-        _nfc(hypothesis) in map(_nfc, refs)
+        nfc(hypothesis) in map(nfc, refs)
         for hypothesis, refs in zip(hypotheses, references, strict=True)
     ]
 
@@ -77,10 +77,6 @@ def _edits(
 ) -> Counts:
     """`token_edits` of texts."""
     return token_edits(
-        [split(_nfc(hypothesis)) for hypothesis in hypotheses],
-        [[split(_nfc(ref)) for ref in refs] for refs in references],
+        [split(nfc(hypothesis)) for hypothesis in hypotheses],
+        [[split(nfc(ref)) for ref in refs] for refs in references],
     )
-
-
-def _nfc(text: str) -> str:
-    return unicodedata.normalize("NFC", text)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from jumok.config import EvaluationConfig
 from jumok.errors import ConfigError, MissingExtra
 from jumok.metrics.references import check_lengths
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric, Score
 
 NGRAM_METRICS = ("bleu", "chrf", "ter")
+
+_TOKENIZERS = get_args(EvaluationConfig.model_fields["bleu_tokenize"].annotation)
+"""sacrebleu's, but for those that it downloads a model for."""
 
 
 def ngram_statistics(
@@ -81,9 +85,10 @@ def _make(name: str, bleu_tokenize: str) -> Metric:
         return CHRF()
     if name == "ter":
         return TER()
-    if bleu_tokenize not in BLEU.TOKENIZERS:
+    if bleu_tokenize not in _TOKENIZERS:
         raise ConfigError(
-            f"sacrebleu has no tokenizer '{bleu_tokenize}'. It has: {', '.join(BLEU.TOKENIZERS)}"
+            f"BLEU's tokenizer must be one of {', '.join(_TOKENIZERS)}, but '{bleu_tokenize}' "
+            "came. Set evaluation.bleu_tokenize"
         )
     try:
         # force: outputs of a tokenized corpus end in " ." and sacrebleu would warn on stderr

@@ -26,6 +26,11 @@ def normalise(text: str, form: Form, lowercase: bool = False) -> str:
     return unicodedata.normalize(form, text)
 
 
+def one_line(text: str) -> str:
+    """``text`` as a line of a file, or a column of one, where line ends and tabs have no place."""
+    return text.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+
+
 def spans(text: str, form: Form, lowercase: bool = False) -> list[tuple[int, int]]:
     """For each character of ``normalise(text, form, lowercase)``, its (start, end) in ``text``.
 

@@ -102,6 +102,12 @@ def _what(config: Config) -> str:
     return "pairs" if config.model.reads else "texts"
 
 
+def _ignores_case(config: Config) -> bool:
+    """Whether texts that differ in case alone are one to the model."""
+    text = config.text
+    return (text.source if config.model.reads else text.target).lowercase
+
+
 class _Files:
     """The files of a run, which are not read before anybody asks."""
 
@@ -115,6 +121,7 @@ class _Files:
             config.data,
             features=config.model.encoder.features != "none",
             texts_alone=not config.model.reads,
+            lowercase=_ignores_case(config),
             in_memory=self.in_memory,
             tell=lambda read: self.bar.show(None, "reading", f"{read:,} {_what(config)}"),
         )
@@ -275,7 +282,8 @@ class _Cache:
     def __init__(self, config: Config, folder: Path) -> None:
         self._folder = folder
         self.skipped: Skipped = []
-        data, held_out = config.data, [config.data.dev_fraction, config.data.dev_seed]
+        data = config.data
+        held_out = [data.dev_fraction, data.dev_seed, *(["lowercase"] * _ignores_case(config))]
         reading = {"format", "source_column", "target_column", "features_column", "encoding"}
         self._known = [
             _VERSION,
