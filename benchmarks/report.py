@@ -326,9 +326,9 @@ def equal_updates(stored: Stored) -> str:
         f"Multi30k English to German, words, after {stored['rows'][0]['updates']:,} updates of "
         f"{stored['rows'][0]['batch']} pairs; models and settings of `benchmarks/rivals.py`, the "
         "last checkpoint, test_2016_flickr, sacrebleu with tokenize none; mean and deviation "
-        "of the seeds, where there are several. The loss of either is a mean over tokens; with its "
-        "own, a sum over the tokens of a sentence, clipped the same, OpenNMT-py had 29.05 and 29.82 "
-        "(2026-11-26, results of commit 751ea07).\n\n"
+        "of the seeds, where there are several. The loss of either is a mean over tokens; with "
+        "its own, a sum over the tokens of a sentence, clipped the same, OpenNMT-py had 29.05 and "
+        "29.82 (2026-11-26, results of commit 751ea07).\n\n"
         + _table(["model", "seeds", *(f"BLEU, beam {beam}" for beam in beams)], lines)
     )
 
