@@ -72,7 +72,7 @@ def alone(path: Path, busy: str) -> Iterator[None]:
     finally:
         try:
             with suppress(PermissionError):  # of Windows, which removes it when it is let go
-                lock.unlink(missing_ok=True)  # before another can hold it
+                lock.unlink(missing_ok=True)  # while it is ours: none is given out on what is gone
         finally:
             held.release()
 

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack, suppress
 
 import pytest
 
-from jumok.errors import StorageError
+from jumok.errors import ConfigError, StorageError
 from jumok.storage import (
+    alone,
     find_directory,
     remove_directory,
     replace_directory,
@@ -173,6 +175,26 @@ def test_refusals_become_sentences(tmp_path, number, words):
     match = rf"Could not write {tmp_path}: .*{words}"
     with pytest.raises(StorageError, match=match), storage_errors(tmp_path):
         raise OSError(number, os.strerror(number))
+
+
+def test_one_at_most_holds_a_lock_whose_file_goes(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl", reason="elsewhere files that are open cannot be removed")
+    first, lock = alone(tmp_path, "busy"), fcntl.flock
+    first.__enter__()
+
+    def late(file, how):  # the second has opened the file, and the first ends
+        monkeypatch.undo()
+        first.__exit__(None, None, None)
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with ExitStack() as held:
+        holders = 0
+        for _ in range(2):  # the second and a third
+            with suppress(ConfigError):
+                held.enter_context(alone(tmp_path, "busy"))
+                holders += 1
+        assert holders == 1
 
 
 WRITER = """
