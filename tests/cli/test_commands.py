@@ -645,6 +645,10 @@ def test_shortlist_lists_the_target_tokens_of_pairs(run, tmp_path):
     skipped = run_cli("shortlist", run, "-", *limit, stdin=long)
     assert skipped.out.startswith(f"{len(GIVEN)} pairs, and 2 left out: longer than search.max_")
     assert skipped.out.splitlines()[1:] == again.out.splitlines()[1:]
+    kept = (run / "shortlist.safetensors").read_bytes()
+    none = run_cli("shortlist", run, "-", *limit, stdin=lines("abcdefgh\t다"))
+    assert none.code == 4 and "none came, and 1 with longer ones" in none.err
+    assert (run / "shortlist.safetensors").read_bytes() == kept
 
 
 def test_shortlist_says_what_is_wrong(run, tmp_path):

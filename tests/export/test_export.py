@@ -367,6 +367,29 @@ def test_damage_and_other_weights_are_noticed(tmp_path: Path) -> None:
         read_exported(read_bundle(path))
 
 
+@pytest.mark.parametrize("during", ["make_graphs", "_compare"])
+def test_a_model_that_another_replaces_meanwhile_gets_no_graphs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, during: str
+) -> None:
+    path = write_tiny(tmp_path / "run" / "best", "lecture")
+    do = getattr(jumok.export.write, during)
+
+    def trained(*given: Any) -> Any:
+        made = do(*given)
+        write_tiny(path, "lecture", seed=4)  # a better one
+        return made
+
+    monkeypatch.setattr(jumok.export.write, during, trained)
+    with pytest.raises(BundleError, match="became another one meanwhile"):
+        export(tmp_path / "run", int8=False)
+    assert not list(path.glob("*onnx*")) and not list(path.glob(".*"))
+    load(path)
+    monkeypatch.setattr(jumok.export.write, during, do)
+    monkeypatch.chdir(path)
+    assert export(Path(), int8=False).folder == Path("onnx")
+    assert isinstance(load(path).engine, WholeSearch)
+
+
 def test_a_stale_export_is_no_hindrance_where_torch_computes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
