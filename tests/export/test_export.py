@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from exports import (
     IN_EIGHT_BITS,
@@ -388,6 +389,19 @@ def test_a_model_that_another_replaces_meanwhile_gets_no_graphs(
     monkeypatch.chdir(path)
     assert export(Path(), int8=False).folder == Path("onnx")
     assert isinstance(load(path).engine, WholeSearch)
+
+
+@pytest.mark.parametrize("page", ["export.md", "export.ko.md"])
+@pytest.mark.parametrize("name", ["luong2015", "copying"])
+def test_what_graphs_read_and_give_is_told(
+    name: str, page: str, exported: Callable[[str], Path]
+) -> None:
+    told = (Path(__file__).parents[2] / "docs" / page).read_text(encoding="utf-8")
+    for file in (exported(name) / "onnx").glob("*.onnx"):
+        graph = onnx.load(file, load_external_data=False).graph
+        for one in [*graph.input, *graph.output]:
+            if not one.name.startswith(("memory.", "state.", "next.")):
+                assert f"`{one.name}`" in told, (file.name, one.name)
 
 
 def test_a_stale_export_is_no_hindrance_where_torch_computes(
