@@ -336,6 +336,9 @@ def test_auto_takes_the_graphs_where_there_are_some(tmp_path: Path) -> None:
     assert not isinstance(load(path).engine, WholeSearch)
     with pytest.raises(BundleError, match="jumok export"):
         load(path, engine="onnx")
+    for wrong, said in (("onnx_int8", "Did you mean 'onnx-int8'"), ("", "Engines: auto, torch,")):
+        with unchecked(), pytest.raises(ConfigError, match=f"no engine '{wrong}'.*{said}"):
+            load(path, engine=wrong)  # type: ignore[arg-type]
     export(path, int8=False)
     assert isinstance(load(path).engine, WholeSearch)
     assert not isinstance(load(path, engine="torch").engine, WholeSearch)
