@@ -35,6 +35,11 @@ def average(models: Sequence[str | Path], output: str | Path) -> Path:
     if len(models) < 2:
         raise ConfigError(f"A mean is of two models or more, but {len(models)} came. Give more")
     check_new(folder)
+    if folder.resolve() == Path.cwd():
+        raise ConfigError(
+            f"The output {folder} is the folder that this command runs in, which a new one would "
+            "take the place of. Give a new one in it, or another"
+        )
     bundles = [read_bundle(path) for path in models]
     first = bundles[0]
     for other in bundles[1:]:
@@ -43,7 +48,7 @@ def average(models: Sequence[str | Path], output: str | Path) -> Path:
         bundle.check_shapes(first.shapes())
         bundle.check_weights()
     members = [
-        {"model": bundle.path.name, "sha256": bundle.hashes[WEIGHTS], **_place(bundle)}
+        {"model": bundle.path.resolve().name, "sha256": bundle.hashes[WEIGHTS], **_place(bundle)}
         for bundle in bundles
     ]
     write_bundle(

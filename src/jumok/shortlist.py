@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Int
 
 from jumok.bundle.shortlist import Shortlist
-from jumok.errors import InputError
+from jumok.errors import DataError, InputError
 from jumok.predictor import OF_THE_MODEL, Predictor, check_of_given_texts
 from jumok.text import EOS, SPECIALS
 
@@ -82,7 +82,16 @@ class LinkCounts:
 
     def shortlist(self, most: int, frequent: int) -> Shortlist:
         """For each source token its ``most`` probable target tokens, and the ``frequent`` most
-        frequent ones of all; of equals those of lower ids."""
+        frequent ones of all; of equals those of lower ids.
+
+        Raises `DataError` where no pair was counted.
+        """
+        if not self.pairs:
+            raise DataError(
+                "a shortlist is made of pairs whose sources have at most "
+                f"search.max_source_length={self._longest} tokens, but none came, and "
+                f"{self.too_long:,} with longer ones. Give others, or raise it"
+            )
         self._merge()
         source, target = np.divmod(self._links[0], self._targets)
         order = np.lexsort((target, -self._links[1], source))

@@ -72,7 +72,7 @@ def alone(path: Path, busy: str) -> Iterator[None]:
     finally:
         try:
             with suppress(PermissionError):  # of Windows, which removes it when it is let go
-                lock.unlink(missing_ok=True)  # before another can hold it
+                lock.unlink(missing_ok=True)  # while it is ours: none is given out on what is gone
         finally:
             held.release()
 
@@ -108,41 +108,45 @@ def replace_directory(path: Path, keep_old: bool = False) -> Iterator[Path]:
     `find_directory` finds a complete directory: the new one after the last rename, the old one
     before.
     """
-    fresh, old = _aside(path, "new"), old_directory(path)
     with storage_errors(path):
+        path = _real(path)
+        fresh, old = _aside(path, "new"), old_directory(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if not keep_old or not path.exists():
             restore_directory(path)
-        shutil.rmtree(fresh, ignore_errors=True)
+        _clear(fresh)
         try:
             fresh.mkdir()
             yield fresh
             _flush(fresh)
             if path.exists():
-                shutil.rmtree(old, ignore_errors=True)
+                _clear(old)
                 path.rename(old)
             fresh.rename(path)
         except BaseException:
             if not keep_old or not path.exists():
                 restore_directory(path)
-            shutil.rmtree(fresh, ignore_errors=True)
+            _clear(fresh)
             raise
         if not keep_old:
-            shutil.rmtree(old, ignore_errors=True)
+            _clear(old)
 
 
 def find_directory(path: Path) -> Path:
     """``path``, or the directory that a killed `replace_directory` left aside in its stead."""
+    if path.exists():
+        return path
     old = old_directory(path)
-    return old if not path.exists() and old.exists() else path
+    return old if old.exists() else path
 
 
 def restore_directory(path: Path) -> None:
     """Undo what a kill in the middle of `replace_directory` left."""
+    path = _real(path)
     old = old_directory(path)
     if old.exists():
         if path.exists():
-            shutil.rmtree(old, ignore_errors=True)
+            _clear(old)
         else:
             old.rename(path)
 
@@ -150,19 +154,34 @@ def restore_directory(path: Path) -> None:
 def remove_directory(path: Path) -> None:
     """Remove a directory that `replace_directory` wrote: a kill leaves nothing half of it there."""
     with storage_errors(path):
+        path = _real(path)
         aside = _aside(path, "new")
-        shutil.rmtree(aside, ignore_errors=True)
+        _clear(aside)
         path.rename(aside)
         shutil.rmtree(aside)
 
 
 def old_directory(path: Path) -> Path:
     """Where what was in ``path`` before steps aside."""
-    return _aside(path, "old")
+    return _aside(_real(path), "old")
+
+
+def _real(path: Path) -> Path:
+    """Where a directory is that is called by a link, or by a name that it has not, such as ``.``:
+    there others can stand beside it."""
+    named = path.name not in ("", "..") and not path.is_symlink()
+    return path if named else Path(os.path.realpath(path))  # of links in a circle, too
 
 
 def _aside(path: Path, suffix: str) -> Path:
     return path.with_name(f".{path.name}.{suffix}")
+
+
+def _clear(path: Path) -> None:
+    """Remove what a kill or somebody else left there."""
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        path.unlink()
 
 
 def _flush(folder: Path) -> None:

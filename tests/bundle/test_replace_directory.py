@@ -2,22 +2,32 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack, suppress
 
 import pytest
 
-from jumok.errors import StorageError
-from jumok.storage import find_directory, replace_directory, storage_errors, write_atomic
+from jumok.errors import ConfigError, StorageError
+from jumok.storage import (
+    alone,
+    find_directory,
+    remove_directory,
+    replace_directory,
+    restore_directory,
+    storage_errors,
+    write_atomic,
+)
 
 NAMES = ("config.json", "model.safetensors", "deep/state.json")
 CALLS = ("mkdir", "rename", "replace", "unlink", "rmdir", "fsync")
 
 
-def write_version(path, version):
-    with replace_directory(path) as folder:
+def write_version(path, version, keep_old=False):
+    with replace_directory(path, keep_old) as folder:
         (folder / "deep").mkdir()
         for name in NAMES:
             (folder / name).write_text(f"{version}", encoding="utf-8")
@@ -93,6 +103,51 @@ def test_an_error_while_filling_leaves_the_old(tmp_path):
         assert [p.name for p in tmp_path.iterdir()] == ["best"]
 
 
+@pytest.mark.parametrize("keep_old", [False, True])
+def test_a_link_stays_one(tmp_path, keep_old):
+    link, there = tmp_path / "best", tmp_path / "disk" / "models"
+    link.symlink_to(there)
+    for version in (1, 2, 3):
+        write_version(link, version, keep_old)
+        assert link.readlink() == there
+        assert version_of(link) == version_of(there) == version
+    assert {p.name for p in tmp_path.iterdir()} == {"best", "disk"}
+    beside = {"models", ".models.old"} if keep_old else {"models"}
+    assert {p.name for p in there.parent.iterdir()} == beside
+    aside = there.with_name(".models.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    there.rename(aside)  # as a kill between two renames leaves it
+    assert version_of(link) == 3
+    restore_directory(link)
+    assert version_of(there) == 3
+    remove_directory(link)
+    assert not there.exists()
+
+
+@pytest.mark.parametrize("suffix", ["old", "new"])
+@pytest.mark.parametrize("kind", ["file", "link", "link to nothing"])
+def test_what_stands_where_it_steps_aside_makes_way(tmp_path, kind, suffix):
+    write_version(tmp_path / "best", 1)
+    aside = tmp_path / f".best.{suffix}"
+    if kind == "file":
+        aside.write_text("", encoding="utf-8")
+    else:
+        write_version(tmp_path / "other", 7)
+        aside.symlink_to(tmp_path / ("other" if kind == "link" else "nothing"))
+    write_version(tmp_path / "best", 2)
+    assert version_of(tmp_path / "best") == 2
+    assert not aside.is_symlink() and not aside.exists()
+    if kind != "file":
+        assert version_of(tmp_path / "other") == 7
+
+
+def test_a_link_to_itself_is_a_sentence(tmp_path):
+    (tmp_path / "best").symlink_to(tmp_path / "best")
+    assert find_directory(tmp_path / "best") == tmp_path / "best"
+    with pytest.raises(StorageError, match="best"):
+        write_version(tmp_path / "best", 1)
+
+
 def test_write_atomic_leaves_the_old_or_the_new(tmp_path):
     path = tmp_path / "config.yaml"
     refused = 0
@@ -120,6 +175,26 @@ def test_refusals_become_sentences(tmp_path, number, words):
     match = rf"Could not write {tmp_path}: .*{words}"
     with pytest.raises(StorageError, match=match), storage_errors(tmp_path):
         raise OSError(number, os.strerror(number))
+
+
+def test_one_at_most_holds_a_lock_whose_file_goes(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl", reason="elsewhere files that are open cannot be removed")
+    first, lock = alone(tmp_path, "busy"), fcntl.flock
+    first.__enter__()
+
+    def late(file, how):  # the second has opened the file, and the first ends
+        monkeypatch.undo()
+        first.__exit__(None, None, None)
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with ExitStack() as held:
+        holders = 0
+        for _ in range(2):  # the second and a third
+            with suppress(ConfigError):
+                held.enter_context(alone(tmp_path, "busy"))
+                holders += 1
+        assert holders == 1
 
 
 WRITER = """

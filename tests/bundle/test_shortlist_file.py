@@ -52,6 +52,9 @@ def test_that_of_other_weights_is_refused(tmp_path: Path) -> None:
     (other.path / kept.name).write_bytes(content)
     with pytest.raises(BundleError, match=r"made with another model.*jumok shortlist"):
         read_shortlist(other)
+    with pytest.raises(BundleError, match="became another one meanwhile"):
+        write_shortlist(bundle, tiny_shortlist(tiny_predictor("luong2015", 1), 3, 3, 2))
+    assert kept.read_bytes() == content
     predictor = load(other.path)
     assert predictor.predict("abc").tokens  # whoever does not ask for it does not need it
     with pytest.raises(BundleError, match="made with another model"):

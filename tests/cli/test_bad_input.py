@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pickle
 import shutil
 import time
@@ -197,6 +198,15 @@ def test_a_directory_where_a_file_should_be(model):
     (model / "model.safetensors").unlink()
     (model / "model.safetensors").mkdir()
     refused(model, model / "model.safetensors")
+
+
+def test_a_path_that_is_not_utf_8(model):
+    other = Path(os.fsdecode(bytes(model.parent) + b"/m\xff"))
+    try:
+        model.rename(other)
+    except OSError:
+        pytest.skip("the file system has no such names")
+    refused(other, "model.safetensors", "not valid UTF-8", "whose path is UTF-8")
 
 
 def test_sizes_of_another_model(model):

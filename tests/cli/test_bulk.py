@@ -428,7 +428,7 @@ def test_what_is_done_does_not_go_on(run, texts, tmp_path):
           "this one is done")  # fmt: skip
     assert out.read_bytes() == before
     check(run_cli("predict", run, texts, "--resume"), ConfigError, "--output FILE --resume")
-    check(run_cli("predict", run, texts, "--output", tmp_path), ConfigError, "exists")
+    check(run_cli("predict", run, texts, "--output", tmp_path), ConfigError, "is a folder")
 
 
 def test_a_line_that_is_bad_can_be_mended_and_the_job_goes_on(run, texts, tmp_path, answers):

@@ -75,6 +75,53 @@ def test_predict_reads_a_file_or_stdin_the_same_and_as_the_library(run, tmp_path
     assert from_file.out.splitlines() == expected
 
 
+@pytest.mark.parametrize("inside", [".", "best"])
+def test_a_model_is_called_by_where_one_is(run, tmp_path, monkeypatch, inside):
+    (tmp_path / "in.txt").write_bytes(lines("abc"))
+    write_pairs(tmp_path / "p.tsv", backwards(letters(10, 2, 4)))
+    shutil.copytree(run, tmp_path / "run")
+    monkeypatch.chdir(tmp_path / "run" / inside)
+    commands = [("predict", "{}", tmp_path / "in.txt"), ("explain", "{}", "abc"),
+                ("evaluate", "{}", tmp_path / "p.tsv"), ("align", "{}", tmp_path / "p.tsv"),
+                ("predict", run, tmp_path / "in.txt", "--ensemble", "{}"),
+                ("compare", "{}", run, tmp_path / "p.tsv", "--format", "json"),
+                ("shortlist", "{}", tmp_path / "p.tsv")]  # fmt: skip
+    for command in commands:
+        here = run_cli(*(str(word).format(".") for word in command))
+        assert (here.code, "Traceback" in here.err) == (0, False), here.err
+        there = run_cli(*(str(word).format(tmp_path / "run") for word in command))
+        whole = str(tmp_path / "run"), "."
+        if command[0] != "shortlist":  # which says where the file is
+            assert here.out == there.out.replace(*whole)
+    here = run_cli("predict", "", tmp_path / "in.txt")
+    assert here == run_cli("predict", run, tmp_path / "in.txt")
+    if inside == ".":
+        resumed = run_cli("train", "--resume", ".", "--set", "train.max_epochs=4")
+        assert resumed.code == 0, resumed.err
+
+
+def test_a_path_without_a_name_is_a_folder_or_a_sentence(run, tmp_path, monkeypatch):
+    (tmp_path / "in.txt").write_bytes(lines("abc"))
+    write_pairs(tmp_path / "p.tsv", backwards(letters(60, 2, 4)))
+    (tmp_path / "new").mkdir()
+    monkeypatch.chdir(tmp_path / "new")
+    for args, code, words in (
+        (("predict", "/", tmp_path / "in.txt"), 5, "/ is not a model directory"),
+        (("average", run / "best", run / "last", "--output", "."), 3, "Give a new one in it"),
+        (("average", run / "best", run / "last", "--output", "/"), 3, "is not empty"),
+        (("predict", run, tmp_path / "in.txt", "--output", "."), 3, ". is a folder"),
+        (("predict", run, tmp_path / "in.txt", "--output", "/", "--resume"), 3, "/ is a folder"),
+    ):
+        result = run_cli(*args)
+        assert (result.code, words in result.err) == (code, True), result.err
+    trained = run_cli("train", tmp_path / "p.tsv", "--output", ".", "--set", "train.max_epochs=1",
+                      *as_options(SIZES))  # fmt: skip
+    assert trained.code == 0, trained.err
+    assert run_cli("average", "best", "last", "--output", "mean").code == 0
+    monkeypatch.chdir("mean")
+    assert run_cli("predict", ".", tmp_path / "in.txt").code == 0
+
+
 def test_an_answer_does_not_wait_for_a_bar():
     code = "import sys, jumok.cli.app, jumok.cli.bulk; print('rich.progress' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -644,6 +691,10 @@ def test_shortlist_lists_the_target_tokens_of_pairs(run, tmp_path):
     skipped = run_cli("shortlist", run, "-", *limit, stdin=long)
     assert skipped.out.startswith(f"{len(GIVEN)} pairs, and 2 left out: longer than search.max_")
     assert skipped.out.splitlines()[1:] == again.out.splitlines()[1:]
+    kept = (run / "shortlist.safetensors").read_bytes()
+    none = run_cli("shortlist", run, "-", *limit, stdin=lines("abcdefgh\t다"))
+    assert none.code == 4 and "none came, and 1 with longer ones" in none.err
+    assert (run / "shortlist.safetensors").read_bytes() == kept
 
 
 def test_shortlist_says_what_is_wrong(run, tmp_path):

@@ -50,6 +50,18 @@ TEXTS = {
     "‘touché’”": [],
     "«café»…": [],
     "“AMANHÃ”": [],
+    "« J’ai mangé\u00a0» dit-il": ["odd-space"],  # and what French and others space so
+    "le café\u00a0— dit-il": ["odd-space"],
+    "“touché”\u00a0: così\u00a0»": ["odd-space"],
+    "arrivé\u00a0…": ["odd-space"],
+    "payé\u00a0€\u00a05, třetí\u00a0život": ["odd-space"],
+    "société²\u00a0; Nestlé®\u00a0!": ["odd-space"],
+    "TỪ XÃ\u00a0HỘI": ["odd-space"],
+    "AMANHÃ\u00a0»": ["odd-space"],
+    "Ã\u00a0 la carte, voilÃ\u00a0": ["mojibake", "odd-space"],
+    "LÃ\u00a0 bas": ["mojibake", "odd-space"],
+    "5Â\u00a0km": ["mojibake", "odd-space"],
+    "Smithâ€\u00a0": ["mojibake", "odd-space"],  # a dagger
     "p\u0430ypal": ["mixed-script"],  # a Cyrillic а
     "Москва Moscow": [],
     "t͡ʃʰ β": [],  # phones, a Greek letter among them, by itself
@@ -63,7 +75,7 @@ def test_findings_of_a_text(text):
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
-@pytest.mark.parametrize("word", ["é", "Ü", "ß", "ñ", "…", "“", "가", "한", "漢"])
+@pytest.mark.parametrize("word", [*"éÜßñ…“가한漢à\u00a0", "전화"])
 def test_utf_8_read_as_something_else_is_seen(word, encoding):
     text = word.encode().decode(encoding)
     nfc = unicodedata.normalize("NFC", text)

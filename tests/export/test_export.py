@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from exports import (
     IN_EIGHT_BITS,
@@ -335,6 +336,9 @@ def test_auto_takes_the_graphs_where_there_are_some(tmp_path: Path) -> None:
     assert not isinstance(load(path).engine, WholeSearch)
     with pytest.raises(BundleError, match="jumok export"):
         load(path, engine="onnx")
+    for wrong, said in (("onnx_int8", "Did you mean 'onnx-int8'"), ("", "Engines: auto, torch,")):
+        with unchecked(), pytest.raises(ConfigError, match=f"no engine '{wrong}'.*{said}"):
+            load(path, engine=wrong)  # type: ignore[arg-type]
     export(path, int8=False)
     assert isinstance(load(path).engine, WholeSearch)
     assert not isinstance(load(path, engine="torch").engine, WholeSearch)
@@ -365,6 +369,42 @@ def test_damage_and_other_weights_are_noticed(tmp_path: Path) -> None:
     (kept / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     with pytest.raises(BundleError, match="version 99"):
         read_exported(read_bundle(path))
+
+
+@pytest.mark.parametrize("during", ["make_graphs", "_compare"])
+def test_a_model_that_another_replaces_meanwhile_gets_no_graphs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, during: str
+) -> None:
+    path = write_tiny(tmp_path / "run" / "best", "lecture")
+    do = getattr(jumok.export.write, during)
+
+    def trained(*given: Any) -> Any:
+        made = do(*given)
+        write_tiny(path, "lecture", seed=4)  # a better one
+        return made
+
+    monkeypatch.setattr(jumok.export.write, during, trained)
+    with pytest.raises(BundleError, match="became another one meanwhile"):
+        export(tmp_path / "run", int8=False)
+    assert not list(path.glob("*onnx*")) and not list(path.glob(".*"))
+    load(path)
+    monkeypatch.setattr(jumok.export.write, during, do)
+    monkeypatch.chdir(path)
+    assert export(Path(), int8=False).folder == Path("onnx")
+    assert isinstance(load(path).engine, WholeSearch)
+
+
+@pytest.mark.parametrize("page", ["export.md", "export.ko.md"])
+@pytest.mark.parametrize("name", ["luong2015", "copying"])
+def test_what_graphs_read_and_give_is_told(
+    name: str, page: str, exported: Callable[[str], Path]
+) -> None:
+    told = (Path(__file__).parents[2] / "docs" / page).read_text(encoding="utf-8")
+    for file in (exported(name) / "onnx").glob("*.onnx"):
+        graph = onnx.load(file, load_external_data=False).graph
+        for one in [*graph.input, *graph.output]:
+            if not one.name.startswith(("memory.", "state.", "next.")):
+                assert f"`{one.name}`" in told, (file.name, one.name)
 
 
 def test_a_stale_export_is_no_hindrance_where_torch_computes(

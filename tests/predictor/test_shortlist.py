@@ -14,7 +14,7 @@ from tiny import ALPHABET, tiny_language_model, tiny_predictor, tiny_shortlist
 from jumok.bundle import Shortlist
 from jumok.config import TokenizerConfig
 from jumok.engine import Engine, EnsembleEngine
-from jumok.errors import ConfigError, InputError
+from jumok.errors import ConfigError, DataError, InputError
 from jumok.prediction import Prediction
 from jumok.predictor import Predictor
 from jumok.search import Step
@@ -262,6 +262,13 @@ def test_pairs_with_a_source_that_is_too_long_are_left_out():
         *(vars(c.shortlist(9, 9)).values() for c in (counts, others)), strict=True
     ):
         np.testing.assert_array_equal(one, other)
+
+
+def test_of_no_pair_no_list_is_made():
+    counts = LinkCounts(tiny_predictor("luong2015", 7), max_source_length=1)
+    counts.add([("abc", "u"), ("ab", "x")])
+    with pytest.raises(DataError, match="max_source_length=1 tokens, but none came, and 2 with"):
+        counts.shortlist(9, 9)
 
 
 def test_what_all_sources_need_is_worked_out_once(monkeypatch):

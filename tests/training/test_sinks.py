@@ -14,7 +14,10 @@ from test_interrupt_and_resume import SETTINGS, stop_after
 from test_ranks import torchrun
 
 import jumok
+from jumok.config import resolve
 from jumok.errors import ConfigError, Interrupted, MissingExtra
+from jumok.training.progress import SilentReporter
+from jumok.training.sinks import Sinks
 from jumok.training.trainer import Trainer
 
 Call = tuple[str, Any]
@@ -208,6 +211,16 @@ def test_one_that_fails_costs_a_line_and_not_the_run(
     assert (run / "best/model.safetensors").read_bytes() == (
         alone / "best/model.safetensors"
     ).read_bytes()
+
+
+def test_a_run_has_the_name_of_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wandb: Recorder, mlflow: Recorder
+) -> None:
+    config = resolve(settings={"train.sinks": ["wandb", "mlflow"]})
+    monkeypatch.chdir(tmp_path)
+    with Sinks(config, Path(), SilentReporter()) as sinks:
+        sinks.begin(0)
+    assert wandb.told("init")[0]["name"] == mlflow.told("start_run")[0][1] == tmp_path.name
 
 
 def test_one_that_cannot_begin_stops_the_run_before_it_begins(

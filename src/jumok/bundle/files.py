@@ -61,6 +61,16 @@ class Bundle:
         """Raise `BundleError` unless the weights are those that were written."""
         check_hash(self.weights, self.hashes.get(WEIGHTS))
 
+    def check_unchanged(self) -> None:
+        """Raise `BundleError` where another model has come into its place since it was read, beside
+        which nothing that was made from this one may be put."""
+        if read_json(find_directory(self.path) / "config.json").get("sha256") != self.hashes:
+            raise BundleError(
+                f"The model in {self.path} became another one meanwhile, as it does while a run "
+                "trains, so nothing was written. Wait until the run has ended, or take a copy of "
+                "the model"
+            )
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the stored float32 tensors, from the file's header alone."""
         try:

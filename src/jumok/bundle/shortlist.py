@@ -58,7 +58,10 @@ _FIELDS = tuple(field.name for field in fields(Shortlist))
 
 
 def write_shortlist(bundle: Bundle, found: Shortlist) -> Path:
-    """Put a shortlist, made with the model in ``bundle``, into its directory."""
+    """Put a shortlist, made with the model in ``bundle``, into its directory.
+
+    Raises `BundleError` where another model is there by now.
+    """
     arrays = {name: np.ascontiguousarray(getattr(found, name), np.int64) for name in _FIELDS}
     head = {
         "version": SHORTLIST_VERSION,
@@ -66,6 +69,7 @@ def write_shortlist(bundle: Bundle, found: Shortlist) -> Path:
         "sha256": _hash(arrays),
     }
     path = bundle.path / SHORTLIST
+    bundle.check_unchanged()
     write_atomic(path, save(arrays, head))
     return path
 

@@ -44,10 +44,13 @@ class ResumableOutput:
         made_by: whatever the answers depend on, as plain data.
         resume: go on with what is there, if there is something.
 
-    Raises `ConfigError` for a file that is there, that another job wrote, or that one is writing.
+    Raises `ConfigError` for a folder, and for a file that is there, that another job wrote, or that
+    one is writing.
     """
 
     def __init__(self, path: Path, made_by: Mapping[str, Any], resume: bool) -> None:
+        if path.is_dir():
+            raise ConfigError(f"The output {path} is a folder. Give the name of a new file")
         self.path = path
         self.journal = path.with_name(f"{path.name}.progress.json")
         self.made_by: dict[str, Any] = json.loads(json.dumps(made_by))

@@ -14,14 +14,16 @@ _OTHER_ASCII = bytes(byte for byte in range(128) if byte not in _ASCII_LETTERS)
 
 # UTF-8 read as Latin-1 or Windows-1252: Â or Ã and one more, or â to ï and two more, where these
 # are what the bytes 80 to BF become. Some of them also stand after letters by rights: é”—
-_MARKS = "‘’“”‚„–—…«»‹›"
+_MARKS, _SPACE = "‘’“”‚„–—…«»‹›", "\xa0"
 _CONTINUED = "".join(map(chr, range(0x80, 0xC0))) + bytes(
     set(range(0x80, 0xA0)) - {0x81, 0x8D, 0x8F, 0x90, 0x9D}
 ).decode("cp1252")
 _ANY, _MARK = f"[{re.escape(_CONTINUED)}]", f"[{_MARKS}]"
-_OTHER = f"[{re.escape(''.join(set(_CONTINUED) - set(_MARKS)))}]"
+_OTHER = f"[{re.escape(''.join(set(_CONTINUED) - set(_MARKS + _SPACE)))}]"
+# as does a space that does not break: é\xa0» and XÃ\xa0HỘI, and Nestlé®\xa0:
 _MOJIBAKE = re.compile(
-    rf"[ÂÃ](?:{_OTHER}|{_MARK}(?=\w))|[â-ï](?:{_OTHER}{_ANY}|{_ANY}{_OTHER})|\ufffd"
+    rf"[ÂÃ](?:{_OTHER}|{_MARK}(?=\w)|\xa0(?=[ a-z])|(?<![A-ZÀ-ÞĐ]Ã)\xa0)"
+    rf"|[â-ï](?:{_OTHER}{_ANY}(?<![®™¹²³]\xa0)|{_MARK}{_OTHER}|\xa0[\x80-\x9f])|\ufffd"
 )
 
 _CONFUSABLE = frozenset({"Latin", "Greek", "Cyrillic"})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+from typing import get_args
+
 from jumok.bundle import Bundle, Exported, Precision, read_exported
 from jumok.engine.base import Candidates, Engine, EngineName, WholeSearch
 from jumok.engine.ensemble import EnsembleEngine
@@ -21,7 +24,13 @@ __all__ = [
 
 
 def check_engine(engine: EngineName, device: str) -> None:
-    """Raise `ConfigError` for an engine that does not compute on such a device."""
+    """Raise `ConfigError` for an engine that there is not, or that does not compute on such a
+    device."""
+    known = get_args(EngineName)
+    if engine not in known:
+        close = get_close_matches(str(engine), known, n=1)
+        meant = f" Did you mean '{close[0]}'?" if close else ""
+        raise ConfigError(f"There is no engine '{engine}'.{meant} Engines: {', '.join(known)}")
     if engine in ("onnx", "onnx-int8") and device != "cpu":
         raise ConfigError(
             f"The engine {engine} computes on the cpu, but device={device}. Leave one out"
@@ -34,7 +43,8 @@ def load_engine(bundle: Bundle, device: str = "cpu", engine: EngineName = "auto"
     ``auto`` takes the exported graphs in float32 where there are some and the device is a cpu, and
     torch otherwise. ``onnx-int8`` is never taken unasked: its outputs may be others.
 
-    Raises `MissingExtra` where torch is needed and absent, and `BundleError` where the graphs are.
+    Raises `MissingExtra` where torch is needed and absent, `BundleError` where the graphs are, and
+    `ConfigError` for an engine that there is not.
     """
     check_engine(engine, device)
     # not looked at where torch computes: a stale or damaged export is no hindrance there

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Int
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from jumok.bundle import Bundle
@@ -114,7 +115,13 @@ def load_torch_engine(bundle: Bundle, device: str = "cpu") -> TorchEngine:
     bundle.check_shapes({name: tuple(t.shape) for name, t in model.state_dict().items()})
     # a copy, because tensors inside a mapped file are not aligned as torch aligns its own, and
     # differently aligned sums differ in the last bit: outputs should be those of training
-    weights = {k: t.clone() for k, t in load_file(bundle.weights, device=device).items()}
+    try:
+        weights = {k: t.clone() for k, t in load_file(bundle.weights, device=device).items()}
+    except SafetensorError as error:
+        raise BundleError(
+            f"safetensors cannot read {bundle.weights}: {error}. Copy the model directory to a "
+            "place whose path is UTF-8"
+        ) from None
     model.load_state_dict(weights, assign=True)
     return TorchEngine(model.eval(), place)
 

@@ -72,7 +72,8 @@ class Exports(NamedTuple):
 def export(path: str | Path, int8: bool = True) -> Exports:
     """Write the graphs of the model at ``path`` into its directory.
 
-    Raises `BundleError`, with nothing written, where they do not compute what the model does.
+    Raises `BundleError`, with nothing written, where they do not compute what the model does, and
+    where another model has come there meanwhile.
     """
     bundle = read_bundle(path)
     engine = load_torch_engine(bundle)
@@ -80,22 +81,36 @@ def export(path: str | Path, int8: bool = True) -> Exports:
     graphs: dict[Precision, tuple[Graphs, Graphs | None]] = {"fp32": (whole, short)}
     if int8:
         graphs["int8"] = in_eight_bits(whole, short, _examples(bundle, short or whole))
-    vocab, differences = bundle.target_tokenizer.vocab_size, {}
     with replace_directory(bundle.path / "onnx") as folder:
-        for precision, made in graphs.items():
-            _write(folder, _all(*made, bundle), precision)
-            find = partial(_graph_path, folder, precision)
-            theirs = OnnxEngine(find, vocab, engine.attends, threads=1)
-            differences[precision] = _compare(bundle, engine, theirs, precision)
-        files = sorted(file.name for file in folder.iterdir())
-        head = {
-            "export_version": EXPORT_VERSION,
-            "model": bundle.hashes[WEIGHTS],
-            "sha256": {name: sha256(folder / name) for name in files},
-        }
-        (folder / MANIFEST).write_text(json.dumps(head, indent=2) + "\n", encoding="utf-8")
-        sizes = {name: (folder / name).stat().st_size for name in [*files, MANIFEST]}
+        try:
+            sizes, differences = _fill(folder, bundle, engine, graphs)
+        finally:  # what else is wrong then comes of it
+            bundle.check_unchanged()
     return Exports(bundle.path / "onnx", sizes, differences)
+
+
+def _fill(
+    folder: Path,
+    bundle: Bundle,
+    engine: Engine,
+    graphs: Mapping[Precision, tuple[Graphs, Graphs | None]],
+) -> tuple[dict[str, int], dict[Precision, float]]:
+    """Write all files and compare them with the model; see `Exports`."""
+    vocab, differences = bundle.target_tokenizer.vocab_size, {}
+    for precision, made in graphs.items():
+        _write(folder, _all(*made, bundle), precision)
+        find = partial(_graph_path, folder, precision)
+        theirs = OnnxEngine(find, vocab, engine.attends, threads=1)
+        differences[precision] = _compare(bundle, engine, theirs, precision)
+    files = sorted(file.name for file in folder.iterdir())
+    head = {
+        "export_version": EXPORT_VERSION,
+        "model": bundle.hashes[WEIGHTS],
+        "sha256": {name: sha256(folder / name) for name in files},
+    }
+    (folder / MANIFEST).write_text(json.dumps(head, indent=2) + "\n", encoding="utf-8")
+    sizes = {name: (folder / name).stat().st_size for name in [*files, MANIFEST]}
+    return sizes, differences
 
 
 def _graph_path(folder: Path, precision: Precision, name: str) -> Path:

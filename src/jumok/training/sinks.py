@@ -46,7 +46,8 @@ class Sinks:
     """All sinks of a run in ``folder``; without a ``config``, none."""
 
     def __init__(self, config: Config | None, folder: Path, reporter: Reporter) -> None:
-        self._config, self._folder, self._reporter = config, folder, reporter
+        self._config, self._reporter = config, reporter
+        self._folder = folder.resolve()  # whose name is the run's, which ``.`` has not
         self._open: dict[Sink, _Open] = {}
 
     def __enter__(self) -> Sinks:
