@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from copy import copy
 from dataclasses import replace
 from functools import cached_property, partial
@@ -56,14 +56,20 @@ OF_THE_MODEL = {"lm_weight": 0.0, "coverage_penalty": 0.0}
 _OF_GIVEN_TEXTS = frozenset({"batch_size", "max_source_length"})
 """Search settings that say something of texts that are given."""
 
+_OF_SCORES = _OF_GIVEN_TEXTS | {*OF_THE_MODEL, "length_penalty", "length_alpha"}
+"""And those that say something of their scores."""
 
-def check_of_given_texts(search: Mapping[str, Any]) -> None:
+
+def check_of_given_texts(
+    search: Mapping[str, Any], useful: Collection[str] = _OF_GIVEN_TEXTS
+) -> None:
     """Raise `ConfigError` for a search setting that says nothing where both texts are given."""
-    idle = sorted(search.keys() - _OF_GIVEN_TEXTS)
+    idle = sorted(search.keys() - useful)
     if idle:
+        *others, last = (f"search.{key}" for key in sorted(useful))
         raise ConfigError(
             f"search.{idle[0]} is of no use where both texts are given: only "
-            f"{' and '.join(f'search.{key}' for key in sorted(_OF_GIVEN_TEXTS))} are. Leave it out"
+            f"{', '.join(others)} and {last} are. Leave it out"
         )
 
 
@@ -274,8 +280,11 @@ class Predictor:
 
         A token that the target vocabulary lacks, and that cannot be copied, is scored as ``<unk>``.
         Probabilities are among all tokens, whatever ``search.shortlist`` says.
+
+        Raises `ConfigError` for a field of `SearchConfig` in ``search`` that says nothing here.
         """
         settings = self.settings(search)
+        check_of_given_texts(search, _OF_SCORES)
         self._check_readable([source for source, _ in pairs])
         encodings = self._encode([source for source, _ in pairs], settings)
         written = self.target_tokenizer.encode_batch([target for _, target in pairs])
