@@ -223,8 +223,9 @@ class Predictor:
         """Output for one text, or a list of outputs for a list of texts.
 
         Keywords are fields of `SearchConfig` (``beam=5, n_best=3``) that stand in for the model's
-        own; ``n_best`` without ``beam`` widens the beam where it must. A text without any token
-        gives an empty output, so that lines stay beside lines.
+        own; ``n_best`` without ``beam`` widens the beam where it must, to a multiple of ``groups``.
+        A text without any token gives an empty output, so that lines stay beside lines. There are
+        fewer outputs than ``n_best`` where a beam finds no more that differ.
 
         Args:
             source: the text or texts.
@@ -322,7 +323,10 @@ class Predictor:
         if not search:
             return self.config.search
         if "beam" not in search and isinstance(search.get("n_best"), int):
-            search = {**search, "beam": max(self.config.search.beam, search["n_best"])}
+            groups = search.get("groups", self.config.search.groups)
+            share = groups if isinstance(groups, int) and groups > 0 else 1  # others are refused
+            widest = max(self.config.search.beam, search["n_best"])
+            search = {**search, "beam": -(-widest // share) * share}
         settings = {f"search.{key}": value for key, value in search.items()}
         return resolve(base=self.config.model_dump(), settings=settings).search
 
@@ -688,7 +692,8 @@ class LanguageModel(Predictor):
         **search: Any,
     ) -> list[Prediction]:
         """``n`` texts that begin with ``prompt``, drawn by chance (``search.sample``) if not said
-        otherwise.
+        otherwise. With ``sample=False`` they are searched for: then there are up to ``n``, as a
+        beam may find no more that differ.
 
         ``watch(number, text)`` is told after every token how far a text has come, while they are
         drawn. Keywords are fields of `SearchConfig`. Raises `InputError` for a prompt that the
@@ -713,7 +718,7 @@ class LanguageModel(Predictor):
         return [self._prediction(prompt, nothing, [one]) for one in found]
 
     def drawing(self, n: int, search: Mapping[str, Any]) -> SearchConfig:
-        """The settings that `generate` writes ``n`` texts by."""
+        """The settings that `generate` writes ``n`` texts by, or up to ``n``."""
         if "n_best" in search:
             raise ConfigError("n says how many texts are written; leave search.n_best out")
         return self.settings({"sample": True, **search, "n_best": n})

@@ -236,6 +236,20 @@ def test_unknown_tokens_are_replaced_by_what_was_looked_at() -> None:
     assert "<unk>" not in model.predict("dog cat", min_length=6).text
 
 
+@pytest.mark.parametrize(("n_best", "groups", "beam"), [(3, 2, 4), (5, 2, 6), (1, 3, 6), (5, 5, 5)])
+def test_n_best_widens_the_beam_to_a_multiple_of_the_groups(n_best, groups, beam) -> None:
+    model = predictor("char", 3)
+    asked = {"n_best": n_best, "groups": groups, "diversity": 0.5}
+    assert model.settings(asked).beam == beam
+    found, wide = (model.predict("the cat", **asked, **own) for own in ({}, {"beam": beam}))
+    assert found.to_dict() == wide.to_dict()
+    divided = model.with_search({"beam": 4, "groups": 2, "diversity": 0.5})
+    assert divided.settings({"n_best": 5}).beam == 6
+    for wrong in (0, -2, "two"):
+        with pytest.raises(ConfigError, match=r"search\.groups"):
+            model.predict("the cat", **{**asked, "groups": wrong})
+
+
 def test_what_says_nothing_of_a_given_output_is_refused() -> None:
     model = predictor("char", 3)
     pairs = [("the cat", "a cat")]
