@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from copy import copy
 from dataclasses import replace
 from functools import cached_property, partial
@@ -56,14 +56,20 @@ OF_THE_MODEL = {"lm_weight": 0.0, "coverage_penalty": 0.0}
 _OF_GIVEN_TEXTS = frozenset({"batch_size", "max_source_length"})
 """Search settings that say something of texts that are given."""
 
+_OF_SCORES = _OF_GIVEN_TEXTS | {*OF_THE_MODEL, "length_penalty", "length_alpha"}
+"""And those that say something of their scores."""
 
-def check_of_given_texts(search: Mapping[str, Any]) -> None:
+
+def check_of_given_texts(
+    search: Mapping[str, Any], useful: Collection[str] = _OF_GIVEN_TEXTS
+) -> None:
     """Raise `ConfigError` for a search setting that says nothing where both texts are given."""
-    idle = sorted(search.keys() - _OF_GIVEN_TEXTS)
+    idle = sorted(search.keys() - useful)
     if idle:
+        *others, last = (f"search.{key}" for key in sorted(useful))
         raise ConfigError(
             f"search.{idle[0]} is of no use where both texts are given: only "
-            f"{' and '.join(f'search.{key}' for key in sorted(_OF_GIVEN_TEXTS))} are. Leave it out"
+            f"{', '.join(others)} and {last} are. Leave it out"
         )
 
 
@@ -217,8 +223,9 @@ class Predictor:
         """Output for one text, or a list of outputs for a list of texts.
 
         Keywords are fields of `SearchConfig` (``beam=5, n_best=3``) that stand in for the model's
-        own; ``n_best`` without ``beam`` widens the beam where it must. A text without any token
-        gives an empty output, so that lines stay beside lines.
+        own; ``n_best`` without ``beam`` widens the beam where it must, to a multiple of ``groups``.
+        A text without any token gives an empty output, so that lines stay beside lines. There are
+        fewer outputs than ``n_best`` where a beam finds no more that differ.
 
         Args:
             source: the text or texts.
@@ -274,8 +281,11 @@ class Predictor:
 
         A token that the target vocabulary lacks, and that cannot be copied, is scored as ``<unk>``.
         Probabilities are among all tokens, whatever ``search.shortlist`` says.
+
+        Raises `ConfigError` for a field of `SearchConfig` in ``search`` that says nothing here.
         """
         settings = self.settings(search)
+        check_of_given_texts(search, _OF_SCORES)
         self._check_readable([source for source, _ in pairs])
         encodings = self._encode([source for source, _ in pairs], settings)
         written = self.target_tokenizer.encode_batch([target for _, target in pairs])
@@ -313,7 +323,10 @@ class Predictor:
         if not search:
             return self.config.search
         if "beam" not in search and isinstance(search.get("n_best"), int):
-            search = {**search, "beam": max(self.config.search.beam, search["n_best"])}
+            groups = search.get("groups", self.config.search.groups)
+            share = groups if isinstance(groups, int) and groups > 0 else 1  # others are refused
+            widest = max(self.config.search.beam, search["n_best"])
+            search = {**search, "beam": -(-widest // share) * share}
         settings = {f"search.{key}": value for key, value in search.items()}
         return resolve(base=self.config.model_dump(), settings=settings).search
 
@@ -679,7 +692,8 @@ class LanguageModel(Predictor):
         **search: Any,
     ) -> list[Prediction]:
         """``n`` texts that begin with ``prompt``, drawn by chance (``search.sample``) if not said
-        otherwise.
+        otherwise. With ``sample=False`` they are searched for: then there are up to ``n``, as a
+        beam may find no more that differ.
 
         ``watch(number, text)`` is told after every token how far a text has come, while they are
         drawn. Keywords are fields of `SearchConfig`. Raises `InputError` for a prompt that the
@@ -704,7 +718,7 @@ class LanguageModel(Predictor):
         return [self._prediction(prompt, nothing, [one]) for one in found]
 
     def drawing(self, n: int, search: Mapping[str, Any]) -> SearchConfig:
-        """The settings that `generate` writes ``n`` texts by."""
+        """The settings that `generate` writes ``n`` texts by, or up to ``n``."""
         if "n_best" in search:
             raise ConfigError("n says how many texts are written; leave search.n_best out")
         return self.settings({"sample": True, **search, "n_best": n})

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tiny import tiny_predictor, tokenizers
 
 from jumok.bundle import write_bundle
-from jumok.config import TokenizerConfig, resolve
+from jumok.config import SearchConfig, TokenizerConfig, resolve
 from jumok.engine.torch_engine import TorchEngine
 from jumok.errors import ConfigError, InputError
 from jumok.nn import Seq2Seq
@@ -219,8 +219,7 @@ def test_a_letter_and_its_accent_are_one_letter(kind) -> None:
 def test_unknown_tokens_are_replaced_by_what_was_looked_at() -> None:
     model = next(
         m for m in (predictor("word", seed) for seed in range(50))
-        if "<unk>" in m.score([("dog cat", "")])[0].tokens
-        or "dog" in m.predict("dog cat", replace_unknown=True, min_length=6).text
+        if "dog" in m.predict("dog cat", replace_unknown=True, min_length=6).text
     )  # fmt: skip
     found = model.predict("dog cat", replace_unknown=True, min_length=6)
     assert found.copied is not None and found.attention is not None
@@ -235,6 +234,34 @@ def test_unknown_tokens_are_replaced_by_what_was_looked_at() -> None:
     for n in places:
         assert translated.tokens[n] == {"dog": "Hund", "cat": "Katze"}[found.tokens[n]]
     assert "<unk>" not in model.predict("dog cat", min_length=6).text
+
+
+@pytest.mark.parametrize(("n_best", "groups", "beam"), [(3, 2, 4), (5, 2, 6), (1, 3, 6), (5, 5, 5)])
+def test_n_best_widens_the_beam_to_a_multiple_of_the_groups(n_best, groups, beam) -> None:
+    model = predictor("char", 3)
+    asked = {"n_best": n_best, "groups": groups, "diversity": 0.5}
+    assert model.settings(asked).beam == beam
+    found, wide = (model.predict("the cat", **asked, **own) for own in ({}, {"beam": beam}))
+    assert found.to_dict() == wide.to_dict()
+    divided = model.with_search({"beam": 4, "groups": 2, "diversity": 0.5})
+    assert divided.settings({"n_best": 5}).beam == 6
+    for wrong in (0, -2, "two"):
+        with pytest.raises(ConfigError, match=r"search\.groups"):
+            model.predict("the cat", **{**asked, "groups": wrong})
+
+
+def test_what_says_nothing_of_a_given_output_is_refused() -> None:
+    model = predictor("char", 3)
+    pairs = [("the cat", "a cat")]
+    for name, field in SearchConfig.model_fields.items():
+        if name in ("batch_size", "max_source_length", "length_penalty", "length_alpha",
+                    "coverage_penalty", "lm_weight"):  # fmt: skip
+            assert len(model.score(pairs, **{name: field.default})) == 1
+        else:
+            with pytest.raises(ConfigError, match=rf"search\.{name} is of no use where both"):
+                model.score(pairs, **{name: field.default})
+    with pytest.raises(ConfigError, match=r"Did you mean 'search\.beam'"):
+        model.score(pairs, beem=3)
 
 
 @pytest.mark.parametrize("options, error, sentence", [

@@ -139,7 +139,7 @@ def test_probabilities_are_those_of_the_list_whatever_stands_beside(name, seed, 
             assert {*one.tokens} <= {vocabulary[i] for i in listed(found, ids)}
     pairs = [(source, "x y") for source in some]
     plain = tiny_predictor(name, seed)
-    assert_all_equal(short.score(pairs, shortlist=True), plain.score(pairs))
+    assert_all_equal(short.with_search({"shortlist": True}).score(pairs), plain.score(pairs))
 
 
 @quick

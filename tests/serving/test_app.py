@@ -112,6 +112,9 @@ def test_scores_are_the_predictors(predictor: Predictor, web: TestClient) -> Non
     body["search"] = {"length_penalty": "average"}
     expected = plain(predictor.score(pairs, length_penalty="average"))
     assert web.post("/score", json=body).json() == {"predictions": expected}
+    body["search"] = {"beam": 7}
+    answer = web.post("/score", json=body)
+    assert answer.status_code == 400 and "search.beam is of no use" in answer.text
 
 
 @pytest.mark.parametrize("engine", ["onnx", "onnx-int8"])
@@ -139,7 +142,7 @@ def test_models_that_decide_together_answer_too(predictor: Predictor) -> None:
         assert web.post("/predict", json={"texts": TEXTS}).json() == {"predictions": expected}
         pairs = [("abc", "x y"), ("가각", "z")]
         body = {"pairs": [{"source": source, "target": target} for source, target in pairs]}
-        expected = plain(together.score(pairs, **search))
+        expected = plain(together.score(pairs, lm_weight=0.4))
         assert web.post("/score", json=body).json() == {"predictions": expected}
 
 
