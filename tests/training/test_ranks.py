@@ -6,6 +6,8 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -140,19 +142,22 @@ def test_each_has_random_numbers_of_its_own_and_a_stopped_run_goes_on_exactly(
     assert whole == parts
 
 
-def test_where_one_cannot_write_the_others_say_so_too(tmp_path: Path) -> None:
+def test_where_one_cannot_write_the_others_say_so_too(
+    tmp_path: Path, full_disk: Callable[[], AbstractContextManager[None]]
+) -> None:
     begun = train_small(tmp_path, {**SETTINGS, "train.max_epochs": 1})
-    (begun / ".last.new").touch()  # where a directory is to be made
     command = [sys.executable, "-m", "jumok", "train", "--resume", str(begun), "--set",
                "train.max_epochs=2"]  # fmt: skip
     meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
-    both = [
-        subprocess.Popen(
-            command, env={**environment(), **meet, "RANK": str(rank)}, stderr=subprocess.PIPE,
-            text=True, encoding="utf-8",
-        )
-        for rank in (0, 1)
-    ]  # fmt: skip
+    both = []
+    for rank, disk in ((0, full_disk), (1, nullcontext)):
+        with disk():
+            both.append(
+                subprocess.Popen(
+                    command, env={**environment(), **meet, "RANK": str(rank)},
+                    stderr=subprocess.PIPE, text=True, encoding="utf-8",
+                )
+            )  # fmt: skip
     said = [one.communicate(timeout=300)[1] for one in both]
     assert [one.returncode for one in both] == [StorageError.exit_code, Interrupted.exit_code]
     assert "Could not write" in said[0]
