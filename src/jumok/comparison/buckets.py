@@ -6,12 +6,13 @@ into one bucket: words of a dictionary, or texts without spaces.
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+
+from jumok.metrics import nfc
 
 Units = Literal["word", "character"]
 
@@ -75,7 +76,7 @@ def by_frequency(sources: Sequence[str], train: Iterable[str]) -> Grouping:
 
 
 def _cut(text: str, units: Units) -> list[str]:
-    words = unicodedata.normalize("NFC", text).split()
+    words = nfc(text).split()
     return words if units == "word" else list("".join(words))
 
 
