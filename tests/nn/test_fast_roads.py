@@ -280,6 +280,10 @@ def test_a_model_of_bfloat16_runs(axes: dict[str, object], fast: bool) -> None:
     torch.testing.assert_close(made.features.float(), exact.features, rtol=0.1, atol=0.02)
 
 
-def test_a_graphics_card_is_refused_bfloat16() -> None:
-    with pytest.raises(ConfigError, match=r"train\.precision=bf16 is for train\.device=cpu"):
-        resolve(settings={"train.precision": "bf16", "train.device": "cuda"})
+def test_products_are_rounded_on_devices_that_have_it() -> None:
+    with pytest.raises(ConfigError, match=r"train\.precision=bf16 is for train\.device=cpu and cu"):
+        resolve(settings={"train.precision": "bf16", "train.device": "mps"})
+    with pytest.raises(ConfigError, match=r"train\.precision=tf32 is for train\.device=cuda, but"):
+        resolve(settings={"train.precision": "tf32"})
+    for precision in ("bf16", "tf32"):
+        resolve(settings={"train.precision": precision, "train.device": "cuda:1"})

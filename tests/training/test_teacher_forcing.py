@@ -8,7 +8,6 @@ import torch
 from jumok.config import TeacherForcing, resolve
 from jumok.errors import ConfigError
 from jumok.training.schedule import given_share
-from jumok.training.state import TrainingState
 from jumok.training.trainer import Trainer
 
 pytestmark = pytest.mark.paper
@@ -56,12 +55,9 @@ def test_coins_fall_as_often_as_the_share_says():
     target_in = torch.zeros(1_000, 101, dtype=torch.long)
     torch.manual_seed(1)
     for step, share in ((201, 0.8), (701, 0.3), (5_000, 0.0)):
-        trainer.state = TrainingState(step=step)
-        own = trainer._own_tokens(target_in)
+        own = trainer._own_tokens(target_in, given_share(config.train.teacher_forcing, step))
         assert own.given[:, 0].all()  # `<s>`, before which there is nothing
         assert float(own.given[:, 1:].double().mean()) == pytest.approx(share, abs=0.01)
         by_place = own.given[:, 1:].double().mean(dim=0)
         assert (by_place - share).abs().max() < 0.1  # a coin for each token, not for each row
         assert own.sample
-    trainer.state = TrainingState(step=1)
-    assert trainer._own_tokens(target_in) is None  # all given

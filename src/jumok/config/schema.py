@@ -552,9 +552,10 @@ class TrainConfig(Section):
     """`cpu`, `cuda` or `cuda:1`."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads. Empty: as many as there are cores."""
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     """`bf16` multiplies in bfloat16 while training; weights, RNN cells, the loss, and RNNs that run
-    over a whole sequence stay in float32. Faster where the processor has instructions for it."""
+    over a whole sequence stay in float32. Faster where the processor has instructions for it. On a
+    GPU `tf32` multiplies float32 rounded to 10 bits, and so does `bf16` what it leaves."""
     fast: bool = True
     """Take every faster way to the same numbers, up to rounding. `false`: compute as it is written
     in the papers, to rule a fast way out."""
@@ -569,10 +570,11 @@ class TrainConfig(Section):
         for sink in self.sinks:
             if self.sinks.count(sink) > 1:
                 raise ValueError(f"train.sinks={shown(self.sinks)} has {sink} twice. Leave one out")
-        if self.precision == "bf16" and self.device != "cpu":
+        known = {"fp32": None, "tf32": ("cuda",), "bf16": ("cpu", "cuda")}[self.precision]
+        if known and self.device.split(":")[0] not in known:
             raise ValueError(
-                f"train.precision=bf16 is for train.device=cpu, but that is {self.device}, where "
-                "torch would round the LSTM's cell as well. Set train.precision=fp32"
+                f"train.precision={self.precision} is for train.device={' and '.join(known)}, but "
+                f"that is {self.device}. Set train.precision=fp32"
             )
         return self
 

@@ -15,6 +15,7 @@ from jumok.config import ModelConfig
 from jumok.engine.base import Candidates
 from jumok.errors import BundleError, ConfigError
 from jumok.nn import DecoderState, Memory, Seq2Seq
+from jumok.nn.arithmetic import gpu_arithmetic
 from jumok.nn.readout import Columns
 from jumok.search import Evidence, Step
 from jumok.text import UNK, Tokenizer
@@ -65,7 +66,8 @@ class TorchEngine:
     ) -> TorchState:
         """Read the sources (right-padded); for ``copies`` and ``candidates`` see `Engine`."""
         copied = None if copies is None else self._tensor(copies)
-        memory = self.model.encode(self._tensor(source), self._tensor(lengths), copied)
+        with gpu_arithmetic(self.device):
+            memory = self.model.encode(self._tensor(source), self._tensor(lengths), copied)
         tokens = self.target_vocab if copies is None else max(self.target_vocab, copies.max() + 1)
         state = self.model.decoder.init_state(memory)
         found = TorchState(state, memory, np.arange(len(source)), int(tokens))

@@ -20,6 +20,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -60,21 +62,33 @@ def additive_score(
     two side by side: ``W_a [s; h] = W_s s + W_h h``. Each head, the last of ``batch``, has its v.
 
     Memory: the scores and a few tiles; with `create_graph`, and if not ``fast``, the whole inner
-    tensor.
+    tensor. On a GPU the kernels of `jumok.nn.additive_gpu` take the tiles' place, where there is
+    Triton for them.
     """
     batch, (tgt_len, size), src_len = query.shape[:-2], query.shape[-2:], keys.shape[-2]
     numbers = query.numel() * src_len
-    if not fast or numbers <= _WRITTEN_OUT:
+    road: type[torch.autograd.Function] = _Tiled
+    if fast and query.is_cuda and query.dtype != torch.float64 and _has_triton():
+        from jumok.nn.additive_gpu import GPUScore
+
+        road = GPUScore
+    elif not fast or numbers <= _WRITTEN_OUT:
         return (_inner(query, keys) * v[..., None, None, :]).sum(dim=-1)
-    if numbers <= _TILE:
+    elif numbers <= _TILE:
         scores: Tensor = _OneTile.apply(query, keys, v)  # type: ignore[no-untyped-call]
         return scores
-    scores = _Tiled.apply(  # type: ignore[no-untyped-call]
+    scores = road.apply(  # type: ignore[no-untyped-call]
         query.reshape(-1, tgt_len, size),
         keys.reshape(-1, src_len, size),
         v.expand(*batch, size).reshape(-1, size),
     )
     return scores.view(*batch, tgt_len, src_len)
+
+
+@cache
+def _has_triton() -> bool:
+    """torch brings it along where there are builds of it."""
+    return find_spec("triton") is not None
 
 
 def _inner(
@@ -109,7 +123,7 @@ class _OneTile(torch.autograd.Function):
     ]:
         query, keys, v = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return _written_out_gradients(query, keys, v, d)
+            return written_out_gradients(query, keys, v, d)
         gates, d = _gates(query, keys), d[..., None].to(type_of_sums(query))
         row = v[..., None, None, :]
         part = gates * d
@@ -133,7 +147,7 @@ def _gates(
     return torch.add(twice[..., :, None, :], keys[..., None, :, :], alpha=2).sigmoid_()
 
 
-def _written_out_gradients(
+def written_out_gradients(
     query: Tensor, keys: Tensor, v: Tensor, d: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """For `create_graph`: at once, by what can be differentiated again."""
@@ -171,7 +185,7 @@ class _Tiled(torch.autograd.Function):
     ]:
         query, keys, v = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return _written_out_gradients(query, keys, v, d)
+            return written_out_gradients(query, keys, v, d)
         dtype = type_of_sums(query)
         d = d.to(dtype)
         d_query, d_keys, d_v = (torch.empty_like(x, dtype=dtype) for x in (query, keys, v))
@@ -219,7 +233,8 @@ def _tiles(
     """
     (batch, tgt_len, key), src_len, dtype = query.shape, keys.shape[1], type_of_sums(query)
     rows, tgt_part, src_part, _ = _tile_shape(query, keys)
-    factors = min(tgt_len, src_len) >= _FEW and _is_small(query) and _is_small(keys)
+    factors = min(tgt_len, src_len) >= _FEW and not query.is_cuda  # which would be waited for
+    factors = factors and _is_small(query) and _is_small(keys)
     tile = query.new_empty(rows * tgt_part * src_part * key, dtype=dtype)
     q_buffer = query.new_empty(rows * tgt_len * key, dtype=dtype)
     k_buffer = query.new_empty(rows * src_len * key if factors else 0, dtype=dtype)

@@ -7,7 +7,7 @@ without AMX units. So it is tried and measured.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -33,9 +33,10 @@ def at_least_float32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 def type_of_products(weight: Float[Tensor, "*shape"]) -> torch.dtype:
-    """Autocast's on the CPU, where it is on: it rounds float32 and leaves float64 as it is."""
-    if torch.is_autocast_enabled("cpu") and weight.dtype == torch.float32:
-        return torch.get_autocast_dtype("cpu")
+    """Autocast's on the weight's device, where it is on: it rounds float32 and leaves float64."""
+    device = weight.device.type
+    if weight.dtype == torch.float32 and torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
     return weight.dtype
 
 
@@ -112,6 +113,36 @@ def _rounding() -> tuple[Callable[[bool], None], Callable[[], None]]:
 
 
 _NEWER = "fp32_precision"
+
+
+@contextmanager
+def gpu_arithmetic(device: torch.device, rounded: bool = False) -> Iterator[None]:
+    """For a while, a GPU multiplies float32 as float32 or, ``rounded``, as TF32, of 10 bits.
+
+    torch has it as float32 in products, and as TF32 in cuDNN's recurrent layers. It counts for
+    gradients too. A setting of the whole process, so it is put back. On a CPU, nothing.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    backends = (
+        torch.backends.cuda.matmul,
+        getattr(torch.backends.cudnn, "rnn", torch.backends.cudnn),
+    )
+    newer = [hasattr(each, _NEWER) for each in backends]  # since torch 2.9
+    names = [_NEWER if new else "allow_tf32" for new in newer]
+    before = [getattr(each, name) for each, name in zip(backends, names, strict=True)]
+    wanted = [("tf32" if rounded else "ieee") if new else rounded for new in newer]
+    try:
+        _set(backends, names, wanted)
+        yield
+    finally:
+        _set(backends, names, before)
+
+
+def _set(places: Sequence[object], names: Sequence[str], values: Sequence[object]) -> None:
+    for place, name, value in zip(places, names, values, strict=True):
+        setattr(place, name, value)
 
 
 def _product_error() -> float:

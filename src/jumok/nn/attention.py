@@ -282,7 +282,8 @@ def _for_queries(
 ) -> Shared:
     """For so many rows a step, and nothing to be added."""
     zero = matrix.new_zeros((), dtype=type_of_products(matrix))  # else autocast would write it out
-    return Shared(matrix, zero.expand(steps, *matrix.shape[:-2], rows, matrix.shape[-1]))
+    zeros = zero.expand(steps, *matrix.shape[:-2], rows, matrix.shape[-1])
+    return Shared(matrix, zeros, adds=False)
 
 
 def _around(

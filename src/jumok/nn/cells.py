@@ -12,7 +12,8 @@ its products with W_known are made for all steps at once::
 
 for the LSTM, the GRU (r, z and n each with its rows of the weights) and the plain RNN; s is the
 sigmoid, and b, but for the GRU, the sum of both biases. Gates and the cell are in float32 at least,
-also where products are in bfloat16.
+also where products are in bfloat16. On a GPU, all between the products and the new state is one
+kernel of torch's, that of `torch.lstm_cell` and `gru_cell`, with another for its gradient.
 """
 
 from __future__ import annotations
@@ -62,13 +63,22 @@ class SharedCell:
     ) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden"] | None]:
         """The layer's state after the next step."""
         if self.mode == "GRU":
-            made = at_least_float32(self.product(rest)).chunk(3, dim=1)
-            of_hidden = at_least_float32(self.recurrent(hidden)).chunk(3, dim=1)
+            both = (at_least_float32(self.product(rest)), at_least_float32(self.recurrent(hidden)))
+            if rest.is_cuda:
+                with torch.autocast("cuda", enabled=False):  # which would round all of it
+                    return torch.ops.aten._thnn_fused_gru_cell(*both, hidden)[0], None
+            made, of_hidden = (part.chunk(3, dim=1) for part in both)
             reset = torch.sigmoid(made[0] + of_hidden[0])
             update = torch.sigmoid(made[1] + of_hidden[1])
             new = torch.tanh(made[2] + reset * of_hidden[2])
             return new + update * (hidden - new), None
-        gates = at_least_float32(self.product(torch.cat([rest, hidden], dim=1)))
+        read = torch.cat([rest, hidden], dim=1)
+        if self.mode == "LSTM" and rest.is_cuda:
+            parts = [at_least_float32(part) for part in self.product.apart(read)]
+            with torch.autocast("cuda", enabled=False):
+                hidden, cell, _ = torch.ops.aten._thnn_fused_lstm_cell(*parts, cell)
+            return hidden, cell
+        gates = at_least_float32(self.product(read))
         if self.mode == "RNN_TANH":
             return gates.tanh(), None
         assert cell is not None

@@ -195,15 +195,14 @@ class Decoder(nn.Module):
 
         Equals the loop over `step`. Where no step waits for another, the fast road is to run the
         RNN over the whole target in one call; attention is then two batched products. Where steps
-        wait, a loop that learns shares its products (`jumok.nn.shared`), on a CPU (elsewhere it
-        was never measured).
+        wait, a loop that learns shares its products (`jumok.nn.shared`).
         """
         embedded = self.embedding(target_in)
         state = self.init_state(memory)
         if self.fast and own is None and not self._goes_step_by_step:
             return self._forward_at_once(embedded, state, memory)
         shared = None
-        if self.fast and torch.is_grad_enabled() and embedded.device.type == "cpu":
+        if self.fast and torch.is_grad_enabled():
             shared = self._share(embedded, memory, known=own is None)
         steps: list[_Advance] = []
         for position, read in enumerate(embedded.unbind(dim=1)):
@@ -248,7 +247,7 @@ class Decoder(nn.Module):
         """What is read at ``position``: the model's own token of the step ``before`` in the rows
         where none is given."""
         given = own.given[:, position]
-        if given.all():
+        if not given.is_cuda and given.all():  # a GPU would have to be waited for
             return embedded
         # autocast of older torch keeps casts from under no_grad, and the loss would teach nothing
         with torch.set_grad_enabled(torch.is_autocast_enabled(embedded.device.type)):
@@ -261,7 +260,8 @@ class Decoder(nn.Module):
                 before.looked.context,
                 before.switch,
             )
-            log_probs = self.log_probs(made, memory)
+            beyond = 0 if memory.copies is None else memory.copies.shape[1]
+            log_probs = self.log_probs(made, memory, logits.shape[-1] + beyond)
             if own.sample:
                 tokens = torch.multinomial(log_probs.exp(), 1)[:, 0]
             else:

@@ -76,8 +76,8 @@ def masked_normalise(
     a_i = max(e_i / 2 - t, 0)^2), with the t for which the sum is 1; they give low scores exactly
     nothing. A row without any True position gives zeros, never NaN.
     """
-    given, scores = scores.dtype, at_least_float32(scores)
-    lowest = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    given, scores, elsewhere = scores.dtype, at_least_float32(scores), ~mask
+    lowest = scores.masked_fill(elsewhere, torch.finfo(scores.dtype).min)
     if normaliser == "softmax":
         weights = torch.softmax(lowest, dim=-1)
     else:
@@ -85,6 +85,6 @@ def masked_normalise(
         # large number would only cost precision
         below = (scores - lowest.detach().amax(dim=-1, keepdim=True)).clamp_min(-4.0)
         sparse = sparsemax if normaliser == "sparsemax" else entmax15
-        weights = sparse(below.masked_fill(~mask, -4.0), dim=-1)
+        weights = sparse(below.masked_fill(elsewhere, -4.0), dim=-1)
     # a fully masked row came out uniform
-    return weights.masked_fill(~mask, 0.0).to(given)
+    return weights.masked_fill(elsewhere, 0.0).to(given)

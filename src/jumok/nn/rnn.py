@@ -26,6 +26,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from jumok.config import Cell
+from jumok.nn.arithmetic import at_least_float32
 from jumok.nn.cells import SharedCell
 from jumok.nn.dropout import dropout
 from jumok.nn.masks import length_mask, zero_elsewhere
@@ -90,11 +91,10 @@ class RNN(nn.Module):
         """
         below = inputs
         states = []
-        counts = None if lengths is None else lengths.cpu()
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, nn.RNNBase)
             first = None if state is None else self._to_torch(state, number)
-            made, last = run_layer(layer, self._read(below, number), first, counts, self.fast)
+            made, last = run_layer(layer, self._read(below, number), first, lengths, self.fast)
             states.append(self._from_torch(last))
             below = self._hand_up(made, below, number)
         if lengths is not None and self.norms:  # which make other numbers of the zeros there
@@ -125,26 +125,36 @@ class RNN(nn.Module):
         """
         below = inputs
         states = []
-        hiddens = state.hidden.unbind(dim=1)
-        cells = None if state.cell is None else state.cell.unbind(dim=1)
+        hiddens = _layers(state.hidden)
+        cells = None if state.cell is None else _layers(state.cell)
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, nn.RNNBase)
             read, weights = self._read(below, number), layer.all_weights[0]
-            hidden, cell = hiddens[number], None
-            if cells is not None:
-                cell = cells[number]
+            hidden, cell = hiddens[number], None if cells is None else cells[number]
             if shared is not None:
                 made, cell = shared[number](read, hidden, cell)
-            elif cell is not None:
-                made, cell = torch.lstm_cell(read, (hidden, cell), *weights)
-            elif self.cell == "gru":
-                made = torch.gru_cell(read, hidden, *weights)
+            elif read.is_cuda and torch.is_autocast_enabled("cuda"):  # which rounds the cell there
+                with torch.autocast("cuda", enabled=False):
+                    made, cell = self._cell(at_least_float32(read), hidden, cell, weights)
             else:
-                made = torch.rnn_tanh_cell(read, hidden, *weights)
+                made, cell = self._cell(read, hidden, cell, weights)
             made = made.to(hidden.dtype)  # autocast or not
             states.append((made, cell))
             below = self._hand_up(made, below, number)
         return below, _stack(states)
+
+    def _cell(
+        self,
+        read: Float[Tensor, "batch input"],
+        hidden: Float[Tensor, "batch size"],
+        cell: Float[Tensor, "batch size"] | None,
+        weights: Sequence[Tensor],
+    ) -> tuple[Float[Tensor, "batch size"], Float[Tensor, "batch size"] | None]:
+        """One step of one layer, by torch."""
+        if cell is not None:
+            return torch.lstm_cell(read, (hidden, cell), *weights)
+        run = torch.gru_cell if self.cell == "gru" else torch.rnn_tanh_cell
+        return run(read, hidden, *weights), None
 
     def _read(
         self, below: Float[Tensor, "*rows size_below"], number: int
@@ -184,11 +194,18 @@ def _join(directed: Directed) -> Float[Tensor, "batch size"]:
     return directed.transpose(0, 1).flatten(1)
 
 
+def _layers(state: Float[Tensor, "batch layers size"]) -> Sequence[Float[Tensor, "batch size"]]:
+    """The states of all layers; that of one is no copy, also in its gradient."""
+    return [state.squeeze(1)] if state.shape[1] == 1 else state.unbind(dim=1)
+
+
 def _stack(
     states: list[tuple[Float[Tensor, "batch size"], Float[Tensor, "batch size"] | None]],
 ) -> RNNState:
+    """The inverse of `_layers`."""
+
+    def joined(layers: Sequence[Tensor]) -> Tensor:
+        return layers[0].unsqueeze(1) if len(layers) == 1 else torch.stack(list(layers), dim=1)
+
     cells = [cell for _, cell in states if cell is not None]
-    return RNNState(
-        torch.stack([hidden for hidden, _ in states], dim=1),
-        torch.stack(cells, dim=1) if cells else None,
-    )
+    return RNNState(joined([hidden for hidden, _ in states]), joined(cells) if cells else None)

@@ -2,7 +2,7 @@
 
 Three roads with one result. A batch without padding goes to torch's module as it is. One with a
 lot of it is packed (`torch.nn.utils.rnn.pack_padded_sequence`), which is exact by construction but
-leaves torch's fast kernels. Else the padding is run over and made harmless:
+leaves torch's fast kernels. Else, and always on a GPU, the padding is run over and made harmless:
 
 - a direction that reads backwards gets each row turned around within its length, so that padding
   comes last in either direction and no real token follows it;
@@ -15,6 +15,7 @@ While a graph is exported, a layer is one node of it (`jumok.nn.layer_node`).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -36,6 +37,9 @@ _SHARE = 0.7
 """Least share of real tokens for which running over padding is faster than packing it away, on one
 core: packing costs 1.3 to 1.5 times as much for each token (batches of 64, sizes 128 to 512)."""
 
+# said by cuDNN's road for each product of weights that lie apart, as those of one direction do
+warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
+
 _FROZEN = 1e4
 """Far more than weights add up to: the sigmoid of +-this is exactly 1 and 0."""
 
@@ -49,8 +53,8 @@ def run_layer(
 ) -> tuple[Float[Tensor, "batch length size"], LayerState]:
     """Outputs, and the state after each row's last real token.
 
-    With ``lengths`` (on the CPU) there is no ``first``, and outputs at padding are zeros. Not
-    ``fast``: padding is always packed away. Under autocast the layer stays in float32: torch's
+    With ``lengths`` there is no ``first``, and outputs at padding are zeros. Not ``fast``: padding
+    is always packed away. Under autocast the layer stays in float32: torch's
     bfloat16 kernel rounds the cell at every step, and less than 1/256 of it is never added.
     """
     if torch.compiler.is_exporting():
@@ -74,6 +78,9 @@ def _run(
     if lengths is None:
         return layer(inputs, first)
     assert first is None
+    if fast and inputs.is_cuda:  # packing would wait for the lengths, and no CUDA graph holds it
+        return _over_padding(layer, inputs, lengths)
+    lengths = lengths.cpu()
     if fast and inputs.device.type == "cpu":
         real, places = int(lengths.sum()), inputs.shape[0] * inputs.shape[1]
         if real == places:

@@ -26,15 +26,17 @@ from jumok.nn.derivatives import first_derivative_only
 class Shared:
     """The matrix M. Called with x[0], x[1], .. in turn, it gives y[0], y[1], ..
 
-    ``added`` is g, for as many steps as there may be. Under autocast, products are in its type, and
-    so are g and the sum with it.
+    ``added`` is g, for as many steps as there may be; where ``adds`` is False it is zeros. Under
+    autocast, products are in its type, and so are g and the sum with it.
     """
 
     def __init__(
         self,
         matrix: Float[Tensor, "*batch inner columns"],
         added: Float[Tensor, "steps *batch rows columns"],
+        adds: bool = True,
     ) -> None:
+        self._adds = adds
         dtype = type_of_products(matrix)
         self._read: dict[int, Tensor] = {}
         self._step = 0
@@ -47,12 +49,24 @@ class Shared:
     def __call__(
         self, x: Float[Tensor, "*batch rows inner"]
     ) -> Float[Tensor, "*batch rows columns"]:
-        """The next step's product."""
-        x = x.to(self._matrix.dtype)
-        added = self._added[self._step]
-        y: Tensor = _Step.apply(x, self._matrix, self._turned, added, self._read, self._step)  # type: ignore[no-untyped-call]
+        """The next step's y."""
+        return self._next(x, self._adds)[0]
+
+    def apart(
+        self, x: Float[Tensor, "*batch rows inner"]
+    ) -> tuple[Float[Tensor, "*batch rows columns"], Float[Tensor, "*batch rows columns"]]:
+        """The next step's product, and its g. Their gradients must be the same: whoever takes them
+        adds them up."""
+        return self._next(x, False)
+
+    def _next(self, x: Tensor, adds: bool) -> tuple[Tensor, Tensor]:
+        x, added = x.to(self._matrix.dtype), self._added[self._step]
+        hand = adds or not self._adds
+        y: Tensor = _Step.apply(  # type: ignore[no-untyped-call]
+            x, self._matrix, self._turned, added, self._read, self._step, adds, hand
+        )
         self._step += 1
-        return y
+        return y, added
 
 
 class _AtOnce(torch.autograd.Function):
@@ -92,10 +106,13 @@ class _Step(torch.autograd.Function):
         added: Tensor,
         read: dict[int, Tensor],
         step: int,
+        adds: bool,
+        hand: bool,
     ) -> Tensor:
         ctx.save_for_backward(x, turned)
-        ctx.read, ctx.step = read, step
-        return x @ matrix + added
+        ctx.read, ctx.step, ctx.hand = read, step, hand
+        product = x @ matrix
+        return product + added if adds else product
 
     @staticmethod
     @first_derivative_only
@@ -103,4 +120,4 @@ class _Step(torch.autograd.Function):
         x, turned = ctx.saved_tensors
         ctx.read[ctx.step] = x.detach()
         d_x = dy @ turned if ctx.needs_input_grad[0] else None
-        return d_x, None, None, dy, None, None
+        return d_x, None, None, dy if ctx.hand else None, None, None, None, None

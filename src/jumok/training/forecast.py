@@ -51,6 +51,9 @@ def forecast(trainer: Trainer, config: Config) -> Forecast:
     padded = train.source_lengths.astype(np.int64) + train.target_lengths
     largest = max(updates, key=lambda batches: max(len(b) * padded[b].max() for b in batches))
     trainer.update(largest)
+    if trainer.graphs is not None:  # until all shapes are recorded
+        for batches in (*some, *some):
+            trainer.update(batches)
     peak = _peak_bytes(trainer.device)
     taken = [_seconds(trainer, batches) for batches in some][_WARM:]
     each = float(np.median(taken))

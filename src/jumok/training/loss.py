@@ -10,7 +10,7 @@ from jumok.nn import DecoderOutput, Memory, Seq2Seq
 from jumok.nn.arithmetic import at_least_float32
 from jumok.nn.attention import mean_of_heads
 from jumok.nn.copying import target_log_prob
-from jumok.nn.cross_entropy import linear_cross_entropy
+from jumok.nn.cross_entropy import LEFT_OUT, linear_cross_entropy
 from jumok.text import BOS, PAD, UNK
 
 
@@ -27,28 +27,36 @@ def sequence_loss(
     Label smoothing e: Szegedy et al. 2016, section 7. Where source tokens can be copied, p(y) is
     the pointer-generator's mixture (See et al. 2017, eq. 9) and the sum over v that of its
     vocabulary distribution alone. Padding is left out before the readout, so logits exist for real
-    tokens only; never all at once, but where source tokens can be copied.
+    tokens only; never all at once, but where source tokens can be copied. On a GPU, which would
+    have to be waited for to say how many real tokens there are, fast roads leave it out behind it.
     """
-    decoder, features = model.decoder, output.features[mask]
+    decoder = model.decoder
+    everywhere = decoder.fast and mask.is_cuda
+
+    def rows(values: Tensor) -> Tensor:
+        return values.flatten(0, 1) if everywhere else values[mask]
+
+    features, targets, real = rows(output.features), rows(target_out), rows(mask)
     if output.switch is None or copies is None:
+        if everywhere:
+            targets = targets.masked_fill(~real, LEFT_OUT)
         return linear_cross_entropy(
-            *decoder.last_map(features), target_out[mask], label_smoothing, decoder.fast
+            *decoder.last_map(features), targets, label_smoothing, decoder.fast
         )
     logits = at_least_float32(decoder.logits(features))
     assert output.weights is not None
     log_vocab = logits.log_softmax(dim=-1)
     weights = mean_of_heads(output.weights, 3).to(logits.dtype)
-    rows = mask.nonzero()[:, 0]
     log_prob = target_log_prob(
         log_vocab,
-        output.switch[mask].to(logits.dtype),
-        weights[mask],
-        copies[rows],
-        target_out[mask],
+        rows(output.switch).to(logits.dtype),
+        rows(weights),
+        rows(copies[:, None].expand_as(weights)),
+        targets,
         UNK,
     )
     likelihood = (1 - label_smoothing) * log_prob
-    return -(likelihood + label_smoothing * log_vocab.mean(dim=-1)).mean()
+    return -_mean(likelihood + label_smoothing * log_vocab.mean(dim=-1), real)
 
 
 def forced_tokens(
@@ -84,4 +92,9 @@ def coverage_loss(
     """
     weights = mean_of_heads(at_least_float32(weights), 3)
     before = weights.cumsum(dim=1) - weights
-    return torch.minimum(weights, before).sum(dim=-1)[mask].mean()
+    return _mean(torch.minimum(weights, before).sum(dim=-1), mask)
+
+
+def _mean(values: Float[Tensor, "*rows"], mask: Bool[Tensor, "*rows"]) -> Float[Tensor, ""]:
+    """Of the values where ``mask`` is True."""
+    return values.masked_fill(~mask, 0.0).sum() / mask.sum()

@@ -34,7 +34,7 @@ from jumok.errors import BundleError, ConfigError, Diverged, Interrupted, TooLar
 from jumok.evaluation import Validation, validate
 from jumok.metrics import try_metrics
 from jumok.nn import Seq2Seq, initialise
-from jumok.nn.arithmetic import cpu_arithmetic
+from jumok.nn.arithmetic import cpu_arithmetic, gpu_arithmetic
 from jumok.predictor import Predictor, load
 from jumok.storage import (
     LOCK,
@@ -462,14 +462,12 @@ def _trainer(
 
 
 def _arithmetic(config: Config) -> AbstractContextManager[object]:
-    """The fast road is for CPUs, on a GPU its switch may mean TF32; and for batches: with one row
+    """The fast road is for CPUs, on a GPU its switch would mean TF32; and for batches: with one row
     oneDNN's products take twice as long as torch's own, and an update a tenth longer."""
     settings = config.train
-    return (
-        cpu_arithmetic(settings.threads, settings.fast and settings.batch_size > 1)
-        if settings.device == "cpu"
-        else nullcontext()
-    )
+    if settings.device == "cpu":
+        return cpu_arithmetic(settings.threads, settings.fast and settings.batch_size > 1)
+    return gpu_arithmetic(torch.device(settings.device))
 
 
 @contextmanager

@@ -25,9 +25,10 @@ from jumok.errors import DataError, Diverged, Interrupted
 from jumok.evaluation import Validation
 from jumok.metrics import token_error_rate
 from jumok.nn import OwnTokens, Seq2Seq
-from jumok.nn.masks import length_mask
+from jumok.nn.arithmetic import gpu_arithmetic
 from jumok.storage import find_directory, remove_directory, storage_errors, write_atomic
 from jumok.text import UNK, Tokenizer
+from jumok.training.graphs import Graphs, Tensors, to_device
 from jumok.training.interrupt import StopRequest
 from jumok.training.loss import coverage_loss, forced_tokens, sequence_loss
 from jumok.training.optimizer import make_optimizer
@@ -76,6 +77,9 @@ class Trainer:
         self.forward: nn.Module = model if ranks.world == 1 else DistributedDataParallel(model)
         self.optimizer = make_optimizer(model, config.train)
         self.average = make_average(model, config.train)
+        self.graphs = None
+        if self.device.type == "cuda" and config.train.fast and ranks.world == 1:
+            self.graphs = Graphs(model, self._learn)
         settings = config.train
         tokens = settings.batch_tokens
         size = settings.batch_size if tokens is None else f"{tokens} tokens"
@@ -90,6 +94,8 @@ class Trainer:
         self._before: dict[str, Tensor] = {}
         """Random numbers before the update that is made."""
         self._order: tuple[int, list[np.ndarray]] = (-1, [])
+        self._ahead: tuple[np.ndarray | None, Any] = (None, None)
+        """The rows of the next batch, and what `_share` made of them."""
 
     @property
     def judged(self) -> Seq2Seq:
@@ -155,20 +161,22 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor
         tokens = sum(int(self._target_lengths[rows].sum()) for rows in batches)
-        loss = 0.0
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=self.graphs is None)
+        given = given_share(config.teacher_forcing, state.step)
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
         for number, rows in enumerate(batches, start=1):
             part, share = self._share(rows)
-            weight = share / tokens
+            asked = share / tokens, None if given >= 1.0 else given
             with self._gradients_stay(number < len(batches)):
-                with self._precision():
-                    found = self._loss(part) * weight
-                # DistributedDataParallel takes the mean over the ranks
-                (found * self.ranks.world).backward()  # type: ignore[no-untyped-call]
-            loss += float(found.detach())
-        [loss] = self.ranks.sums([loss], self.device)
+                if self.graphs is None:
+                    total += self._learn(to_device(part, self.device), *asked)
+                else:
+                    total += self.graphs(part, *asked)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
-        self._check_update(loss, float(norm), tokens, batches)
+        self._make_next_batch(len(batches))
+        loss, length = torch.stack([total, norm.to(total.dtype)]).tolist()  # one wait for a GPU
+        [loss] = self.ranks.sums([loss], self.device)
+        self._check_update(loss, length, tokens, batches)
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
@@ -179,9 +187,17 @@ class Trainer:
 
         Where there are fewer rows than ranks, some read the first row, and it counts nothing.
         """
+        if rows is self._ahead[0]:
+            return self._ahead[1]
         own = rows[self.ranks.share(len(rows))]
         batch = collate(self.train, own if len(own) else rows[:1], self.config.data.reverse_source)
         return batch, int(batch.target_lengths.sum()) if len(own) else 0
+
+    def _make_next_batch(self, batches: int) -> None:
+        """While a GPU works on the update of so many."""
+        place, order = self.state.batch + batches, self._epoch_order()
+        if self.device.type == "cuda" and place < len(order):
+            self._ahead = order[place], self._share(order[place])
 
     def _gradients_stay(self, stay: bool) -> AbstractContextManager[None]:
         """Let gradients add up on each rank, and not yet over all."""
@@ -195,41 +211,35 @@ class Trainer:
         wanted = self.config.train.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=wanted)
 
-    def _tensors(self, batch: Batch) -> _Tensors:
-        source, lengths, target_in, target_out, target_lengths = (
-            torch.from_numpy(array).to(self.device)
-            for array in (
-                batch.source,
-                batch.source_lengths,
-                batch.target_in,
-                batch.target_out,
-                batch.target_lengths,
-            )
-        )
-        copies = None if batch.copies is None else torch.from_numpy(batch.copies).to(self.device)
-        mask = length_mask(target_lengths, target_out.shape[1])
-        return _Tensors(source, lengths, target_in, target_out, mask, copies)
+    def _learn(
+        self, batch: Tensors, weight: float | Tensor, given: float | Tensor | None
+    ) -> Tensor:
+        """Add the gradients of the loss times ``weight``, and say what that is. ``given`` is the
+        share of target tokens that are read; None where all are."""
+        with gpu_arithmetic(self.device, rounded=self.config.train.precision != "fp32"):
+            with self._precision():
+                found = self._loss(batch, given) * weight
+            # DistributedDataParallel takes the mean over the ranks
+            (found * self.ranks.world).backward()  # type: ignore[no-untyped-call]
+        return found.detach()
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def _loss(self, batch: Tensors, given: float | Tensor | None) -> Tensor:
         """What an update makes smaller."""
         config = self.config.train
-        source, lengths, target_in, target_out, mask, copies = self._tensors(batch)
-        output = self.forward(source, lengths, target_in, copies, self._own_tokens(target_in))
+        source, lengths, target_in, target_out, mask, copies = batch
+        own = None if given is None else self._own_tokens(target_in, given)
+        output = self.forward(source, lengths, target_in, copies, own)
         loss = sequence_loss(self.model, output, target_out, mask, config.label_smoothing, copies)
         if config.coverage_loss:
             assert output.weights is not None
             loss = loss + config.coverage_loss * coverage_loss(output.weights, mask)
         return loss
 
-    def _own_tokens(self, target_in: Tensor) -> OwnTokens | None:
-        """Toss a coin for every token; None where all are given."""
-        config = self.config.train.teacher_forcing
-        share = given_share(config, self.state.step)
-        if share >= 1.0:
-            return None
+    def _own_tokens(self, target_in: Tensor, share: float | Tensor) -> OwnTokens:
+        """Toss a coin for every token."""
         given = torch.rand(target_in.shape, device=self.device) < share
         given[:, 0] = True
-        return OwnTokens(given, config.own == "sample", UNK)
+        return OwnTokens(given, self.config.train.teacher_forcing.own == "sample", UNK)
 
     def _check_update(
         self, loss: float, norm: float, tokens: int, batches: Sequence[np.ndarray]
@@ -385,7 +395,7 @@ class Trainer:
         for start in range(0, len(self.dev), size):
             indices = range(start, min(start + size, len(self.dev)))
             batch = collate(self.dev, list(indices), self.config.data.reverse_source)
-            source, lengths, target_in, target_out, mask, copies = self._tensors(batch)
+            source, lengths, target_in, target_out, mask, copies = to_device(batch, self.device)
             memory = model.encode(source, lengths, copies)
             output = model.decoder(target_in, memory)
             loss = sequence_loss(model, output, target_out, mask, copies=copies)
@@ -502,17 +512,6 @@ class Forced(NamedTuple):
     token_error: float
     """Edit distance of the most probable tokens from the targets, in per cent of these: what
     `Validation.token_error` is where the model goes on from its own tokens."""
-
-
-class _Tensors(NamedTuple):
-    """A batch on the model's device."""
-
-    source: Tensor
-    lengths: Tensor
-    target_in: Tensor
-    target_out: Tensor
-    mask: Tensor
-    copies: Tensor | None
 
 
 class _Since:
