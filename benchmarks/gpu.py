@@ -8,6 +8,9 @@ gone through again and again, and the median of the last passes counts; what a f
 (recording) is told beside it. Roads: `graphs` is what training takes, `fast` the same without
 graphs, `plain` is train.fast=false, and `tutorial` is `plain_loop.py`. They take turns.
 
+A whole run: the translation preset on words for ten epochs, with its validations, through `jumok`
+as a user has it; BLEU on test_2016_flickr.
+
 The additive score: batch 32, key size 512, forward and backward, against the formula written out;
 memory is what is allocated at most beside inputs, scores and gradients.
 """
@@ -25,11 +28,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sacrebleu
 import torch
 from environment import ROOT, environment
 from plain_loop import PlainLoop
 from torch.nn.functional import nll_loss
 
+import jumok
 from jumok.nn.additive import additive_score
 from jumok.text import BOS, EOS, PAD
 from jumok.training.corpus import Corpus, make_corpus
@@ -87,6 +92,8 @@ def main() -> None:
             row |= measure(folder, options.data / "val.tsv", row, options.passes)
             rows.append(row)
             print(row, flush=True)
+    whole = whole_run(options.data)
+    print(whole, flush=True)
     score = []
     for length in options.lengths:
         score.append(measure_score(length))
@@ -98,6 +105,7 @@ def main() -> None:
         "passes": options.passes,
         "batch": 64,
         "rows": rows,
+        "whole": whole,
         "score": score,
     }
     text = json.dumps(report, ensure_ascii=False, indent=1) + "\n"
@@ -160,6 +168,55 @@ def measure(folder: Path, dev: Path, row: dict[str, Any], passes: int) -> dict[s
         "recording_seconds": round(first["graphs"] - seconds_of["graphs"], 2),
         "recorded": sum(g is not None for g in trainers["graphs"].graphs._seen.values()),
     }
+
+
+def whole_run(data: Path) -> dict[str, Any]:
+    """Seconds and BLEU."""
+    settings = {
+        "train.device": "cuda",
+        "train.max_epochs": 10,
+        "evaluation.bleu_tokenize": "none",
+        **{f"text.{side}.kind": "word" for side in ("source", "target")},
+        **{f"text.{side}.min_count": 2 for side in ("source", "target")},
+        **{f"text.{side}.vocab_size": 20000 for side in ("source", "target")},
+    }
+    torch.cuda.reset_peak_memory_stats()
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        began = time.monotonic()
+        model = jumok.train(
+            data / "train.tsv.gz",
+            dev=data / "val.tsv",
+            preset="translation",
+            output=run,
+            settings=settings,
+        )
+        seconds = time.monotonic() - began
+        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        validations = [json.loads(line) for line in lines]
+        memory = torch.cuda.max_memory_reserved() / 2**20
+        pairs = [line.split("\t") for line in read(data / "test_2016_flickr.tsv").splitlines()]
+        found = {}
+        for name, beam in (("greedy", 1), ("beam5", 5)):
+            outputs = model.predict([source for source, _ in pairs], beam=beam)
+            bleu = sacrebleu.corpus_bleu(
+                [one.text for one in outputs], [[target for _, target in pairs]], tokenize="none"
+            )
+            found[name] = round(bleu.score, 2)
+    return {
+        "settings": settings,
+        "seconds": round(seconds, 1),
+        "validation_seconds": round(sum(one["validation_seconds"] for one in validations), 1),
+        "epochs": [{k: one[k] for k in ("epoch", "seconds", "bleu")} for one in validations],
+        "tokens_per_second": [one["tokens_per_second"] for one in validations],
+        "reserved_mib": round(memory),
+        "bleu": found,
+    }
+
+
+def read(path: Path) -> str:
+    """UTF-8 text."""
+    return path.read_text(encoding="utf-8")
 
 
 def trainer_of(corpus: Corpus, folder: Path, road: str) -> Trainer:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from test_every_weight_learns import MORE
 from test_forward_equals_steps import COMBINATIONS
 
 from jumok.config import ModelConfig, resolve
+from jumok.data import Batch
 from jumok.nn import OwnTokens, Seq2Seq
 from jumok.nn.additive import additive_score
 from jumok.nn.arithmetic import gpu_arithmetic
 from jumok.nn.cross_entropy import LEFT_OUT, linear_cross_entropy
 from jumok.nn.masks import length_mask
+from jumok.training.graphs import Graphs, Tensors
 from jumok.training.loss import coverage_loss, sequence_loss
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -72,6 +75,44 @@ ERRORS = {torch.float64: 1e-9, torch.float32: 1e-4}
 @pytest.mark.parametrize("config", COMBINATIONS[::7], ids=lambda c: "")
 def test_every_combination(config: ModelConfig, dtype: torch.dtype) -> None:
     compare(config, dtype)
+
+
+@pytest.mark.parametrize("config", [*COMBINATIONS[::23], *MORE], ids=lambda c: "")
+def test_recorded_gradients_are_those_that_are_not(config: ModelConfig | str) -> None:
+    if isinstance(config, str):
+        config = resolve(settings={**SIZES, **MORE[config]}).model
+    torch.manual_seed(1)
+    model = Seq2Seq(config, 30, 31, TEXT if config.encoder.features == "apart" else None).cuda()
+
+    def learn(batch: Tensors, weight: Any, given: Any) -> torch.Tensor:
+        own = None
+        if given is not None:
+            own = OwnTokens(batch.target_in % 2 == 0, False, 3)
+        output = model(batch.source, batch.lengths, batch.target_in, batch.copies, own)
+        loss = sequence_loss(model, output, batch.target_out, batch.mask, 0.1, batch.copies)
+        (loss * weight).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    graphs = Graphs(model, learn)
+    draw = np.random.default_rng(1)
+    copying = config.attention.copy_tokens
+    for given in (None, 0.5):
+        for batches in range(2):  # other numbers in the same places
+            source = draw.integers(4, 30, (5, 6))
+            target_in, target_out = draw.integers(4, 31, (2, 5, 4))
+            lengths, target_lengths = draw.integers(1, 7, 5), draw.integers(1, 5, 5)
+            copies = np.minimum(source, 33) if copying else None
+            every = source, lengths, target_in, target_out, target_lengths, np.arange(5), copies
+            found = []
+            for turn in range(3):  # not recorded, recorded, once more
+                model.zero_grad(set_to_none=False)
+                loss = graphs(Batch(*every), 0.5, given)
+                found.append([loss.clone(), *(p.grad.clone() for p in model.parameters())])
+                assert turn or batches or None in graphs._seen.values()
+            assert None not in graphs._seen.values()
+            for one, other, again in zip(*found, strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+                torch.testing.assert_close(one, again, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ERRORS)

@@ -186,6 +186,26 @@ def test_graphs_learn_what_plain_roads_learn(name: str, tmp_path: Path) -> None:
 
 
 @on_a_gpu
+def test_a_language_model(tmp_path: Path) -> None:
+    found = []
+    (tmp_path / "texts.txt").write_text("\n".join(letters(300, 2, 9)), encoding="utf-8")
+    for fast in (True, False):
+        tree = {
+            "text.target.kind": "char",
+            "model.decoder.hidden": 32,
+            "model.decoder.dropout": 0.0,
+            "train.device": "cuda",
+            "train.fast": fast,
+            "train.max_epochs": 3,
+        }
+        with Watch() as watch:
+            jumok.train_lm(tmp_path / "texts.txt", output=tmp_path / str(fast), settings=tree)
+        assert bool(watch.replayed) == fast
+        found.append([one["dev_loss"] for one in records(tmp_path / str(fast))])
+    assert found[0] == pytest.approx(found[1], rel=0.002)
+
+
+@on_a_gpu
 def test_dropout_of_a_graph_is_new_every_time() -> None:
     """The same batch twice has two losses; and without noise one."""
     torch.manual_seed(1)

@@ -126,9 +126,11 @@ class GPUScore(torch.autograd.Function):
         t, s = _part(tgt_len, _SIDE), _part(src_len, _SIDE)
         c = _part(size, min(_WIDEST, _NUMBERS // (t * s)))
         grid = batch, triton.cdiv(tgt_len, t) * triton.cdiv(src_len, s)
-        _score_kernel[grid](
-            query, keys, v, scores, tgt_len, src_len, size, v.stride(0), t_side=t, i_side=s, part=c
-        )  # fmt: skip
+        with torch.cuda.device_of(query):  # type: ignore[no-untyped-call]  # Triton takes the current one
+            _score_kernel[grid](
+                query, keys, v, scores, tgt_len, src_len, size, v.stride(0),
+                t_side=t, i_side=s, part=c,
+            )  # fmt: skip
         return scores.to(torch.promote_types(query.dtype, v.dtype))
 
     @staticmethod
@@ -163,10 +165,11 @@ def _gradient(
     blocks = triton.cdiv(length, a)
     d_own = torch.empty_like(own)
     parts = v.new_empty((batch, blocks, size) if with_v else 0, dtype=torch.float32)
-    _gradient_kernel[batch, blocks, triton.cdiv(size, c)](
-        own, other, v, d, d_own, parts, length, other_len, size, v.stride(0), own_step, other_step,
-        own_side=a, other_side=b, part=c, with_v=with_v,
-    )  # fmt: skip
+    with torch.cuda.device_of(own):  # type: ignore[no-untyped-call]
+        _gradient_kernel[batch, blocks, triton.cdiv(size, c)](
+            own, other, v, d, d_own, parts, length, other_len, size, v.stride(0),
+            own_step, other_step, own_side=a, other_side=b, part=c, with_v=with_v,
+        )  # fmt: skip
     return d_own, parts.sum(dim=1).to(v.dtype) if with_v else None
 
 

@@ -66,6 +66,10 @@ class Graphs:
 
     def __call__(self, batch: Batch, weight: float, given: float | None) -> Tensor:
         """The loss, to be read before the next one is asked for."""
+        with torch.cuda.device(self._device):
+            return self._called(batch, weight, given)
+
+    def _called(self, batch: Batch, weight: float, given: float | None) -> Tensor:
         sizes = _Sizes.of(batch).rounded()
         numbers, key = torch.from_numpy(sizes.joined(batch)), (sizes, given is None)
         graph = self._seen.get(key)
