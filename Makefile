@@ -6,7 +6,7 @@ STAMP := .venv/installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: demo test test-slow test-shapes check bench results clean help
+.PHONY: demo test test-slow test-shapes check bench bench-gpu results clean help
 
 demo: $(STAMP) ## Train on English pronunciation and show the attention (under ten minutes)
 	$(BIN)/python examples/demo.py
@@ -31,6 +31,10 @@ bench: $(STAMP) ## Measure training and decoding beside other toolkits, which it
 	$(BIN)/python benchmarks/equal_updates.py
 	$(BIN)/python benchmarks/decoding.py
 	$(BIN)/python benchmarks/cold_start.py
+	$(BIN)/python benchmarks/report.py
+
+bench-gpu: $(STAMP) ## Measure training on a GPU (minutes; needs the data, and torch with CUDA)
+	$(BIN)/python benchmarks/gpu.py
 	$(BIN)/python benchmarks/report.py
 
 results: $(STAMP) ## Measure quality again (hours; needs the data); writes benchmarks/results/

@@ -281,6 +281,48 @@ def fast_roads(stored: Stored) -> str:
     )
 
 
+def gpu(stored: Stored) -> str:
+    """Updates as CUDA graphs, a whole run, and the additive score's kernels."""
+    roads = {"fast": "without graphs", "plain": "plain roads", "tutorial": "tutorial's loop"}
+    lines = []
+    for row in stored["rows"]:
+        taken = row["milliseconds_an_update"]
+        times = [f"{taken[road] / taken['graphs']:.1f}" if road in taken else "" for road in roads]
+        speed = f"{row['tokens_per_second']['graphs']:,}"
+        first = [row["model"], str(row["hidden"]), row["precision"]]
+        lines.append([*first, f"{taken['graphs']:.1f}", speed, *times])
+    head = ["model", "size", "precision", "ms", "tokens/s", *(f"{r}, times" for r in roads.values())]
+    whole, last = stored["whole"], stored["whole"]["epochs"][-1]
+    scores = [
+        [
+            str(row["length"]),
+            f"{row['kernels_ms']:.2f}",
+            f"{row['formula_ms']:.2f}" if "formula_ms" in row else "",
+            f"{row['kernels_mib']:.1f}",
+            f"{row['formula_mib']:,.0f}" if "formula_mib" in row else "",
+        ]
+        for row in stored["score"]
+    ]
+    score_head = ["source = target", "kernels, ms", "formula, ms", "kernels, MiB", "formula, MiB"]
+    return (
+        f"On one {stored['gpu']}: updates of models on Multi30k (words, batch {stored['batch']}) "
+        "with all that belongs to them, medians of milliseconds, and how many times as long an "
+        "update takes that is launched from Python kernel by kernel: on the same roads "
+        "without graphs, with `train.fast=false`, and by `benchmarks/plain_loop.py`. These others "
+        "depend on the processor: on another such machine they took a quarter less time, and "
+        "graphs as much as here. Recording is extra: a quarter of a second for all shapes of the "
+        f"{stored['updates']} batches.\n\n"
+        f"{_table(head, lines)}\n\n"
+        f"A whole run, the preset `translation` on words for {last['epoch']:g} epochs: "
+        f"{last['seconds']:.0f} s, of which {whole['validation_seconds']:.0f} are validations, and "
+        f"BLEU {whole['bleu']['greedy']:.2f} (greedy) and {whole['bleu']['beam5']:.2f} (beam 5) on "
+        f"test_2016_flickr; {whole['reserved_mib'] / 1024:.1f} GiB of its memory.\n\n"
+        "The additive score, batch 32, size 512, forward and backward, launched from Python, which "
+        "at length 50 takes most of the time: milliseconds, and memory beside inputs and "
+        f"results.\n\n{_table(score_head, scores)}"
+    )
+
+
 def _range(ours: Sequence[float], theirs: Sequence[float]) -> str:
     """The least and the greatest ratio of a turn."""
     ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
@@ -517,6 +559,7 @@ PARTS: list[tuple[str, str, Callable[[Stored], str]]] = [
     ("serving", "Answers over HTTP under load", serving),
     ("fast-roads", "Updates on the fast roads and on the plain ones", fast_roads),
     ("additive", "Additive attention without its inner tensor", additive),
+    ("gpu", "On a GPU: CUDA graphs and kernels", gpu),
     ("data-check", "What is odd in the data sets", data_check),
 ]
 
@@ -550,7 +593,7 @@ def _origin(stored: Stored) -> str:
     commands = "\n".join(dict.fromkeys(_with_any_seed(command) for command in every))
     return (
         f"<details><summary>{stored['date'][:10]}, {stored['cpu']}, {stored['cores']} cores, "
-        f"torch {stored['versions']['torch']}</summary>\n\n```text\n{commands}\n```\n\n</details>\n"
+        f"{stored['gpu'] + ', ' if stored.get('gpu') else ''}torch {stored['versions']['torch']}</summary>\n\n```text\n{commands}\n```\n\n</details>\n"
     )
 
 
