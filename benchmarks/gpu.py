@@ -3,9 +3,10 @@
     python benchmarks/gpu.py --data ../shared/data/multi30k-en-de-tok        a few minutes, on a GPU
 
 Updates: of a model on Multi30k (words of two or more, batch 64), with everything that belongs to
-them: batches made and copied, forward, loss, backward, clipping, Adam. The same sixteen batches are
-gone through again and again, and the median of the last passes counts; what a first pass costs more
-(recording) is told beside it. Roads: `graphs` is what training takes, `fast` the same without
+them: batches made and copied, forward, loss, backward, clipping, Adam. (A run makes the next batch
+while the GPU works; here nothing is next.) The same sixteen batches are gone through again and
+again, and the median of the last passes counts; what the second one costs more, which records most
+shapes, is told beside it. Roads: `graphs` is what training takes, `fast` the same without
 graphs, `plain` is train.fast=false, and `tutorial` is `plain_loop.py`. They take turns.
 
 A whole run: the translation preset on words for ten epochs, with its validations, through `jumok`
@@ -166,7 +167,7 @@ def measure(folder: Path, dev: Path, row: dict[str, Any], passes: int) -> dict[s
             for road, every in taken.items()
         },
         "recording_seconds": round(first["graphs"] - seconds_of["graphs"], 2),
-        "recorded": sum(g is not None for g in trainers["graphs"].graphs._seen.values()),
+        "recorded": trainers["graphs"].graphs.recorded,
     }
 
 

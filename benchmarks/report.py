@@ -291,8 +291,17 @@ def gpu(stored: Stored) -> str:
         speed = f"{row['tokens_per_second']['graphs']:,}"
         first = [row["model"], str(row["hidden"]), row["precision"]]
         lines.append([*first, f"{taken['graphs']:.1f}", speed, *times])
-    head = ["model", "size", "precision", "ms", "tokens/s", *(f"{r}, times" for r in roads.values())]
+    head = [
+        "model",
+        "size",
+        "precision",
+        "ms",
+        "tokens/s",
+        *(f"{r}, times" for r in roads.values()),
+    ]
     whole, last = stored["whole"], stored["whole"]["epochs"][-1]
+    more = [row["recording_seconds"] for row in stored["rows"]]
+    least, most = min(more), max(more)
     scores = [
         [
             str(row["length"]),
@@ -308,17 +317,17 @@ def gpu(stored: Stored) -> str:
         f"On one {stored['gpu']}: updates of models on Multi30k (words, batch {stored['batch']}) "
         "with all that belongs to them, medians of milliseconds, and how many times as long an "
         "update takes that is launched from Python kernel by kernel: on the same roads "
-        "without graphs, with `train.fast=false`, and by `benchmarks/plain_loop.py`. These others "
-        "depend on the processor: on another such machine they took a quarter less time, and "
-        "graphs as much as here. Recording is extra: a quarter of a second for all shapes of the "
-        f"{stored['updates']} batches.\n\n"
+        "without graphs, with `train.fast=false`, and by `benchmarks/plain_loop.py`; these depend "
+        "on the processor more than on the GPU. Shapes are recorded once: the pass over "
+        f"{stored['updates']} batches that recorded most of theirs took {least:.1f} to "
+        f"{most:.1f} s more.\n\n"
         f"{_table(head, lines)}\n\n"
         f"A whole run, the preset `translation` on words for {last['epoch']:g} epochs: "
         f"{last['seconds']:.0f} s, of which {whole['validation_seconds']:.0f} are validations, and "
         f"BLEU {whole['bleu']['greedy']:.2f} (greedy) and {whole['bleu']['beam5']:.2f} (beam 5) on "
         f"test_2016_flickr; {whole['reserved_mib'] / 1024:.1f} GiB of its memory.\n\n"
-        "The additive score, batch 32, size 512, forward and backward, launched from Python, which "
-        "at length 50 takes most of the time: milliseconds, and memory beside inputs and "
+        "The additive score, batch 32, size 512, forward and backward, launched from Python: "
+        "milliseconds, and memory beside inputs and "
         f"results.\n\n{_table(score_head, scores)}"
     )
 
@@ -591,9 +600,10 @@ def main() -> None:
 def _origin(stored: Stored) -> str:
     every = [row.get("command", stored["command"]) for row in stored["rows"]]
     commands = "\n".join(dict.fromkeys(_with_any_seed(command) for command in every))
+    gpu = f"{stored['gpu']}, " if stored.get("gpu") else ""
     return (
-        f"<details><summary>{stored['date'][:10]}, {stored['cpu']}, {stored['cores']} cores, "
-        f"{stored['gpu'] + ', ' if stored.get('gpu') else ''}torch {stored['versions']['torch']}</summary>\n\n```text\n{commands}\n```\n\n</details>\n"
+        f"<details><summary>{stored['date'][:10]}, {stored['cpu']}, {stored['cores']} cores, {gpu}"
+        f"torch {stored['versions']['torch']}</summary>\n\n```text\n{commands}\n```\n\n</details>\n"
     )
 
 

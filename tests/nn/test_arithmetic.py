@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import torch
 
 from jumok.config import resolve
 from jumok.nn import Seq2Seq, arithmetic, initialise
-from jumok.nn.arithmetic import cpu_arithmetic, linear_alone
+from jumok.nn.arithmetic import cpu_arithmetic, gpu_arithmetic, linear_alone
 
 SHAPES = [(3, 5), (1, 5), (0, 5), (5,), (2, 3, 5)]
 
@@ -99,3 +101,24 @@ def test_settings_of_the_newer_kind_are_put_back(of_all: str, own: str) -> None:
             assert own != "none" or products.fp32_precision == later
     finally:
         every.fp32_precision = products.fp32_precision = "none"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("rounded", [True, False])
+def test_what_a_gpu_is_told_is_put_back(rounded: bool) -> None:
+    """Settings alone, which are there without a GPU as well."""
+    importlib.import_module("torch.backends.cudnn.rnn")  # before torch 2.9, a module without them
+    newer = hasattr(torch.backends.cudnn.rnn, "fp32_precision")
+    places = [torch.backends.cuda.matmul, torch.backends.cudnn]
+    if newer:
+        places[1] = torch.backends.cudnn.rnn
+    name = "fp32_precision" if newer else "allow_tf32"
+
+    def settings() -> list[object]:
+        return [getattr(place, name) for place in places]
+
+    before = settings()
+    with gpu_arithmetic(torch.device("cuda"), rounded):
+        assert settings() == ([("tf32" if rounded else "ieee")] * 2 if newer else [rounded] * 2)
+        with gpu_arithmetic(torch.device("cpu"), not rounded):
+            assert settings() == ([("tf32" if rounded else "ieee")] * 2 if newer else [rounded] * 2)
+    assert settings() == before

@@ -18,7 +18,8 @@ from torch import Tensor
 import jumok
 from jumok.config import resolve
 from jumok.data import Batch
-from jumok.nn import Seq2Seq
+from jumok.errors import ConfigError
+from jumok.nn import OwnTokens, Seq2Seq
 from jumok.training import graphs
 from jumok.training.graphs import Tensors, _round, _Sizes, to_device
 from jumok.training.loss import sequence_loss
@@ -86,14 +87,89 @@ def test_a_rounded_batch_has_the_same_loss_and_gradients(
     torch.manual_seed(1)
     model = Seq2Seq(resolve(settings=tree).model, 9, 9).double().eval()
     batch = batch_of(lengths, copies)
-    sizes = _Sizes.of(batch).rounded()
+    sizes = _Sizes.of(batch).rounded(usual=7)
+    rounded = sizes.cut(torch.from_numpy(sizes.joined(batch)))
     found = []
-    for there in (to_device(batch, CPU), sizes.cut(torch.from_numpy(sizes.joined(batch)))):
+    for there, behind in ((to_device(batch, CPU), False), (rounded, False), (rounded, True)):
         output = model(there.source, there.lengths, there.target_in, there.copies)
-        loss = sequence_loss(model, output, there.target_out, there.mask, 0.1, there.copies)
+        with mock.patch("jumok.training.loss._leaves_out_behind", return_value=behind):
+            loss = sequence_loss(model, output, there.target_out, there.mask, 0.1, there.copies)
         found.append([loss, *torch.autograd.grad(loss, list(model.parameters()))])
-    for one, other in zip(*found, strict=True):
+    for one, other, as_on_a_gpu in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(one, as_on_a_gpu, rtol=1e-9, atol=1e-12)
+
+
+def test_a_usual_batch_is_not_given_rows() -> None:
+    batch = batch_of([(9, 17)] * 9, False)
+    assert _Sizes.of(batch).rounded(usual=9) == (9, 10, 20, False)
+    assert _Sizes.of(batch).rounded(usual=64) == (10, 10, 20, False)
+
+
+class FakeGraph:
+    """In the place of torch.cuda.graph: what is learnt while it is open is not learnt."""
+
+    error: RuntimeError | None = None
+
+    def __init__(self, graph: object, pool: object, stream: object) -> None:
+        pass
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *raised: object) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture
+def recording(monkeypatch: pytest.MonkeyPatch) -> type[FakeGraph]:
+    """Graphs without a GPU, to see when they are recorded and replayed."""
+    for name in ("Stream", "device", "stream", "current_stream", "graph_pool_handle", "CUDAGraph"):
+        monkeypatch.setattr(torch.cuda, name, mock.MagicMock())
+    monkeypatch.setattr(torch.cuda, "graph", FakeGraph)
+    monkeypatch.setattr(FakeGraph, "error", None)
+    return FakeGraph
+
+
+def learnt(batch: Tensors, weight: Any, given: Any) -> Tensor:
+    return torch.tensor(float(len(batch.source)))
+
+
+def test_a_shape_is_recorded_when_it_is_seen_again(recording: type[FakeGraph]) -> None:
+    every = graphs.Graphs(torch.nn.Linear(1, 1), 64, tell=print)
+    every._most = 2
+    batches = [batch_of([(length, 2)], False) for length in (1, 2, 3, 4)]
+    for turn, recorded in enumerate((0, 2, 2)):
+        for batch in batches:
+            every(learnt, batch, 1.0, None)
+        assert every.recorded == recorded, turn
+    assert torch.cuda.CUDAGraph().replay.call_count == 4  # two shapes, twice each
+    every(learnt, batches[0], 1.0, 0.5)  # another function of the batch
+    assert every.recorded == 2 and len(every._seen) == 5
+
+
+def test_where_memory_is_too_small_updates_go_on_without_graphs(
+    recording: type[FakeGraph],
+) -> None:
+    told = list[str]()
+    every = graphs.Graphs(torch.nn.Linear(1, 1), 64, told.append)
+    batch = batch_of([(1, 2)] * 3, False)
+    every(learnt, batch, 1.0, None)
+    recording.error = RuntimeError("CUDA error: out of memory\nmore")
+    for _ in range(3):
+        assert float(every(learnt, batch, 1.0, None)) == 3.0
+    assert len(told) == 1 and "There is no memory for CUDA graphs" in told[0]
+    assert every.recorded == 0
+
+
+def test_what_cannot_be_recorded_ends_the_run_with_a_way_out(recording: type[FakeGraph]) -> None:
+    every = graphs.Graphs(torch.nn.Linear(1, 1), 64, tell=print)
+    batch = batch_of([(1, 2)], False)
+    every(learnt, batch, 1.0, None)
+    recording.error = RuntimeError("operation not permitted when stream is capturing")
+    with pytest.raises(ConfigError, match=r"not permitted.*--set train\.fast=false"):
+        every(learnt, batch, 1.0, None)
 
 
 BASE = {**SIZES, "train.device": "cuda", "train.batch_size": 24, "train.max_epochs": 4}
@@ -138,7 +214,7 @@ MODELS = {
     "batches of tokens": {"train.batch_tokens": 200},
 }
 NOISE = ("dropout", "own tokens", "copying, own tokens")
-"""What draws random numbers, which a graph draws as another sequence."""
+"""What draws random numbers, which it does for padding too: other ones where there is more."""
 
 
 def run(folder: Path, **options: Any) -> Path:
@@ -219,10 +295,31 @@ def test_dropout_of_a_graph_is_new_every_time() -> None:
             loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach()
 
-        every = graphs.Graphs(model, learn)
+        every = graphs.Graphs(model, 2, tell=print)
         batch = batch_of([(3, 4), (5, 5)], False)
-        losses = [float(every(batch, 1.0, None)) for _ in range(6)]
+        losses = [float(every(learn, batch, 1.0, None)) for _ in range(6)]
         assert len({round(loss, 5) for loss in losses}) == (1 if rate == 0 else 6)
+
+
+@on_a_gpu
+def test_the_share_of_given_tokens_is_read_at_every_replay() -> None:
+    torch.manual_seed(1)
+    model = Seq2Seq(resolve().model, 9, 9).cuda()
+
+    def learn(batch: Tensors, weight: Any, given: Any) -> Tensor:
+        tokens = torch.rand(batch.target_in.shape, device="cuda") < given
+        tokens[:, 0] = True
+        own = OwnTokens(tokens, False, 3)
+        output = model(batch.source, batch.lengths, batch.target_in, None, own)
+        loss = sequence_loss(model, output, batch.target_out, batch.mask) * weight
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    model.eval()
+    every, batch = graphs.Graphs(model, 2, tell=print), batch_of([(5, 9), (5, 9)], False)
+    found = [float(every(learn, batch, 1.0, share)) for share in (0.0, 0.0, 0.0, 1.0, 1.0, 0.0)]
+    assert found[0] == pytest.approx(found[1]) == pytest.approx(found[2]) == pytest.approx(found[5])
+    assert found[3] == pytest.approx(found[4]) != pytest.approx(found[0])
 
 
 @on_a_gpu

@@ -83,8 +83,9 @@ class TorchEngine:
         if state.candidates is not None:
             tokens = state.candidates[tokens]
         read = self._tensor(np.where(tokens < self.target_vocab, tokens, UNK))
-        result = self.model.decoder.step(read, state.decoder, state.memory, state.columns)
-        log_probs = self.model.decoder.log_probs(result, state.memory, state.tokens)
+        with gpu_arithmetic(self.device):
+            result = self.model.decoder.step(read, state.decoder, state.memory, state.columns)
+            log_probs = self.model.decoder.log_probs(result, state.memory, state.tokens)
         generated = None if result.switch is None else result.switch.sigmoid()
         evidence = Evidence(
             *(

@@ -19,9 +19,9 @@ them again instead of keeping them. With d = dloss/dscore:
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -67,16 +67,13 @@ def additive_score(
     """
     batch, (tgt_len, size), src_len = query.shape[:-2], query.shape[-2:], keys.shape[-2]
     numbers = query.numel() * src_len
-    road: type[torch.autograd.Function] = _Tiled
-    if fast and query.is_cuda and query.dtype != torch.float64 and _has_triton():
-        from jumok.nn.additive_gpu import GPUScore
-
-        road = GPUScore
-    elif not fast or numbers <= _WRITTEN_OUT:
+    in_kernels = fast and query.is_cuda and query.dtype != torch.float64 and _has_kernels()
+    if not fast or (numbers <= _WRITTEN_OUT and not in_kernels):
         return (_inner(query, keys) * v[..., None, None, :]).sum(dim=-1)
-    elif numbers <= _TILE:
+    if numbers <= _TILE and not in_kernels:
         scores: Tensor = _OneTile.apply(query, keys, v)  # type: ignore[no-untyped-call]
         return scores
+    road = _kernels() if in_kernels else _Tiled
     scores = road.apply(  # type: ignore[no-untyped-call]
         query.reshape(-1, tgt_len, size),
         keys.reshape(-1, src_len, size),
@@ -85,10 +82,31 @@ def additive_score(
     return scores.view(*batch, tgt_len, src_len)
 
 
+def _kernels() -> type[torch.autograd.Function]:
+    from jumok.nn.additive_gpu import GPUScore
+
+    return GPUScore
+
+
 @cache
-def _has_triton() -> bool:
-    """torch brings it along where there are builds of it."""
-    return find_spec("triton") is not None
+def _has_kernels() -> bool:
+    """Whether Triton is here and makes them: it wants a C compiler, and a GPU that is not too old.
+
+    Where it does not, tiles are as right, and slower.
+    """
+    try:
+        some = torch.zeros(1, 1, 1, device="cuda")
+        _kernels().apply(some, some, some[0])  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
+    except Exception as error:  # whatever it wants
+        reason = str(error).strip().split("\n", 1)[0]
+        warnings.warn(
+            f"Triton cannot make kernels here ({type(error).__name__}: {reason}): additive "
+            "attention is computed in tiles, which is slower",
+            stacklevel=2,
+        )
+        return False
+    return True
 
 
 def _inner(

@@ -48,9 +48,11 @@ def _score_kernel(
     query, keys, v, scores, tgt_len, src_len, size, v_row,
     t_side: tl.constexpr, i_side: tl.constexpr, part: tl.constexpr,
 ):  # fmt: skip
-    row, blocks = tl.program_id(0).to(tl.int64), tl.cdiv(src_len, i_side)
-    t = tl.program_id(1) // blocks * t_side + tl.arange(0, t_side)
-    i = tl.program_id(1) % blocks * i_side + tl.arange(0, i_side)
+    i_blocks = tl.cdiv(src_len, i_side)
+    blocks = tl.cdiv(tgt_len, t_side) * i_blocks
+    row = (tl.program_id(0) // blocks).to(tl.int64)
+    t = tl.program_id(0) % blocks // i_blocks * t_side + tl.arange(0, t_side)
+    i = tl.program_id(0) % i_blocks * i_side + tl.arange(0, i_side)
     query += row * tgt_len * size
     keys += row * src_len * size
     total = tl.zeros([t_side, i_side], tl.float32)
@@ -125,9 +127,9 @@ class GPUScore(torch.autograd.Function):
         scores = query.new_empty(batch, tgt_len, src_len, dtype=torch.float32)
         t, s = _part(tgt_len, _SIDE), _part(src_len, _SIDE)
         c = _part(size, min(_WIDEST, _NUMBERS // (t * s)))
-        grid = batch, triton.cdiv(tgt_len, t) * triton.cdiv(src_len, s)
+        programs = batch * triton.cdiv(tgt_len, t) * triton.cdiv(src_len, s)
         with torch.cuda.device_of(query):  # type: ignore[no-untyped-call]  # Triton takes the current one
-            _score_kernel[grid](
+            _score_kernel[programs,](
                 query, keys, v, scores, tgt_len, src_len, size, v.stride(0),
                 t_side=t, i_side=s, part=c,
             )  # fmt: skip

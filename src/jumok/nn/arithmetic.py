@@ -120,16 +120,16 @@ def gpu_arithmetic(device: torch.device, rounded: bool = False) -> Iterator[None
     """For a while, a GPU multiplies float32 as float32 or, ``rounded``, as TF32, of 10 bits.
 
     torch has it as float32 in products, and as TF32 in cuDNN's recurrent layers. It counts for
-    gradients too. A setting of the whole process, so it is put back. On a CPU, nothing.
+    gradients too. These are settings of the whole process, so they are put back: each by itself,
+    and from then on they no longer follow `torch.backends.fp32_precision`. On a CPU, nothing.
     """
     if device.type != "cuda":
         yield
         return
-    backends = (
-        torch.backends.cuda.matmul,
-        getattr(torch.backends.cudnn, "rnn", torch.backends.cudnn),
-    )
-    newer = [hasattr(each, _NEWER) for each in backends]  # since torch 2.9
+    layers = getattr(torch.backends.cudnn, "rnn", None)
+    layers = layers if hasattr(layers, _NEWER) else torch.backends.cudnn  # before torch 2.9
+    backends = torch.backends.cuda.matmul, layers
+    newer = [hasattr(each, _NEWER) for each in backends]
     names = [_NEWER if new else "allow_tf32" for new in newer]
     before = [getattr(each, name) for each, name in zip(backends, names, strict=True)]
     wanted = [("tf32" if rounded else "ieee") if new else rounded for new in newer]

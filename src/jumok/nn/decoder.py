@@ -260,8 +260,10 @@ class Decoder(nn.Module):
                 before.looked.context,
                 before.switch,
             )
-            beyond = 0 if memory.copies is None else memory.copies.shape[1]
-            log_probs = self.log_probs(made, memory, logits.shape[-1] + beyond)
+            size = None
+            if memory.copies is not None and memory.copies.is_cuda:  # again, not to wait: the most
+                size = logits.shape[-1] + memory.copies.shape[1]
+            log_probs = self.log_probs(made, memory, size)
             if own.sample:
                 tokens = torch.multinomial(log_probs.exp(), 1)[:, 0]
             else:

@@ -2,7 +2,8 @@
 
 Three roads with one result. A batch without padding goes to torch's module as it is. One with a
 lot of it is packed (`torch.nn.utils.rnn.pack_padded_sequence`), which is exact by construction but
-leaves torch's fast kernels. Else, and always on a GPU, the padding is run over and made harmless:
+leaves torch's fast kernels. Else, and on a GPU wherever roads are fast, padding is run over and
+made harmless:
 
 - a direction that reads backwards gets each row turned around within its length, so that padding
   comes last in either direction and no real token follows it;

@@ -52,7 +52,7 @@ def forecast(trainer: Trainer, config: Config) -> Forecast:
     largest = max(updates, key=lambda batches: max(len(b) * padded[b].max() for b in batches))
     trainer.update(largest)
     if trainer.graphs is not None:  # until all shapes are recorded
-        for batches in (*some, *some):
+        for batches in 2 * [largest, *some]:
             trainer.update(batches)
     peak = _peak_bytes(trainer.device)
     taken = [_seconds(trainer, batches) for batches in some][_WARM:]
@@ -102,7 +102,7 @@ def _state_bytes(trainer: Trainer) -> int:
 
 def _peak_bytes(device: torch.device) -> int | None:
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+        return torch.cuda.max_memory_reserved(device)
     try:
         import resource
     except ImportError:  # Windows has none

@@ -46,69 +46,90 @@ def to_device(batch: Batch, device: torch.device) -> Tensors:
 
 
 Learn = Callable[[Tensors, float | Tensor, float | Tensor | None], Tensor]
-"""Adds the gradients of a batch's loss times a weight to the model's, and gives that loss. The
+"""Adds the gradients of a batch's loss times a weight to the model's, and gives that product. The
 third is the share of target tokens that are given, None where all are."""
 
 
 class Graphs:
-    """Learns from batches as ``learn`` does, for one process.
+    """Learns from batches, for one process.
 
     Gradients stay where they are: after them, ``zero_grad(set_to_none=False)``.
+
+    Args:
+        model: on its GPU.
+        batch_size: rows of a usual batch, which are not rounded.
+        tell: told where memory is too small for graphs.
     """
 
-    def __init__(self, model: nn.Module, learn: Learn) -> None:
-        self._learn = learn
-        self._device = next(model.parameters()).device
+    def __init__(self, model: nn.Module, batch_size: int, tell: Callable[[str], None]) -> None:
+        self._device, self._rows = next(model.parameters()).device, batch_size
+        self._tell, self._most = tell, _MOST
+        self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
         self._seen: dict[tuple[_Sizes, bool], _Graph | None] = {}
         for parameter in model.parameters():
             parameter.grad = torch.zeros_like(parameter)
 
-    def __call__(self, batch: Batch, weight: float, given: float | None) -> Tensor:
-        """The loss, to be read before the next one is asked for."""
-        with torch.cuda.device(self._device):
-            return self._called(batch, weight, given)
+    @property
+    def recorded(self) -> int:
+        """How many graphs there are."""
+        return sum(graph is not None for graph in self._seen.values())
 
-    def _called(self, batch: Batch, weight: float, given: float | None) -> Tensor:
-        sizes = _Sizes.of(batch).rounded()
+    def __call__(self, learn: Learn, batch: Batch, weight: float, given: float | None) -> Tensor:
+        """What ``learn`` gives for the batch: always the same function of the same model."""
+        sizes = _Sizes.of(batch).rounded(self._rows)
         numbers, key = torch.from_numpy(sizes.joined(batch)), (sizes, given is None)
-        graph = self._seen.get(key)
-        if graph is None and (key not in self._seen or len(self._seen) > _MOST):
-            self._seen[key] = None
-            return self._learn(sizes.cut(numbers.to(self._device)), weight, given)
-        if graph is None:
-            graph = self._seen[key] = _Graph(sizes, given is None, self)
-        return graph.replay(numbers, weight, given)
+        with torch.cuda.device(self._device):
+            graph = self._seen.get(key)
+            if graph is None and key in self._seen and self.recorded < self._most:
+                graph = self._record(learn, sizes, given is None)
+            self._seen[key] = graph
+            if graph is None:
+                return learn(sizes.cut(numbers.to(self._device)), weight, given)
+            return graph.replay(numbers, weight, given)
 
-
-class _Graph:
-    """One recorded shape."""
-
-    def __init__(self, sizes: _Sizes, all_given: bool, graphs: Graphs) -> None:
-        device = graphs._device
-        self._numbers = torch.zeros(sizes.numbers, dtype=torch.int64, device=device)
-        self._weight, self._given = torch.zeros(2, device=device).unbind()
-        self._graph = torch.cuda.CUDAGraph()
-        given = None if all_given else self._given
+    def _record(self, learn: Learn, sizes: _Sizes, all_given: bool) -> _Graph | None:
+        """The graph of one shape; None where there is no memory for it."""
+        graph = torch.cuda.CUDAGraph()
+        numbers = torch.zeros(sizes.numbers, dtype=torch.int64, device=self._device)
+        weight, given = torch.zeros(2, device=self._device).unbind()
         try:
-            with torch.cuda.graph(self._graph, pool=graphs._pool):
-                self._loss = graphs._learn(sizes.cut(self._numbers), self._weight, given)
-        except torch.OutOfMemoryError:
-            raise
+            with (
+                torch.cuda.stream(torch.cuda.current_stream()),  # to which a failure comes back
+                torch.cuda.graph(graph, pool=self._pool, stream=self._stream),
+            ):
+                product = learn(sizes.cut(numbers), weight, None if all_given else given)
         except RuntimeError as error:
             reason = str(error).strip().split("\n", 1)[0]
-            raise ConfigError(
-                f"This model's update cannot be recorded as a CUDA graph ({reason}). Train it "
-                "without: --set train.fast=false"
-            ) from error
+            if "out of memory" not in str(error):
+                raise ConfigError(
+                    f"This model's update cannot be recorded as a CUDA graph ({reason}). Train "
+                    "without, and go on with a run that has begun: --set train.fast=false"
+                ) from error
+            self._seen.clear()
+            self._most = 0
+            torch.cuda.empty_cache()
+            self._tell(f"There is no memory for CUDA graphs; updates go on without ({reason})")
+            return None
+        return _Graph(graph, numbers, weight, given, product)
+
+
+class _Graph(NamedTuple):
+    """One recorded shape: from where it reads, and where it writes."""
+
+    graph: torch.cuda.CUDAGraph
+    numbers: Tensor
+    weight: Tensor
+    given: Tensor
+    product: Tensor
 
     def replay(self, numbers: Tensor, weight: float, given: float | None) -> Tensor:
-        self._numbers.copy_(numbers)
-        self._weight.fill_(weight)
+        self.numbers.copy_(numbers)
+        self.weight.fill_(weight)
         if given is not None:
-            self._given.fill_(given)
-        self._graph.replay()
-        return self._loss
+            self.given.fill_(given)
+        self.graph.replay()
+        return self.product.clone()
 
 
 class _Sizes(NamedTuple):
@@ -124,8 +145,10 @@ class _Sizes(NamedTuple):
         rows, src_len = batch.source.shape
         return cls(rows, src_len, batch.target_in.shape[1], batch.copies is not None)
 
-    def rounded(self) -> _Sizes:
-        return _Sizes(_round(self.rows), _round(self.src_len), _round(self.tgt_len), self.copies)
+    def rounded(self, usual: int) -> _Sizes:
+        """``usual`` is a number of rows that is left as it is."""
+        rows = self.rows if self.rows == usual else _round(self.rows)
+        return _Sizes(rows, _round(self.src_len), _round(self.tgt_len), self.copies)
 
     @property
     def numbers(self) -> int:
@@ -137,12 +160,12 @@ class _Sizes(NamedTuple):
         lengths = np.zeros((2, self.rows), dtype=np.int64)
         lengths[0] = 1  # every source has a token
         lengths[:, :rows] = batch.source_lengths, batch.target_lengths
-        tables = [batch.source, batch.target_in, batch.target_out]
+        tables = [(batch.source, self.src_len)]
+        tables += [(batch.target_in, self.tgt_len), (batch.target_out, self.tgt_len)]
         if batch.copies is not None:
-            tables.append(batch.copies)
-        widths = [self.src_len, self.tgt_len, self.tgt_len, self.src_len]
+            tables.append((batch.copies, self.src_len))
         made = [lengths.ravel()]
-        for table, width in zip(tables, widths[: len(tables)], strict=True):
+        for table, width in tables:
             padded = np.full((self.rows, width), PAD, dtype=np.int64)
             padded[:rows, : table.shape[1]] = table
             made.append(padded.ravel())
@@ -167,6 +190,6 @@ class _Sizes(NamedTuple):
 
 
 def _round(size: int) -> int:
-    """Up to three binary digits and zeros: by an eighth on average where sizes are large."""
+    """Up to three binary digits and zeros: by a tenth on average."""
     step = 1 << max(0, size.bit_length() - 3)
     return -(-size // step) * step

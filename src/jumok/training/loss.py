@@ -11,6 +11,7 @@ from jumok.nn.arithmetic import at_least_float32
 from jumok.nn.attention import mean_of_heads
 from jumok.nn.copying import target_log_prob
 from jumok.nn.cross_entropy import LEFT_OUT, linear_cross_entropy
+from jumok.nn.decoder import Decoder
 from jumok.text import BOS, PAD, UNK
 
 
@@ -31,7 +32,7 @@ def sequence_loss(
     have to be waited for to say how many real tokens there are, fast roads leave it out behind it.
     """
     decoder = model.decoder
-    everywhere = decoder.fast and mask.is_cuda
+    everywhere = _leaves_out_behind(decoder, mask)
 
     def rows(values: Tensor) -> Tensor:
         return values.flatten(0, 1) if everywhere else values[mask]
@@ -57,6 +58,10 @@ def sequence_loss(
     )
     likelihood = (1 - label_smoothing) * log_prob
     return -_mean(likelihood + label_smoothing * log_vocab.mean(dim=-1), real)
+
+
+def _leaves_out_behind(decoder: Decoder, mask: Tensor) -> bool:
+    return decoder.fast and mask.is_cuda
 
 
 def forced_tokens(

@@ -470,6 +470,10 @@ def _arithmetic(config: Config) -> AbstractContextManager[object]:
     return gpu_arithmetic(torch.device(settings.device))
 
 
+_NO_MEMORY = "can't allocate memory", "CUDA error: out of memory"
+"""What torch says of a CPU's memory, and of a GPU's where it did not ask for it itself."""
+
+
 @contextmanager
 def _memory_errors() -> Iterator[None]:
     """Turn what is raised where memory runs out into a `TooLarge` with advice."""
@@ -477,7 +481,7 @@ def _memory_errors() -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:
         known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not known and "can't allocate memory" not in str(error):  # torch says so of a CPU's
+        if not known and not any(words in str(error) for words in _NO_MEMORY):
             raise
         raise TooLarge(
             f"The training does not fit into memory ({first_line(error)}). Lower train.batch_size "

@@ -79,7 +79,7 @@ class Trainer:
         self.average = make_average(model, config.train)
         self.graphs = None
         if self.device.type == "cuda" and config.train.fast and ranks.world == 1:
-            self.graphs = Graphs(model, self._learn)
+            self.graphs = Graphs(model, config.train.batch_size, reporter.message)
         settings = config.train
         tokens = settings.batch_tokens
         size = settings.batch_size if tokens is None else f"{tokens} tokens"
@@ -163,19 +163,19 @@ class Trainer:
         tokens = sum(int(self._target_lengths[rows].sum()) for rows in batches)
         self.optimizer.zero_grad(set_to_none=self.graphs is None)
         given = given_share(config.teacher_forcing, state.step)
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        parts: list[Tensor] = []
         for number, rows in enumerate(batches, start=1):
             part, share = self._share(rows)
             asked = share / tokens, None if given >= 1.0 else given
             with self._gradients_stay(number < len(batches)):
                 if self.graphs is None:
-                    total += self._learn(to_device(part, self.device), *asked)
+                    parts.append(self._learn(to_device(part, self.device), *asked))
                 else:
-                    total += self.graphs(part, *asked)
+                    parts.append(self.graphs(self._learn, part, *asked))
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
         self._make_next_batch(len(batches))
-        loss, length = torch.stack([total, norm.to(total.dtype)]).tolist()  # one wait for a GPU
-        [loss] = self.ranks.sums([loss], self.device)
+        *losses, length = torch.stack([*parts, norm]).tolist()  # one wait for a GPU
+        [loss] = self.ranks.sums([sum(losses)], self.device)
         self._check_update(loss, length, tokens, batches)
         self.optimizer.step()
         if self.average is not None:
@@ -214,7 +214,7 @@ class Trainer:
     def _learn(
         self, batch: Tensors, weight: float | Tensor, given: float | Tensor | None
     ) -> Tensor:
-        """Add the gradients of the loss times ``weight``, and say what that is. ``given`` is the
+        """Add the gradients of the loss times ``weight``, and give that product. ``given`` is the
         share of target tokens that are read; None where all are."""
         with gpu_arithmetic(self.device, rounded=self.config.train.precision != "fp32"):
             with self._precision():
