@@ -562,6 +562,7 @@ PARTS: list[tuple[str, str, Callable[[Stored], str]]] = [
     ("teacher-forcing", "From given tokens to its own", teacher_forcing),
     ("language-model", "Language models beside a Kneser-Ney 5-gram", language_model),
     ("rivals", "Training speed beside other toolkits", rivals),
+    ("rivals-256", "Training speed beside other toolkits: size 256 again", rivals),
     ("equal-updates", "Quality after the same number of updates", equal_updates),
     ("decoding", "Decoding speed beside other toolkits", decoding),
     ("cold-start", "From a command to its answer", cold_start),
