@@ -7,7 +7,7 @@ without AMX units. So it is tried and measured.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -105,9 +105,7 @@ def _rounding() -> tuple[Callable[[bool], None], Callable[[], None]]:
         if older is not None:
             torch.set_float32_matmul_precision(older)
         for each, before in zip(newer, found, strict=True):
-            setattr(each, _NEWER, "none")  # that of all backends is read then
-            if getattr(each, _NEWER) != before:
-                setattr(each, _NEWER, before)
+            _restore(each, _NEWER, before)
 
     return let, put_back
 
@@ -120,8 +118,8 @@ def gpu_arithmetic(device: torch.device, rounded: bool = False) -> Iterator[None
     """For a while, a GPU multiplies float32 as float32 or, ``rounded``, as TF32, of 10 bits.
 
     torch has it as float32 in products, and as TF32 in cuDNN's recurrent layers. It counts for
-    gradients too. These are settings of the whole process, so they are put back: each by itself,
-    and from then on they no longer follow `torch.backends.fp32_precision`. On a CPU, nothing.
+    gradients too. These are settings of the whole process, so they are put back (cuDNN's no longer
+    follows `torch.backends.fp32_precision` then). On a CPU, nothing.
     """
     if device.type != "cuda":
         yield
@@ -134,15 +132,20 @@ def gpu_arithmetic(device: torch.device, rounded: bool = False) -> Iterator[None
     before = [getattr(each, name) for each, name in zip(backends, names, strict=True)]
     wanted = [("tf32" if rounded else "ieee") if new else rounded for new in newer]
     try:
-        _set(backends, names, wanted)
+        for each, name, value in zip(backends, names, wanted, strict=True):
+            setattr(each, name, value)
         yield
     finally:
-        _set(backends, names, before)
+        for each, name, was in zip(backends, names, before, strict=True):
+            _restore(each, name, was)
 
 
-def _set(places: Sequence[object], names: Sequence[str], values: Sequence[object]) -> None:
-    for place, name, value in zip(places, names, values, strict=True):
-        setattr(place, name, value)
+def _restore(backend: object, name: str, before: object) -> None:
+    """Set ``name`` back; what a backend took from that of all, it takes from there again."""
+    if name == _NEWER:
+        setattr(backend, name, "none")
+    if getattr(backend, name) != before:
+        setattr(backend, name, before)
 
 
 def _product_error() -> float:
