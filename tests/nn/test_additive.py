@@ -229,3 +229,9 @@ def test_the_inner_tensor_is_never_made() -> None:
     with Largest() as ours:
         gradients(additive_score, inputs, d)
     assert ours.numbers <= additive._TILE < inner / 3
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here Triton has a GPU to make kernels for")
+def test_where_triton_makes_no_kernels_that_is_said_and_tiles_are_taken() -> None:
+    with pytest.warns(UserWarning, match=r"Triton cannot make kernels here \(.*computed in tiles"):
+        assert not additive._has_kernels.__wrapped__()
